@@ -1,0 +1,190 @@
+"""What the user named, as capture files; and several files as one continuing capture.
+
+Files are read in the order of their first packets. While the times of several overlap, their packets are taken in the
+order of time; a packet that two of them hold is then a repetition of the same bytes of its TCP stream, which are taken
+once.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analyzer.capture import pcap, pcapng
+from analyzer.capture.packets import T_TIME
+from analyzer.capture.reader import CaptureReader, first_packet_ns
+from analyzer.capture.source import CHUNK, GZIP_MAGIC, SNIFF_SIZE, STDIN, ZSTD_MAGIC
+from analyzer.compiled import Bytes, Kernels, Table
+from analyzer.errors import UsageError
+
+SUFFIXES = (".pcap", ".pcapng", ".cap", ".dmp", ".ntar", ".trc")
+COMPRESSED = (".gz", ".zst", ".zstd")
+MAX_OPEN = 128
+"""Files whose times overlap that are read side by side; beyond that the first to begin is read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file to read: its path as the user would write it, and the folder that makes it a site of its own."""
+
+    capture: str
+    site: str
+
+
+def find_captures(paths: list[str]) -> list[Input]:
+    """The capture files that paths, folders (with all below them) and patterns name; each once, in the order found.
+
+    A file that is named is taken whatever it is, so that it can be complained about; in a folder, files that neither
+    begin nor end their names like captures are passed over. Raises UsageError for a name that leads nowhere.
+    """
+    found: dict[str, Input] = {}
+    for name in paths:
+        if name == STDIN:
+            found.setdefault(name, Input(name, name))
+            continue
+        path = Path(name)
+        matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        if not matches:
+            raise UsageError(f"{name}: no such file or folder, and no file matches it as a pattern")
+        for match in matches:
+            if match.is_dir():
+                inside = [file for file in sorted(match.rglob("*")) if file.is_file() and looks_like_capture(file)]
+                if not inside:
+                    raise UsageError(f"{name}: no capture files in this folder or below it")
+                for file in inside:
+                    found.setdefault(str(file), Input(str(file), str(file.parent)))
+            else:
+                found.setdefault(str(match), Input(str(match), str(match.parent)))
+    return list(found.values())
+
+
+def looks_like_capture(path: Path) -> bool:
+    """True if a file in a folder is worth opening: by its name, or by its first bytes."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    if suffixes and suffixes[-1] in SUFFIXES:
+        return True
+    if len(suffixes) != len(path.suffixes):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(SNIFF_SIZE)
+    except OSError:
+        return False
+    return not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)) and (pcap.sniff(head) or pcapng.sniff(head))
+
+
+def in_time_order(inputs: list[Input], kernels: Kernels) -> list[tuple[int, Input]]:
+    """The inputs with the times of their first packets (nanoseconds), in that order.
+
+    Standard input, which cannot be read twice, comes first, as does a file without a packet.
+    """
+    if len(inputs) < 2:
+        return [(0, item) for item in inputs]
+    timed = [(0 if item.capture == STDIN else first_packet_ns(item.capture, kernels), item) for item in inputs]
+    return sorted(timed, key=lambda pair: pair[0])
+
+
+@dataclass(slots=True)
+class Block:
+    """TCP segments `first` to `end` - 1 of a table, in time order; their bytes are in `buffer` until the next block."""
+
+    buffer: Bytes
+    segments: Table
+    first: int
+    end: int
+
+
+class CaptureSequence:
+    """Several files, in time order, as one sequence of blocks.
+
+    kernels: asked for at each step, since the caller may change from plain to compiled in between.
+    """
+
+    def __init__(
+        self,
+        inputs: list[tuple[int, Input]],
+        first_no: int,
+        kernels: Callable[[], Kernels],
+        counts: np.ndarray[tuple[int], np.dtype[np.int64]],
+    ) -> None:
+        self._waiting = [(begins, item.capture, first_no + n) for n, (begins, item) in enumerate(inputs)][::-1]
+        self._kernels = kernels
+        self._counts = counts
+        self._open: list[_Ahead] = []
+        self.readers: list[CaptureReader] = []
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of all files on disk that have been read."""
+        return sum(reader.consumed for reader in self.readers)
+
+    def blocks(self) -> Iterator[Block]:
+        """All segments of all files."""
+        while self._open or self._waiting:
+            self._open_all_begun()
+            if len(self._open) == 1:
+                ahead = self._open[0]
+                yield Block(ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.end)
+                ahead.first = ahead.end
+            elif self._open:
+                yield from self._merged()
+            self._open = [ahead for ahead in self._open if self._refill(ahead)]
+
+    def _open_all_begun(self) -> None:
+        """Open the next file, and those that begin before what could then be handed out ends."""
+        while self._waiting:
+            begins, capture, capture_no = self._waiting[-1]
+            if self._open and (len(self._open) >= MAX_OPEN or begins > min(ahead.reaches() for ahead in self._open)):
+                return
+            self._waiting.pop()
+            reader = CaptureReader(capture, capture_no, chunk=CHUNK if not self._open else CHUNK // 4)
+            self.readers.append(reader)
+            ahead = _Ahead(reader)
+            if self._refill(ahead):
+                self._open.append(ahead)
+
+    def _refill(self, ahead: _Ahead) -> bool:
+        """Read on in a file of which no segments are left; False at its end."""
+        while ahead.first >= ahead.end:
+            found = ahead.reader.read(self._kernels(), self._counts)
+            if found < 0:
+                return False
+            ahead.first, ahead.end = 0, found
+        return True
+
+    def _merged(self) -> Iterator[Block]:
+        """The segments of all open files up to where the first of them must read on."""
+        limit = min(ahead.reaches() for ahead in self._open)
+        clocks = [ahead.clock() for ahead in self._open]
+        clocks = [clock[: np.searchsorted(clock, limit, side="right")] for clock in clocks]
+        owners = np.repeat(np.arange(len(clocks)), [len(clock) for clock in clocks])
+        owners = owners[np.argsort(np.concatenate(clocks), kind="stable")]
+        begin = 0
+        for end in (np.flatnonzero(np.diff(owners, append=-1)) + 1).tolist():
+            ahead = self._open[int(owners[begin])]
+            yield Block(ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin)
+            ahead.first += end - begin
+            begin = end
+
+
+class _Ahead:
+    """An open file with the segments that were read and not yet handed out."""
+
+    def __init__(self, reader: CaptureReader) -> None:
+        self.reader = reader
+        self.first = 0
+        self.end = 0
+
+    def clock(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The times of the waiting segments, made to run forward: a file keeps its own order."""
+        return np.maximum.accumulate(self.reader.segments[self.first : self.end, T_TIME])
+
+    def reaches(self) -> int:
+        """The time up to which this file's segments are known."""
+        return int(self.clock()[-1]) if self.first < self.end else 0

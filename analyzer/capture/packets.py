@@ -1,0 +1,84 @@
+"""The two tables that packets travel in, one row a packet: their columns, and the walker's state.
+
+Kernels index them by these numbers. All values are 64-bit integers; places are offsets into the buffer that the rows
+were read from, valid until it is filled again.
+"""
+
+from __future__ import annotations
+
+# Packets, as a walk over the container leaves them. #
+
+P_FRAME = 0  # the packet's number in its file, from 1, as Wireshark counts
+P_TIME = 1  # nanoseconds since 1970-01-01 UTC
+P_DATA = 2  # where the packet begins in the buffer
+P_HAVE = 3  # bytes captured
+P_SIZE = 4  # bytes on the wire
+P_LINK = 5  # link type (LINKTYPE_ registry)
+P_PLACE = 6  # where its record begins, in bytes from the start of the (decompressed) file
+P_WIDTH = 7
+
+# TCP segments, as the link layers leave them. #
+
+T_FILE = 0  # capture_no of the file
+T_FRAME = 1
+T_TIME = 2
+T_PLACE = 3
+T_SRC_HI = 4  # address, as a 128-bit number in two signed halves; IPv4 as ::ffff:a.b.c.d
+T_SRC_LO = 5
+T_DST_HI = 6
+T_DST_LO = 7
+T_SRC_PORT = 8
+T_DST_PORT = 9
+T_SEQ = 10
+T_ACK = 11
+T_FLAGS = 12  # the TCP flags, and TF_HANDSHAKE
+T_DATA = 13  # where the payload begins in the buffer
+T_HAVE = 14  # payload bytes captured
+T_SIZE = 15  # payload bytes on the wire
+T_WIDTH = 16
+
+TCP_FIN = 0x01
+TCP_SYN = 0x02
+TCP_RST = 0x04
+TCP_ACK = 0x10
+TF_HANDSHAKE = 0x1000  # set by `pick`: the connection's SYN went by before its first payload told that it is SMB ...
+TF_FROM_SERVER = 0x2000  # ... and this segment goes against the SYN's direction
+
+# The state of a walk over one file. #
+
+W_POS = 0  # in: first unread byte of the buffer; out: likewise
+W_STOP = 1  # out: why the walk stopped, one of STOP_
+W_FRAME = 2  # packets met so far in this file
+W_BASE = 3  # file offset of the buffer's first byte
+W_NEED = 4  # out: bytes that the next record takes (STOP_MORE), or that its header claims (STOP_BAD)
+W_BIG = 5  # byte order of the file or section
+W_NANO = 6  # pcap: fractions are nanoseconds
+W_LINK = 7  # pcap: link type
+W_BYTES = 8  # captured bytes so far
+W_FIRST = 9  # time of the earliest packet
+W_LAST = 10  # time of the latest packet
+W_CUT = 11  # packets of which not all was captured
+W_SNAPLEN = 12  # pcapng: snap length of interface 0, for simple packet blocks
+W_INTERFACES = 13  # pcapng: interfaces of the section so far
+W_BACKWARDS = 14  # packets with no believable time
+W_WIDTH = 16
+
+STOP_MORE = 0  # the buffer ends before the next record does
+STOP_FULL = 1  # the packet table is full
+STOP_BAD = 2  # the next record is impossible
+STOP_BLOCK = 3  # pcapng: a block that is not a packet begins here
+
+MAX_PACKET = 262_144
+"""The largest packet that a capture may hold: libpcap's and Wireshark's limit too."""
+
+# What the link layers counted, over all files. #
+
+C_TCP = 0
+C_UDP = 1
+C_FRAGMENTS = 2  # IP fragments; not put together
+C_OTHER_IP = 3
+C_NOT_IP = 4
+C_UNKNOWN_LINK = 5
+C_BAD = 6  # a header that contradicts itself or was cut off
+C_SMB = 7  # segments that belong to SMB connections
+C_WIDTH = 8

@@ -1,0 +1,284 @@
+"""One capture file as blocks of TCP segments, and what there is to say about the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analyzer.capture import links, pcap, pcapng
+from analyzer.capture.packets import (
+    C_WIDTH,
+    P_WIDTH,
+    STOP_BAD,
+    STOP_BLOCK,
+    STOP_FULL,
+    T_WIDTH,
+    W_BASE,
+    W_BIG,
+    W_BYTES,
+    W_CUT,
+    W_FIRST,
+    W_FRAME,
+    W_INTERFACES,
+    W_LAST,
+    W_LINK,
+    W_NANO,
+    W_NEED,
+    W_POS,
+    W_SNAPLEN,
+    W_STOP,
+    W_WIDTH,
+)
+from analyzer.capture.source import CARRY, CHUNK, SNIFF_SIZE, Chunks, Source, open_source
+from analyzer.compiled import Bytes, Kernels, Table
+from analyzer.errors import CaptureError, DecodeError
+
+ROWS = 8192
+"""Packets walked at a time: their tables then stay in the processor's cache."""
+SMALL_FILE = 4 * CHUNK
+"""A file up to this size is not worth a thread that reads ahead."""
+
+KINDS_NOT_READ = {
+    b"GMBU": "a Network Monitor capture",
+    b"RTSS": "a Network Monitor 1 capture",
+    b"snoop\0\0\0": "a snoop capture",
+    b"TRSNIFF data": "a Sniffer capture",
+    b"\x0a\x0d\x0a\x0d": "a pcapng file damaged by a text-mode transfer",
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "bzip2 data",
+    b"\xfd7zXZ\0": "xz data",
+    b"\x04\x22\x4d\x18": "lz4 data",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class FileFacts:
+    """What there is to say about a capture file once it was read."""
+
+    capture: str
+    capture_no: int
+    format: str = ""
+    link_type: str = ""
+    packets: int = 0
+    bytes: int = 0
+    first_ns: int = 0  # 0: no packet with a time
+    last_ns: int = 0
+    snaplen: int = 0
+    truncated_packets: int = 0
+    smb_packets: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+class CaptureReader:
+    """An open capture file that gives its TCP segments block by block. Stops at the first error and notes it."""
+
+    def __init__(self, capture: str, capture_no: int = 0, *, chunk: int = CHUNK) -> None:
+        self.facts = FileFacts(capture=capture, capture_no=capture_no)
+        self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
+        self._packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
+        self._interfaces = np.zeros((1, pcapng.I_WIDTH), dtype=np.int64)
+        self._state = np.zeros(W_WIDTH, dtype=np.int64)
+        self._skip = 0
+        self._links: set[int] = set()
+        self._chunks: Chunks | None = None
+        self._source: Source | None = None
+        try:
+            self._source = open_source(capture)
+            size = self._source.size
+            small = size is not None and size <= SMALL_FILE and not self._source.compression
+            if size is not None and small:
+                chunk = min(chunk, max(4096, size))
+            self._chunks = Chunks(self._source, chunk, ahead=not small)
+            self._begin(self._chunks, self._source.compression)
+        except CaptureError as problem:
+            self._note_error(problem)
+            self.close()
+
+    @property
+    def buffer(self) -> Bytes:
+        """The bytes that the rows of `segments` point into."""
+        assert self._chunks is not None
+        return self._chunks.buffer
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file on disk that have been read."""
+        return self._source.consumed if self._source else 0
+
+    @property
+    def last_ns(self) -> int:
+        """The latest packet time so far."""
+        return int(self._state[W_LAST])
+
+    def read(self, kernels: Kernels, counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+        """Fill `segments` with the next TCP segments; returns how many rows, -1 at the end of the file."""
+        try:
+            while self._chunks is not None:
+                rows = self._walk(kernels, self._chunks)
+                if rows > 0:
+                    self._note_links(rows)
+                    found: int = kernels.peel(
+                        self._chunks.buffer, self._packets, rows, self.facts.capture_no, self.segments, counts
+                    )
+                    return found
+                if not self._go_on(self._chunks):
+                    break
+        except CaptureError as problem:
+            self._note_error(problem)
+        self.close()
+        return -1
+
+    def close(self) -> None:
+        """Close the file and complete the facts about it."""
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
+        state = self._state
+        facts = self.facts
+        facts.packets = int(state[W_FRAME])
+        facts.bytes = int(state[W_BYTES])
+        facts.first_ns = int(state[W_FIRST])
+        facts.last_ns = int(state[W_LAST])
+        facts.snaplen = int(state[W_SNAPLEN])
+        facts.truncated_packets = int(state[W_CUT])
+        facts.link_type = ", ".join(links.NAMES.get(link, f"link type {link}") for link in sorted(self._links))
+
+    def _begin(self, chunks: Chunks, compression: str) -> None:
+        capture = self.facts.capture
+        if not chunks.advance(0):
+            raise CaptureError(capture, "the file is empty")
+        head = bytes(chunks.buffer[chunks.start : min(chunks.end, chunks.start + SNIFF_SIZE)])
+        if pcap.sniff(head):
+            if len(head) < pcap.FILE_HEADER.size:
+                raise CaptureError(capture, "the file ends inside its header", len(head))
+            self._state = pcap.start(head)
+            self.facts.format = "pcap, nanoseconds" if self._state[W_NANO] else "pcap"
+            self._links.add(int(self._state[W_LINK]))
+        elif pcapng.sniff(head):
+            self._state = pcapng.start()
+            self._interfaces = pcapng.interface_table()
+            self.facts.format = "pcapng"
+        else:
+            raise CaptureError(capture, _what_it_is(head), 0)
+        if compression:
+            self.facts.format += f", {compression}"
+        self._state[W_POS] += chunks.start
+        self._state[W_BASE] = chunks.offset - chunks.start
+
+    def _walk(self, kernels: Kernels, chunks: Chunks) -> int:
+        if self.facts.format.startswith("pcapng"):
+            found: int = kernels.walk_pcapng(chunks.buffer, chunks.end, self._packets, self._state, self._interfaces)
+            return found
+        rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, self._packets, self._state)
+        return rows
+
+    def _go_on(self, chunks: Chunks) -> bool:
+        """After a walk that found no packet: read a block, or more bytes. False at the end of the file."""
+        state = self._state
+        stop = int(state[W_STOP])
+        if stop == STOP_FULL:
+            return True
+        if stop == STOP_BAD:
+            raise CaptureError(
+                self.facts.capture,
+                f"the record after packet {state[W_FRAME]:,} claims an impossible length of {state[W_NEED]:,} bytes",
+                self._place(),
+            )
+        if stop == STOP_BLOCK and self._take_block(chunks):
+            return True
+        return self._more(chunks)
+
+    def _place(self) -> int:
+        return int(self._state[W_BASE] + self._state[W_POS])
+
+    def _more(self, chunks: Chunks) -> bool:
+        state = self._state
+        unread = chunks.end - int(state[W_POS])
+        place = self._place()
+        if chunks.advance(max(0, unread)):
+            state[W_POS] = chunks.start + max(0, -unread)
+            state[W_BASE] = chunks.offset - chunks.start
+            return True
+        if unread > 0:
+            raise CaptureError(
+                self.facts.capture,
+                f"the file ends inside the record after packet {state[W_FRAME]:,}: "
+                f"{state[W_NEED]:,} bytes needed, {unread:,} there",
+                place,
+            )
+        return False
+
+    def _take_block(self, chunks: Chunks) -> bool:
+        """Read or pass over a pcapng block that is not a packet. False if more of it must be read first."""
+        state = self._state
+        at = int(state[W_POS])
+        there = bytes(chunks.buffer[at : min(at + 12, chunks.end)])
+        if len(there) < 12:
+            return False
+        is_section = pcapng.sniff(there)
+        if is_section:
+            order = "big" if there[8:12] == pcapng.BYTE_ORDER_MAGIC.to_bytes(4, "big") else "little"
+            size = int.from_bytes(there[4:8], "big" if order == "big" else "little")
+        else:
+            size = int(state[W_NEED])
+        if size < 12 or size % 4:
+            raise CaptureError(
+                self.facts.capture,
+                f"the block after packet {state[W_FRAME]:,} claims an impossible length of {size:,} bytes",
+                self._place(),
+            )
+        if is_section or int.from_bytes(there[:4], "big" if state[W_BIG] else "little") == pcapng.BLOCK_INTERFACE:
+            if size > CARRY:
+                raise CaptureError(self.facts.capture, f"a header block of {size:,} bytes is not believable", self._place())
+            if at + size > chunks.end:
+                state[W_NEED] = size
+                return False
+            try:
+                pcapng.read_block(bytes(chunks.buffer[at : at + size]), state, self._interfaces)
+            except DecodeError as problem:
+                raise CaptureError(self.facts.capture, str(problem), self._place() + problem.offset) from problem
+        state[W_POS] = at + size  # possibly behind the end of this chunk
+        if at + size > chunks.end:
+            return self._pass_over(chunks)
+        return True
+
+    def _pass_over(self, chunks: Chunks) -> bool:
+        """Go on behind a block that is longer than what has been read."""
+        state = self._state
+        while int(state[W_POS]) > chunks.end:
+            beyond = int(state[W_POS]) - chunks.end
+            place = self._place()
+            if not chunks.advance(0):
+                raise CaptureError(
+                    self.facts.capture, f"the file ends inside a block: {beyond:,} bytes are missing", place - beyond
+                )
+            state[W_POS] = chunks.start + beyond
+            state[W_BASE] = chunks.offset - chunks.start
+        return True
+
+    def _note_links(self, rows: int) -> None:
+        if self.facts.format.startswith("pcapng"):
+            self._links.update(self._interfaces[: int(self._state[W_INTERFACES]), pcapng.I_LINK].tolist())
+
+    def _note_error(self, problem: CaptureError) -> None:
+        if problem.offset is None and self._state[W_FRAME]:
+            problem = CaptureError(problem.capture, f"{problem.reason} (after packet {self._state[W_FRAME]:,})")
+        self.facts.errors.append(str(problem))
+
+
+def first_packet_ns(capture: str, kernels: Kernels) -> int:
+    """The time of a file's first packet, 0 if it has none or cannot be read: it is then read first, and says so."""
+    reader = CaptureReader(capture, chunk=64 * 1024)
+    reader.read(kernels, np.zeros(C_WIDTH, dtype=np.int64))
+    reader.close()
+    return reader.facts.first_ns
+
+
+def _what_it_is(head: bytes) -> str:
+    for magic, name in KINDS_NOT_READ.items():
+        if head.startswith(magic):
+            return f"is {name}, which this engine does not read: convert it with `editcap -F pcapng`, or unpack it"
+    return f"is no capture file: it begins with {head[:8].hex(' ')}"
+
+

@@ -1,0 +1,49 @@
+"""The few exceptions of the package.
+
+`AnalyzerError` is what a caller may want to catch: its message says what is wrong, where, and what to do next.
+`DecodeError` is the only exception that a protocol parser raises about bytes; `NeedMoreBytes` is its child for "the
+message ends too early", which truncated captures make an everyday case.
+"""
+
+from __future__ import annotations
+
+
+class AnalyzerError(Exception):
+    """Something the user can act on. `str()` of it is one clear line."""
+
+
+class CaptureError(AnalyzerError):
+    """A capture file that cannot be read, or not further.
+
+    capture: the path as given; offset: bytes from the start of the (decompressed) file, None where no place is known;
+    reason: what is wrong there.
+    """
+
+    def __init__(self, capture: str, reason: str, offset: int | None = None) -> None:
+        self.capture = capture
+        self.reason = reason
+        self.offset = offset
+        place = "" if offset is None else f" at byte {offset:,}"
+        super().__init__(f"{capture}: {reason}{place}")
+
+
+class UsageError(AnalyzerError):
+    """Arguments that make no sense together or name what does not exist."""
+
+
+class DecodeError(AnalyzerError):
+    """Bytes that do not follow their format.
+
+    layer: the protocol; field: the name in its specification; offset: bytes from the start of the structure.
+    """
+
+    def __init__(self, layer: str, field: str, offset: int, detail: str = "") -> None:
+        self.layer = layer
+        self.field = field
+        self.offset = offset
+        self.detail = detail
+        super().__init__(f"{layer}.{field} at byte {offset}{': ' if detail else ''}{detail}")
+
+
+class NeedMoreBytes(DecodeError):
+    """The structure goes on after the last byte that is there."""

@@ -1,0 +1,6 @@
+"""SMB messages to records.
+
+In: the table of selected messages and its arena. Out: batches of protocol records. `select` is the compiled choice of
+which messages matter; `smb1` and `smb2` read headers and bodies, a batch at once. The security blob goes out as bytes
+(`auth` reads it), pipe data as bytes (`rpc`). Never opens a file, never decides whose session it is.
+"""

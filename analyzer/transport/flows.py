@@ -1,0 +1,439 @@
+"""The state of TCP connections: its tables and their columns, and how a segment finds its connection.
+
+Everything that must be remembered between segments lives in `Memory`, in tables of 64-bit integers and two byte arrays,
+so that plain and compiled kernels work on the same state. Rows of connections, parked segments, blocks and trees are
+taken from free lists and given back; every one of these has a fixed number, and what was given up for want of room is
+counted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analyzer.capture.packets import (
+    T_ACK,
+    T_DATA,
+    T_DST_HI,
+    T_DST_LO,
+    T_DST_PORT,
+    T_FILE,
+    T_FLAGS,
+    T_FRAME,
+    T_HAVE,
+    T_PLACE,
+    T_SEQ,
+    T_SIZE,
+    T_SRC_HI,
+    T_SRC_LO,
+    T_SRC_PORT,
+    T_TIME,
+    TCP_ACK,
+    TCP_FIN,
+    TCP_RST,
+    TCP_SYN,
+    TF_FROM_SERVER,
+    TF_HANDSHAKE,
+)
+from analyzer.compiled import Bytes, Ints, Table, kernel, memory
+from analyzer.transport.pick import begins_like_smb, endpoint_hash, from_low, is_listed
+from analyzer.wire.loads import byte, le32, signed32
+
+# Connections: a row each. #
+
+F_NEXT = 0  # next row of the same bucket, or of the free list
+F_CONNECTION = 1  # number in order of first segment, from 0
+F_STATE = 2  # bits FS_
+F_CLIENT_HI = 3
+F_CLIENT_LO = 4
+F_CLIENT_PORT = 5
+F_SERVER_HI = 6
+F_SERVER_LO = 7
+F_SERVER_PORT = 8
+F_FIRST_FILE = 9
+F_FIRST_FRAME = 10
+F_FIRST_TIME = 11
+F_FIRST_PLACE = 12  # file offset of its first packet's record
+F_LAST_FILE = 13
+F_LAST_TIME = 14
+F_LAST_PLACE = 15
+F_PACKETS = 16
+F_TREES = 17  # first row in the table of trees, -1: none
+F_BUCKET = 18
+F_DIRECTIONS = 19  # here begin the columns of the client's direction, then the server's
+
+# ... and of each direction, from F_DIRECTIONS or F_DIRECTIONS + D_WIDTH on. #
+
+D_SET = 0  # 1 once D_NEXT is known
+D_NEXT = 1  # sequence number expected next
+D_START = 2  # sequence number of the first byte of the stream
+D_POSITION = 3  # bytes from there to D_NEXT, not wrapping
+D_BYTES = 4  # payload bytes taken in order
+D_MISSING = 5  # payload bytes that never came
+D_UNPARSED = 6  # payload bytes passed over while looking for the next message
+D_PHASE = 7  # where in a message the stream is, PHASE_
+D_LEFT = 8  # bytes of the current message still to come
+D_HAVE = 9  # bytes of it that are stored
+D_NEED = 10  # bytes of it to be stored before the next decision
+D_HEAD = 11  # first block that stores it, -1: none
+D_TAIL = 12  # last
+D_FILE = 13  # the latest packet that contributed to it
+D_FRAME = 14
+D_TIME = 15
+D_SIZE = 16  # its size, with the 4 bytes in front
+D_QUEUE = 17  # first parked segment, -1: none
+D_QUEUED = 18  # parked segments
+D_PARKED = 19  # their payload bytes
+D_SINCE = 20  # when the first of them was parked
+D_STRAYS = 21  # segments in a row far outside the window
+D_WIDTH = 22
+F_WIDTH = F_DIRECTIONS + 2 * D_WIDTH
+
+FS_SYN = 1
+FS_SYN_ACK = 2
+FS_CLIENT_FIN = 4
+FS_SERVER_FIN = 8
+FS_RESET = 16
+FS_MIDSTREAM = 32  # its beginning is not in the captures
+FS_REPLACED = 64  # a new connection has taken over its endpoints
+FS_CLIENT_DATA = 128
+FS_SERVER_DATA = 256
+FS_IN_USE = 512
+
+PHASE_START = 0  # between messages, or in the 4 bytes in front of one
+PHASE_HEAD = 1  # in its first 64 bytes, which tell what it is
+PHASE_BODY = 2  # in the part worth keeping
+PHASE_SKIP = 3  # in the rest
+PHASE_LOST = 4  # looking for a message
+
+# Parked segments (those that came too early). #
+
+Q_NEXT = 0
+Q_SEQ = 1
+Q_SIZE = 2
+Q_HAVE = 3
+Q_BLOCK = 4
+Q_FILE = 5
+Q_FRAME = 6
+Q_TIME = 7
+Q_ACK = 8
+Q_WIDTH = 9
+
+# Trees whose kind is known. #
+
+TREE_NEXT = 0
+TREE_SESSION = 1
+TREE_ID = 2
+TREE_KIND = 3
+TREE_WIDTH = 4
+
+# Global state. #
+
+G_FREE_FLOW = 0
+G_FREE_BLOCK = 1
+G_FREE_PARKED = 2
+G_FREE_TREE = 3
+G_CONNECTIONS = 4  # connections so far
+G_ARENA = 5  # bytes used in the arena
+G_MESSAGES = 6  # rows used in the table of messages
+G_GIVEN_UP = 7  # parked bytes or messages dropped because all blocks were in use
+G_TREES_FORGOTTEN = 8
+G_FLOWS_USED = 9
+G_NUMBER = 10  # messages so far, whether kept or not
+G_ROWS_DROPPED = 11
+G_WIDTH = 16
+
+# Pieces of a stream, in order, as `streams.arrange` hands them on. #
+
+PIECE_BLOCK = 0  # the block that holds it, -1: it lies in the buffer
+PIECE_AT = 1  # where it begins in the buffer, or in its block
+PIECE_HAVE = 2
+PIECE_GAP = 3  # bytes missing behind it
+PIECE_FILE = 4
+PIECE_FRAME = 5
+PIECE_TIME = 6
+PIECE_ACK = 7
+PIECE_WIDTH = 8
+
+BLOCK = 2048
+"""Bytes in a block, the unit in which parked segments and unfinished messages are stored."""
+BLOCKS = 16_384
+MAX_PARKED_SEGMENTS = 64
+MAX_PARKED_BYTES = 262_144
+MAX_PARKED_NS = 3_000_000_000
+"""The reordering that is put right: a segment may come this many segments, bytes or nanoseconds of its direction late."""
+PIECES = 4 * (MAX_PARKED_SEGMENTS + MAX_PARKED_BYTES // BLOCK)
+
+
+@memory
+class Memory(NamedTuple):
+    """All state between segments, and the output of a window. `grow` and `empty` make it."""
+
+    flows: Table
+    buckets: Ints
+    parked: Table
+    trees: Table
+    blocks: Bytes
+    block_next: Ints
+    pieces: Table
+    state: Ints
+    ports: Ints
+    messages: Table
+    arena: Bytes
+
+
+def empty(ports: list[int], messages: Table, arena: Bytes, flows: int) -> Memory:
+    """The state before the first segment, with room for `flows` connections at a time."""
+    state = np.zeros(G_WIDTH, dtype=np.int64)
+    state[G_FREE_FLOW] = 0
+    block_next = np.arange(1, BLOCKS + 1, dtype=np.int64)
+    block_next[-1] = -1
+    return Memory(
+        flows=_free_rows(flows, F_WIDTH),
+        buckets=np.full(2 * flows, -1, dtype=np.int64),
+        parked=_free_rows(BLOCKS, Q_WIDTH),
+        trees=_free_rows(8 * BLOCKS, TREE_WIDTH),
+        blocks=np.zeros(BLOCKS * BLOCK, dtype=np.uint8),
+        block_next=block_next,
+        pieces=np.zeros((PIECES, PIECE_WIDTH), dtype=np.int64),
+        state=state,
+        ports=np.array(sorted(ports), dtype=np.int64),
+        messages=messages,
+        arena=arena,
+    )
+
+
+def grown(old: Memory) -> Memory:
+    """The same state with room for twice as many connections."""
+    size = len(old.flows)
+    flows = _free_rows(2 * size, F_WIDTH)
+    flows[:size] = old.flows
+    flows[-1, F_NEXT] = old.state[G_FREE_FLOW]
+    old.state[G_FREE_FLOW] = size
+    buckets = np.full(2 * len(old.buckets), -1, dtype=np.int64)
+    in_use = (flows[:, F_STATE] & (FS_IN_USE | FS_REPLACED)) == FS_IN_USE
+    for row in np.flatnonzero(in_use).tolist():
+        bucket = int(flows[row, F_BUCKET]) % len(buckets)
+        flows[row, F_NEXT] = buckets[bucket]
+        buckets[bucket] = row
+    return old._replace(flows=flows, buckets=buckets)
+
+
+def _free_rows(rows: int, width: int) -> Table:
+    table = np.zeros((rows, width), dtype=np.int64)
+    table[:, 0] = np.arange(1, rows + 1)
+    table[-1, 0] = -1
+    return table
+
+
+@kernel
+def find_flow(m: Memory, buf: Bytes, segments: Table, row: int) -> int:
+    """The connection of a segment: its row * 2 + direction (1: from the server).
+
+    -1: it belongs to none and begins none. -2: it begins one, but there is no room.
+    """
+    flags = segments[row, T_FLAGS]
+    low = from_low(segments, row)
+    hashed = endpoint_hash(segments, row, low)
+    f = m.buckets[hashed % m.buckets.shape[0]]
+    d = -1
+    while f >= 0:
+        d = direction_of(m.flows, f, segments, row)
+        if d >= 0:
+            break
+        f = m.flows[f, F_NEXT]
+    if f >= 0 and flags & TCP_SYN and is_new_connection(m.flows, f, d, segments, row):
+        unlink(m, f)
+        m.flows[f, F_STATE] |= FS_REPLACED
+        f = -1
+    if f >= 0:
+        return f * 2 + d
+    if not flags & TCP_SYN and segments[row, T_SIZE] == 0:
+        return -1
+    return new_flow(m, buf, segments, row, hashed)
+
+
+@kernel
+def direction_of(flows: Table, f: int, segments: Table, row: int) -> int:
+    """0 if the segment goes from the client of connection `f` to its server, 1 the other way, -1 if it is another's."""
+    if (
+        segments[row, T_SRC_PORT] == flows[f, F_CLIENT_PORT]
+        and segments[row, T_DST_PORT] == flows[f, F_SERVER_PORT]
+        and segments[row, T_SRC_LO] == flows[f, F_CLIENT_LO]
+        and segments[row, T_DST_LO] == flows[f, F_SERVER_LO]
+        and segments[row, T_SRC_HI] == flows[f, F_CLIENT_HI]
+        and segments[row, T_DST_HI] == flows[f, F_SERVER_HI]
+    ):
+        return 0
+    if (
+        segments[row, T_SRC_PORT] == flows[f, F_SERVER_PORT]
+        and segments[row, T_DST_PORT] == flows[f, F_CLIENT_PORT]
+        and segments[row, T_SRC_LO] == flows[f, F_SERVER_LO]
+        and segments[row, T_DST_LO] == flows[f, F_CLIENT_LO]
+        and segments[row, T_SRC_HI] == flows[f, F_SERVER_HI]
+        and segments[row, T_DST_HI] == flows[f, F_CLIENT_HI]
+    ):
+        return 1
+    return -1
+
+
+@kernel
+def is_new_connection(flows: Table, f: int, d: int, segments: Table, row: int) -> int:
+    """1 if a SYN on the endpoints of connection `f` begins another one."""
+    base = F_DIRECTIONS + d * D_WIDTH
+    if not flows[f, base + D_SET]:
+        return 0
+    if flows[f, base + D_START] == (segments[row, T_SEQ] + 1) & 0xFFFFFFFF:
+        return 0
+    if segments[row, T_FLAGS] & TCP_ACK:
+        # An answer that fits no SYN: only believed where the old connection's own answer was seen.
+        return 1 if flows[f, F_STATE] & FS_SYN_ACK else 0
+    return 1
+
+
+@kernel
+def new_flow(m: Memory, buf: Bytes, segments: Table, row: int, hashed: int) -> int:
+    """Begin a connection with the segment of `row`; returns as `find_flow` does."""
+    f = m.state[G_FREE_FLOW]
+    if f < 0:
+        return -2
+    m.state[G_FREE_FLOW] = m.flows[f, F_NEXT]
+    m.state[G_FLOWS_USED] += 1
+    for column in range(F_WIDTH):
+        m.flows[f, column] = 0
+    bucket = hashed % m.buckets.shape[0]
+    m.flows[f, F_NEXT] = m.buckets[bucket]
+    m.buckets[bucket] = f
+    m.flows[f, F_BUCKET] = hashed
+    m.flows[f, F_CONNECTION] = m.state[G_CONNECTIONS]
+    m.state[G_CONNECTIONS] += 1
+    m.flows[f, F_STATE] = FS_IN_USE
+    m.flows[f, F_TREES] = -1
+    m.flows[f, F_FIRST_FILE] = segments[row, T_FILE]
+    m.flows[f, F_FIRST_FRAME] = segments[row, T_FRAME]
+    m.flows[f, F_FIRST_TIME] = segments[row, T_TIME]
+    m.flows[f, F_FIRST_PLACE] = segments[row, T_PLACE]
+    for d in range(2):
+        base = F_DIRECTIONS + d * D_WIDTH
+        m.flows[f, base + D_HEAD] = -1
+        m.flows[f, base + D_QUEUE] = -1
+    d = 1 if comes_from_server(m, buf, segments, row) else 0
+    client_hi, client_lo, client_port = T_SRC_HI, T_SRC_LO, T_SRC_PORT
+    server_hi, server_lo, server_port = T_DST_HI, T_DST_LO, T_DST_PORT
+    if d:
+        client_hi, client_lo, client_port = T_DST_HI, T_DST_LO, T_DST_PORT
+        server_hi, server_lo, server_port = T_SRC_HI, T_SRC_LO, T_SRC_PORT
+    m.flows[f, F_CLIENT_HI] = segments[row, client_hi]
+    m.flows[f, F_CLIENT_LO] = segments[row, client_lo]
+    m.flows[f, F_CLIENT_PORT] = segments[row, client_port]
+    m.flows[f, F_SERVER_HI] = segments[row, server_hi]
+    m.flows[f, F_SERVER_LO] = segments[row, server_lo]
+    m.flows[f, F_SERVER_PORT] = segments[row, server_port]
+    return f * 2 + d
+
+
+@kernel
+def comes_from_server(m: Memory, buf: Bytes, segments: Table, row: int) -> int:
+    """1 if a connection's first segment comes from its server: by the handshake, the ports, or the message's own word."""
+    flags = segments[row, T_FLAGS]
+    if flags & TF_HANDSHAKE:
+        return 1 if flags & TF_FROM_SERVER else 0
+    if flags & TCP_SYN:
+        return 1 if flags & TCP_ACK else 0
+    source = is_listed(m.ports, segments[row, T_SRC_PORT])
+    target = is_listed(m.ports, segments[row, T_DST_PORT])
+    if source != target:
+        return source
+    at = segments[row, T_DATA]
+    if segments[row, T_HAVE] >= 24 and begins_like_smb(buf, at, segments[row, T_HAVE]):
+        if byte(buf, at + 4) == 0xFE:
+            return le32(buf, at + 20) & 1
+        if byte(buf, at + 4) == 0xFF:
+            return byte(buf, at + 13) >> 7
+    return 1 if segments[row, T_SRC_PORT] < segments[row, T_DST_PORT] else 0
+
+
+@kernel
+def note_segment(m: Memory, segments: Table, row: int, f: int, d: int) -> None:
+    """Take what a segment's header tells about its connection."""
+    flags = segments[row, T_FLAGS]
+    m.flows[f, F_LAST_FILE] = segments[row, T_FILE]
+    m.flows[f, F_LAST_TIME] = max(m.flows[f, F_LAST_TIME], segments[row, T_TIME])
+    m.flows[f, F_LAST_PLACE] = segments[row, T_PLACE]
+    m.flows[f, F_PACKETS] += 1
+    base = F_DIRECTIONS + d * D_WIDTH
+    if flags & TCP_SYN:
+        start = (segments[row, T_SEQ] + 1) & 0xFFFFFFFF
+        begin_stream(m.flows, f, d, start, PHASE_START)
+        if flags & TCP_ACK:
+            m.flows[f, F_STATE] |= FS_SYN_ACK
+            begin_stream(m.flows, f, 1 - d, segments[row, T_ACK], PHASE_START)
+        else:
+            m.flows[f, F_STATE] |= FS_SYN
+    if flags & TCP_FIN:
+        m.flows[f, F_STATE] |= FS_SERVER_FIN if d else FS_CLIENT_FIN
+    if flags & TCP_RST:
+        m.flows[f, F_STATE] |= FS_RESET
+    if segments[row, T_SIZE] > 0 and not flags & TCP_RST:
+        m.flows[f, F_STATE] |= FS_SERVER_DATA if d else FS_CLIENT_DATA
+        if not m.flows[f, base + D_SET]:
+            if not m.flows[f, F_STATE] & (FS_SYN | FS_SYN_ACK) and not flags & TF_HANDSHAKE:
+                m.flows[f, F_STATE] |= FS_MIDSTREAM
+            phase = PHASE_START if flags & TF_HANDSHAKE else PHASE_LOST
+            begin_stream(m.flows, f, d, segments[row, T_SEQ], phase)
+
+
+@kernel
+def begin_stream(flows: Table, f: int, d: int, start: int, phase: int) -> None:
+    """Set where a direction begins, unless it has begun."""
+    base = F_DIRECTIONS + d * D_WIDTH
+    if not flows[f, base + D_SET]:
+        flows[f, base + D_SET] = 1
+        flows[f, base + D_START] = start
+        flows[f, base + D_NEXT] = start
+        flows[f, base + D_PHASE] = phase
+
+
+@kernel
+def acknowledged(flows: Table, f: int, ack: int) -> int:
+    """The place in the client's stream up to which the server had heard it when it sent a segment with this `ack`."""
+    if not flows[f, F_DIRECTIONS + D_SET]:
+        return -1
+    return flows[f, F_DIRECTIONS + D_POSITION] + signed32(ack - flows[f, F_DIRECTIONS + D_NEXT])
+
+
+@kernel
+def unlink(m: Memory, f: int) -> None:
+    """Take a connection out of its bucket: no segment finds it any more."""
+    bucket = m.flows[f, F_BUCKET] % m.buckets.shape[0]
+    at = m.buckets[bucket]
+    if at == f:
+        m.buckets[bucket] = m.flows[f, F_NEXT]
+        return
+    while at >= 0:
+        following = m.flows[at, F_NEXT]
+        if following == f:
+            m.flows[at, F_NEXT] = m.flows[f, F_NEXT]
+            return
+        at = following
+
+
+@kernel
+def take_block(m: Memory) -> int:
+    """A free block, -1 if all are in use."""
+    block = m.state[G_FREE_BLOCK]
+    if block >= 0:
+        m.state[G_FREE_BLOCK] = m.block_next[block]
+        m.block_next[block] = -1
+    return block
+
+
+@kernel
+def free_blocks(m: Memory, block: int) -> None:
+    """Give a chain of blocks back."""
+    while block >= 0:
+        following = m.block_next[block]
+        m.block_next[block] = m.state[G_FREE_BLOCK]
+        m.state[G_FREE_BLOCK] = block
+        block = following

@@ -1,0 +1,264 @@
+"""Each direction of a connection as bytes in order.
+
+`arrange` takes one segment and leaves in `Memory.pieces` what can now be read of its stream: nothing (a repetition, or a
+segment that came too early and is parked), the segment itself, or more if it fills a hole. A hole that is not filled
+within the limits of `flows` is given up: the piece before it says how many bytes are missing.
+
+The first copy of a byte wins, as it does for most receivers, whatever a later copy says. Sequence arithmetic is modulo
+2^32 with signed distances [RFC 9293 3.4]; positions in a stream are 64-bit and do not wrap.
+"""
+
+from __future__ import annotations
+
+from analyzer.capture.packets import (
+    T_ACK,
+    T_DATA,
+    T_FILE,
+    T_FLAGS,
+    T_FRAME,
+    T_HAVE,
+    T_SEQ,
+    T_SIZE,
+    T_TIME,
+    TCP_RST,
+    TCP_SYN,
+)
+from analyzer.compiled import Bytes, Table, kernel
+from analyzer.transport.flows import (
+    BLOCK,
+    D_MISSING,
+    D_NEXT,
+    D_PARKED,
+    D_QUEUE,
+    D_QUEUED,
+    D_SET,
+    D_SINCE,
+    D_STRAYS,
+    D_WIDTH,
+    F_DIRECTIONS,
+    G_FREE_PARKED,
+    G_GIVEN_UP,
+    MAX_PARKED_BYTES,
+    MAX_PARKED_NS,
+    MAX_PARKED_SEGMENTS,
+    PIECE_ACK,
+    PIECE_AT,
+    PIECE_BLOCK,
+    PIECE_FILE,
+    PIECE_FRAME,
+    PIECE_GAP,
+    PIECE_HAVE,
+    PIECE_TIME,
+    Q_ACK,
+    Q_BLOCK,
+    Q_FILE,
+    Q_FRAME,
+    Q_HAVE,
+    Q_NEXT,
+    Q_SEQ,
+    Q_SIZE,
+    Q_TIME,
+    Memory,
+    free_blocks,
+    take_block,
+)
+from analyzer.wire.loads import copy_bytes, signed32
+
+STRAY_DISTANCE = 1 << 26
+"""A segment farther than this from what is expected is a stray; `MAX_STRAYS` in a row are believed: much was lost."""
+MAX_STRAYS = 4
+
+
+@kernel
+def arrange(m: Memory, buf: Bytes, segments: Table, row: int, f: int, d: int) -> int:
+    """Put what a segment makes readable into `m.pieces`; returns how many pieces."""
+    size = segments[row, T_SIZE]
+    base = F_DIRECTIONS + d * D_WIDTH
+    if size == 0 or segments[row, T_FLAGS] & TCP_RST or not m.flows[f, base + D_SET]:
+        return 0
+    seq = segments[row, T_SEQ]
+    if segments[row, T_FLAGS] & TCP_SYN:
+        seq = (seq + 1) & 0xFFFFFFFF
+    distance = signed32(seq - m.flows[f, base + D_NEXT])
+    count = 0
+    if distance > STRAY_DISTANCE or distance < -STRAY_DISTANCE:
+        m.flows[f, base + D_STRAYS] += 1
+        if m.flows[f, base + D_STRAYS] < MAX_STRAYS:
+            return 0
+        # The capture has lost more than can be counted: go on here.
+        while m.flows[f, base + D_QUEUE] >= 0:
+            count = release_first(m, f, base, count)
+        count = add_gap(m, count, max(1, distance))
+        m.flows[f, base + D_MISSING] += max(1, distance)
+        m.flows[f, base + D_NEXT] = seq
+        distance = 0
+    m.flows[f, base + D_STRAYS] = 0
+    if distance > 0:
+        park(m, buf, segments, row, f, base, seq)
+        return give_up_holes(m, f, base, segments[row, T_TIME], count)
+    old = -distance
+    if old < size:
+        have = max(0, segments[row, T_HAVE] - old)
+        count = add_piece(
+            m, count, -1, segments[row, T_DATA] + old, have, size - old - have,
+            segments[row, T_FILE], segments[row, T_FRAME], segments[row, T_TIME], segments[row, T_ACK],
+        )  # fmt: skip
+        m.flows[f, base + D_MISSING] += size - old - have
+        m.flows[f, base + D_NEXT] = (seq + size) & 0xFFFFFFFF
+        if m.flows[f, base + D_QUEUE] >= 0:
+            count = release_ready(m, f, base, count)
+    return count
+
+
+@kernel
+def give_up_holes(m: Memory, f: int, base: int, time: int, count: int) -> int:
+    """Read past the first hole of a direction if it has been open for too long; returns the new number of pieces."""
+    while m.flows[f, base + D_QUEUE] >= 0 and (
+        m.flows[f, base + D_QUEUED] >= MAX_PARKED_SEGMENTS
+        or m.flows[f, base + D_PARKED] >= MAX_PARKED_BYTES
+        or time - m.flows[f, base + D_SINCE] > MAX_PARKED_NS
+    ):
+        count = release_first(m, f, base, count)
+        count = release_ready(m, f, base, count)
+        m.flows[f, base + D_SINCE] = time
+    return count
+
+
+@kernel
+def release_ready(m: Memory, f: int, base: int, count: int) -> int:
+    """Turn the parked segments that are now in order into pieces."""
+    while m.flows[f, base + D_QUEUE] >= 0:
+        distance = signed32(m.parked[m.flows[f, base + D_QUEUE], Q_SEQ] - m.flows[f, base + D_NEXT])
+        if distance > 0:
+            break
+        count = release_first(m, f, base, count)
+    return count
+
+
+@kernel
+def release_first(m: Memory, f: int, base: int, count: int) -> int:
+    """Turn the first parked segment into pieces, one a block, behind a gap if a hole lies before it."""
+    q = m.flows[f, base + D_QUEUE]
+    m.flows[f, base + D_QUEUE] = m.parked[q, Q_NEXT]
+    m.flows[f, base + D_QUEUED] -= 1
+    m.flows[f, base + D_PARKED] -= m.parked[q, Q_SIZE]
+    seq = m.parked[q, Q_SEQ]
+    size = m.parked[q, Q_SIZE]
+    have = m.parked[q, Q_HAVE]
+    distance = signed32(seq - m.flows[f, base + D_NEXT])
+    if distance > 0:
+        count = add_gap(m, count, distance)
+        m.flows[f, base + D_MISSING] += distance
+        distance = 0
+    old = -distance
+    block = m.parked[q, Q_BLOCK]
+    at = 0
+    if old >= size:
+        free_blocks(m, block)
+        block = -1
+    else:
+        m.flows[f, base + D_NEXT] = (seq + size) & 0xFFFFFFFF
+        m.flows[f, base + D_MISSING] += size - max(have, old)
+    while block >= 0:
+        following = m.block_next[block]
+        m.block_next[block] = -1
+        step = min(BLOCK, have - at)
+        skip = min(step, max(0, old - at))
+        count = add_piece(
+            m, count, block, skip, step - skip, 0,
+            m.parked[q, Q_FILE], m.parked[q, Q_FRAME], m.parked[q, Q_TIME], m.parked[q, Q_ACK],
+        )  # fmt: skip
+        at += step
+        block = following
+    if old < size and size > max(have, old):
+        count = add_gap(m, count, size - max(have, old))
+    m.parked[q, Q_NEXT] = m.state[G_FREE_PARKED]
+    m.state[G_FREE_PARKED] = q
+    return count
+
+
+@kernel
+def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int) -> None:
+    """Store a segment that came too early, in its place among the others, unless its bytes are there already."""
+    size = segments[row, T_SIZE]
+    before = -1
+    after = m.flows[f, base + D_QUEUE]
+    while after >= 0:
+        distance = signed32(seq - m.parked[after, Q_SEQ])
+        if distance >= 0 and distance + size <= m.parked[after, Q_SIZE]:
+            return
+        if distance < 0:
+            break
+        before = after
+        after = m.parked[after, Q_NEXT]
+    q = m.state[G_FREE_PARKED]
+    have = segments[row, T_HAVE]
+    if q < 0:
+        m.state[G_GIVEN_UP] += have
+        return
+    block = store(m, buf, segments[row, T_DATA], have)
+    if block < 0 and have > 0:
+        m.state[G_GIVEN_UP] += have
+        have = 0
+    m.state[G_FREE_PARKED] = m.parked[q, Q_NEXT]
+    m.parked[q, Q_NEXT] = after
+    m.parked[q, Q_SEQ] = seq
+    m.parked[q, Q_SIZE] = size
+    m.parked[q, Q_HAVE] = have
+    m.parked[q, Q_BLOCK] = block
+    m.parked[q, Q_FILE] = segments[row, T_FILE]
+    m.parked[q, Q_FRAME] = segments[row, T_FRAME]
+    m.parked[q, Q_TIME] = segments[row, T_TIME]
+    m.parked[q, Q_ACK] = segments[row, T_ACK]
+    if before < 0:
+        if after < 0:
+            m.flows[f, base + D_SINCE] = segments[row, T_TIME]
+        m.flows[f, base + D_QUEUE] = q
+    else:
+        m.parked[before, Q_NEXT] = q
+    m.flows[f, base + D_QUEUED] += 1
+    m.flows[f, base + D_PARKED] += size
+
+
+@kernel
+def store(m: Memory, buf: Bytes, at: int, size: int) -> int:
+    """Copy bytes into a chain of blocks; -1 if there are not enough (or nothing to store)."""
+    head = -1
+    tail = -1
+    while size > 0:
+        block = take_block(m)
+        if block < 0:
+            free_blocks(m, head)
+            return -1
+        if tail < 0:
+            head = block
+        else:
+            m.block_next[tail] = block
+        tail = block
+        step = min(BLOCK, size)
+        copy_bytes(m.blocks, block * BLOCK, buf, at, step)
+        at += step
+        size -= step
+    return head
+
+
+@kernel
+def add_piece(
+    m: Memory, count: int, block: int, at: int, have: int, gap: int, file: int, frame: int, time: int, ack: int
+) -> int:
+    """Append a piece; returns the new number of pieces."""
+    m.pieces[count, PIECE_BLOCK] = block
+    m.pieces[count, PIECE_AT] = at
+    m.pieces[count, PIECE_HAVE] = have
+    m.pieces[count, PIECE_GAP] = gap
+    m.pieces[count, PIECE_FILE] = file
+    m.pieces[count, PIECE_FRAME] = frame
+    m.pieces[count, PIECE_TIME] = time
+    m.pieces[count, PIECE_ACK] = ack
+    return count + 1
+
+
+@kernel
+def add_gap(m: Memory, count: int, size: int) -> int:
+    """Append a gap of `size` bytes; returns the new number of pieces."""
+    return add_piece(m, count, -1, 0, 0, size, 0, 0, 0, 0)
