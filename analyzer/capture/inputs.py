@@ -94,6 +94,7 @@ def in_time_order(inputs: list[Input], kernels: Kernels) -> list[tuple[int, Inpu
 class Block:
     """TCP segments `first` to `end` - 1 of a table, in time order; their bytes are in `buffer` until the next block."""
 
+    reader: CaptureReader
     buffer: Bytes
     segments: Table
     first: int
@@ -130,7 +131,7 @@ class CaptureSequence:
             self._open_all_begun()
             if len(self._open) == 1:
                 ahead = self._open[0]
-                yield Block(ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.end)
+                yield Block(ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.end)
                 ahead.first = ahead.end
             elif self._open:
                 yield from self._merged()
@@ -168,7 +169,7 @@ class CaptureSequence:
         begin = 0
         for end in (np.flatnonzero(np.diff(owners, append=-1)) + 1).tolist():
             ahead = self._open[int(owners[begin])]
-            yield Block(ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin)
+            yield Block(ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin)
             ahead.first += end - begin
             begin = end
 

@@ -205,12 +205,12 @@ def has_room(m: Memory) -> int:
 
 
 @entry
-def sweep(m: Memory, first: int, now: int, linger: int, all_of_them: int, ended: Ints) -> int:
+def sweep(m: Memory, first: int, now: int, linger: int, even_open: int, ended: Ints) -> int:
     """Finish connections that are over: read past their holes, and write their rows' numbers into `ended`.
 
-    A connection is over when both sides closed it, it was reset, replaced or never answered, and `linger` nanoseconds
-    went by; or whatever its state if `all_of_them`. Goes through the rows from `first` on; returns the row to go on
-    with, and stops where the window or `ended` (first item: how many) is full.
+    A connection is over when both sides closed it, it was reset, replaced or never answered (or whatever its state if
+    `even_open`), and more than `linger` nanoseconds went by. Goes through the rows from `first` on; returns the row to
+    go on with, and stops where the window or `ended` (first item: how many) is full.
     """
     for f in range(first, m.flows.shape[0]):
         state = m.flows[f, F_STATE]
@@ -221,7 +221,7 @@ def sweep(m: Memory, first: int, now: int, linger: int, all_of_them: int, ended:
             or (state & FS_CLIENT_FIN and state & FS_SERVER_FIN)
             or not state & (FS_SYN_ACK | FS_CLIENT_DATA | FS_SERVER_DATA)
         )
-        if not all_of_them and not (over and now - m.flows[f, F_LAST_TIME] > linger):
+        if not (over or even_open) or now - m.flows[f, F_LAST_TIME] <= linger:
             continue
         for d in range(2):
             base = F_DIRECTIONS + d * D_WIDTH

@@ -1,0 +1,45 @@
+"""A file to records, in one of several ways with one signature.
+
+In: capture files. Out: `records.Batch`es, and the facts about each file. `native` composes the rooms before this one.
+Whatever is peculiar to a library that an engine uses stays in that engine's file. Never decides whose session it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from analyzer.capture.inputs import Input
+from analyzer.capture.reader import FileFacts
+from analyzer.errors import UsageError
+from analyzer.records import Batch
+
+NAMES = ("native",)
+
+
+class Engine(Protocol):
+    """What every engine offers."""
+
+    files: list[FileFacts]
+    """The files read so far; complete when `read` is done."""
+
+    def read(self, inputs: list[Input]) -> Iterator[Batch]:
+        """The records of one site's files as one continuing capture. May be called again for the next site."""
+
+    def consumed(self) -> int:
+        """Bytes of the files on disk that have been read."""
+
+    def counts(self) -> dict[str, int]:
+        """What was met and not looked into, by name: fragments, unknown link types, bytes given up ..."""
+
+
+def make(name: str, ports: tuple[int, ...], announce: Callable[[str], None]) -> Engine:
+    """The engine of this name. announce: told what a person should know, such as that a wait begins.
+
+    Raises UsageError for an unknown name.
+    """
+    if name == "native":
+        from analyzer.engines.native import NativeEngine  # noqa: PLC0415 - each engine brings its own libraries
+
+        return NativeEngine(ports, announce)
+    raise UsageError(f"no engine is called {name!r}; there is {', '.join(NAMES)}")

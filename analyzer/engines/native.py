@@ -1,0 +1,329 @@
+"""The native engine: kernels find and select the messages, the protocol rooms read them, a window at a time.
+
+While a window is decoded and reduced, a thread already fills the next one: compiled kernels run without the
+interpreter's lock. Small input is worked off by the plain kernels, since importing or compiling the others takes longer.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer import auth
+from analyzer.capture import packets
+from analyzer.capture.inputs import Block, CaptureSequence, Input, in_time_order
+from analyzer.capture.reader import FileFacts
+from analyzer.compiled import Bytes, Table, cache_is_warm, compiled_kernels, plain_kernels
+from analyzer.errors import DecodeError
+from analyzer.records import CONNECTION_END, ENDPOINTS, NAMES, PROBLEM, Batch, Layer, Rows, TokenKind
+from analyzer.smb.decode import decode, new_messages, token_places
+from analyzer.smb.select import has_room
+from analyzer.smb.window import Window
+from analyzer.transport import flows, messages, netbios, pick
+from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
+from analyzer.wire.texts import MISSING, Texts
+
+WINDOW_ROWS = 65_536
+WINDOW_BYTES = 12 * 1024 * 1024
+FLOWS = 4096
+MAX_FLOWS = 262_144
+"""Connections followed at a time; when more are open, those idle for longest are taken for over."""
+LINGER_NS = 10_000_000_000
+"""How long a closed connection is remembered for late repetitions."""
+
+PLAIN_PACKETS = 20_000
+"""More packets than this are worth compiling for, once."""
+PLAIN_BYTES = 2_000_000
+"""Less than this on disk is not even worth loading compiled kernels."""
+SURELY_LARGE = 30_000_000
+
+PROBLEM_CODES = {
+    messages.PROBLEM_NOT_SMB: (Layer.NETBIOS, "length", "not_smb"),
+    messages.PROBLEM_GAP: (Layer.TCP, "sequence", "gap"),
+    messages.PROBLEM_CUT: (Layer.TCP, "sequence", "gap_in_message"),
+    messages.PROBLEM_COMPOUND: (Layer.SMB2, "next_command", "leads_nowhere"),
+    messages.PROBLEM_GIVEN_UP: (Layer.TCP, "reassembly", "given_up"),
+}
+
+
+@dataclass(slots=True)
+class Filled:
+    """A window as the scan leaves it."""
+
+    rows: Table
+    arena: Bytes
+    whole: tuple[Table, Bytes]
+    begun: Rows
+    ended: Rows
+
+
+@dataclass(slots=True)
+class _Scan:
+    """The state of the scan of one site."""
+
+    memory: flows.Memory
+    sequence: CaptureSequence
+    seen: npt.NDArray[np.int64]
+    free: queue.Queue[tuple[Table, Bytes]]
+    begun: list[Rows] = field(default_factory=list)
+    ended: list[Rows] = field(default_factory=list)
+    reported: int = 0
+    now: int = 0
+
+
+class NativeEngine:
+    """See `engines.Engine`."""
+
+    def __init__(self, ports: tuple[int, ...], announce: Callable[[str], None]) -> None:
+        self.files: list[FileFacts] = []
+        self.texts = Texts()
+        self._ports = ports
+        self._announce = announce
+        self._counts = np.zeros(packets.C_WIDTH, dtype=np.int64)
+        self._memory_counts = np.zeros(flows.G_WIDTH, dtype=np.int64)
+        self._sequence: CaptureSequence | None = None
+        self._consumed_before = 0
+        self._connections = 0
+        self._kernels = plain_kernels()
+
+    def consumed(self) -> int:
+        return self._consumed_before + (self._sequence.consumed if self._sequence else 0)
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "tcp_segments": int(self._counts[packets.C_TCP]),
+            "smb_segments": int(self._counts[packets.C_SMB]),
+            "ip_fragments": int(self._counts[packets.C_FRAGMENTS]),
+            "unknown_link_packets": int(self._counts[packets.C_UNKNOWN_LINK]),
+            "bad_packets": int(self._counts[packets.C_BAD]),
+            "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
+            "rows_given_up": int(self._memory_counts[flows.G_ROWS_DROPPED]),
+            "trees_forgotten": int(self._memory_counts[flows.G_TREES_FORGOTTEN]),
+        }
+
+    def read(self, inputs: list[Input]) -> Iterator[Batch]:
+        size = sum(Path(item.capture).stat().st_size for item in inputs if Path(item.capture).is_file())
+        if size > SURELY_LARGE or (size > PLAIN_BYTES and cache_is_warm()):
+            self._compile()
+        scan = self._new_scan(inputs)
+        self._sequence = scan.sequence
+        windows = self._windows(scan)
+        for filled in _in_background(windows) if size > SURELY_LARGE else windows:
+            yield self._decode(filled)
+            scan.free.put(filled.whole)
+        self.files += [reader.facts for reader in scan.sequence.readers]
+        self._memory_counts += scan.memory.state
+        self._connections = int(scan.memory.state[flows.G_CONNECTIONS])
+        self._consumed_before += scan.sequence.consumed
+        self._sequence = None
+
+    # The scan, which may run in a thread of its own. #
+
+    def _new_scan(self, inputs: list[Input]) -> _Scan:
+        free: queue.Queue[tuple[Table, Bytes]] = queue.Queue()
+        free.put(messages.window(WINDOW_ROWS, WINDOW_BYTES))
+        memory = flows.empty(list(self._ports), *messages.window(WINDOW_ROWS, WINDOW_BYTES), FLOWS)
+        memory.state[flows.G_CONNECTIONS] = self._connections
+        timed = in_time_order(inputs, self._kernels)
+        sequence = CaptureSequence(timed, len(self.files), lambda: self._kernels, self._counts)
+        return _Scan(memory, sequence, np.zeros(pick.SLOTS, dtype=np.int64), free, reported=self._connections)
+
+    def _windows(self, scan: _Scan) -> Iterator[Filled]:
+        for block in scan.sequence.blocks():
+            yield from self._follow(scan, block)
+            if not self._kernels.compiled and self._counts[packets.C_TCP] > PLAIN_PACKETS:
+                self._compile()
+        yield from self._finish_connections(scan, linger=-1, even_open=1)
+        yield from self._hand_over(scan)
+
+    def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
+        segments = block.segments[block.first : block.end]
+        found = self._kernels.pick(
+            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts
+        )
+        block.reader.facts.smb_packets += found
+        at = 0
+        while at < found:
+            at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)
+            scan.now = max(scan.now, int(segments[min(at, found - 1), packets.T_TIME]))
+            if at < found and scan.memory.state[flows.G_FREE_FLOW] < 0:
+                yield from self._make_room(scan)
+            elif at < found:
+                yield from self._hand_over(scan)
+                yield from self._finish_connections(scan, LINGER_NS, even_open=0)
+
+    def _make_room(self, scan: _Scan) -> Iterator[Filled]:
+        """Free the rows of connections that are over; if they are few, double the table, or take idle ones for over."""
+        yield from self._finish_connections(scan, LINGER_NS, even_open=0)
+        size = len(scan.memory.flows)
+        if scan.memory.state[flows.G_FLOWS_USED] > size * 3 // 4:
+            if size < MAX_FLOWS:
+                scan.memory = flows.grown(scan.memory)
+            else:
+                idle = scan.now - np.quantile(scan.memory.flows[:, flows.F_LAST_TIME], 0.25)
+                yield from self._finish_connections(scan, max(-1, int(idle) - 1), even_open=1)
+
+    def _finish_connections(self, scan: _Scan, linger: int, even_open: int) -> Iterator[Filled]:
+        at = 0
+        done = np.zeros(4096, dtype=np.int64)
+        self._note_begun(scan)
+        while at < len(scan.memory.flows):
+            at = self._kernels.sweep(scan.memory, at, scan.now, linger, even_open, done)
+            scan.ended.append(_connection_ends(scan.memory.flows[done[1 : done[0] + 1]]))
+            self._kernels.release(scan.memory, done)
+            if not has_room(scan.memory):
+                yield from self._hand_over(scan)
+
+    def _hand_over(self, scan: _Scan) -> Iterator[Filled]:
+        """Give the window away and go on with an empty one, as soon as there is one."""
+        self._note_begun(scan)
+        memory = scan.memory
+        rows = memory.messages[: memory.state[flows.G_MESSAGES]]
+        begun = np.concatenate([np.empty(0, dtype=ENDPOINTS), *scan.begun])
+        ended = np.concatenate([np.empty(0, dtype=CONNECTION_END), *scan.ended])
+        scan.begun, scan.ended = [], []
+        yield Filled(rows, memory.arena, (memory.messages, memory.arena), begun, ended)
+        table, arena = scan.free.get()
+        scan.memory = memory._replace(messages=table, arena=arena)
+        memory.state[flows.G_MESSAGES] = 0
+        memory.state[flows.G_ARENA] = 0
+
+    def _note_begun(self, scan: _Scan) -> None:
+        table = scan.memory.flows
+        in_use = (table[:, flows.F_STATE] & flows.FS_IN_USE) != 0
+        new = np.flatnonzero(in_use & (table[:, flows.F_CONNECTION] >= scan.reported))
+        scan.begun.append(_endpoints(table[new], ENDPOINTS))
+        scan.reported = int(scan.memory.state[flows.G_CONNECTIONS])
+
+    def _compile(self) -> None:
+        if not cache_is_warm():
+            self._announce("Compiling the scanner for this machine, once (about 20 seconds) ...")
+        self._kernels = compiled_kernels()
+
+    # Decoding. #
+
+    def _decode(self, filled: Filled) -> Batch:
+        protocol = filled.rows[:, messages.M_PROTOCOL]
+        rows = np.ascontiguousarray(filled.rows[protocol < messages.PROTOCOL_NETBIOS])
+        window = Window(rows, filled.arena, self.texts, new_messages(rows))
+        bodies = decode(window)
+        for name in ("setup_requests", "setup_answers"):
+            _read_tokens(window, bodies[name])
+        names = self._read_names(filled, filled.rows[protocol == messages.PROTOCOL_NETBIOS])
+        problems = _problems(filled.rows[protocol == messages.PROTOCOL_PROBLEM], self.texts)
+        return Batch(
+            texts=self.texts,
+            arena=filled.arena,
+            messages=window.messages,
+            bodies=bodies,
+            begun=filled.begun,
+            ended=filled.ended,
+            names=names,
+            problems=np.concatenate([problems, *window.problems]),
+        )
+
+    def _read_names(self, filled: Filled, rows: Table) -> Rows:
+        """The NetBIOS names of session requests."""
+        found = []
+        for row in rows[rows[:, messages.M_COMMAND] == netbios.PacketType.SESSION_REQUEST]:
+            packet = filled.arena[row[messages.M_HEADER] : row[messages.M_END]].tobytes()
+            try:
+                called, calling = netbios.parse_names(packet)
+            except DecodeError:
+                continue  # the names are a courtesy; the connection is judged without them
+            found.append((row[messages.M_CONNECTION], self.texts.code(calling), self.texts.code(called)))
+        return np.array(found, dtype=NAMES)
+
+
+def _in_background(windows: Iterator[Filled]) -> Iterator[Filled]:
+    """The same windows, made by a thread while the caller works on the one before."""
+    ready: queue.Queue[Filled | BaseException | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def fill() -> None:
+        try:
+            for filled in windows:
+                ready.put(filled)
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as problem:  # noqa: BLE001 - raised again in the thread that waits for it
+            ready.put(problem)
+
+    threading.Thread(target=fill, name="scan", daemon=True).start()
+    try:
+        while (filled := ready.get()) is not None:
+            if isinstance(filled, BaseException):
+                raise filled
+            yield filled
+    finally:
+        stop.set()
+
+
+def _read_tokens(window: Window, bodies: Rows) -> None:
+    """Put the tokens of session setups that carry a security blob into their bodies."""
+    which = np.flatnonzero(bodies["token"]["kind"] == TokenKind.NONE)
+    if len(which):
+        start, end, cut = token_places(window, bodies["row"][which].astype(np.int64))
+        tokens = auth.read_tokens(window.arena, start, end, cut, window.texts)
+        bodies["token"][which] = tokens
+        unreadable = tokens["kind"] == TokenKind.UNREADABLE
+        if unreadable.any():
+            window.tell(bodies["row"][which[unreadable]].astype(np.int64), Layer.SPNEGO, "token", 0, "unreadable")
+
+
+def _problems(rows: Table, texts: Texts) -> Rows:
+    told = np.zeros(len(rows), dtype=PROBLEM)
+    told["capture_no"] = rows[:, messages.M_FILE]
+    told["frame"] = rows[:, messages.M_FRAME]
+    told["connection"] = rows[:, messages.M_CONNECTION]
+    told["offset"] = MISSING
+    told["detail"] = MISSING
+    for number, (layer, name, code) in PROBLEM_CODES.items():
+        same = rows[:, messages.M_COMMAND] == number
+        told["layer"][same] = layer
+        told["field"][same] = texts.code(name)
+        told["code"][same] = texts.code(code)
+    sizes = rows[:, messages.M_SIZE]
+    told["detail"] = [texts.code(f"{size} bytes") if size else MISSING for size in sizes.tolist()]
+    return told
+
+
+def _endpoints(table: Table, record: np.dtype[np.void]) -> Rows:
+    made = np.zeros(len(table), dtype=record)
+    made["connection"] = table[:, flows.F_CONNECTION]
+    made["client_hi"] = table[:, flows.F_CLIENT_HI]
+    made["client_lo"] = table[:, flows.F_CLIENT_LO]
+    made["client_port"] = table[:, flows.F_CLIENT_PORT]
+    made["server_hi"] = table[:, flows.F_SERVER_HI]
+    made["server_lo"] = table[:, flows.F_SERVER_LO]
+    made["server_port"] = table[:, flows.F_SERVER_PORT]
+    return made
+
+
+def _connection_ends(table: Table) -> Rows:
+    made = _endpoints(table, CONNECTION_END)
+    state = table[:, flows.F_STATE]
+    client = table[:, F_DIRECTIONS : F_DIRECTIONS + D_WIDTH]
+    server = table[:, F_DIRECTIONS + D_WIDTH : F_DIRECTIONS + 2 * D_WIDTH]
+    made["capture_no"] = table[:, flows.F_FIRST_FILE]
+    made["frame"] = table[:, flows.F_FIRST_FRAME]
+    made["first_place"] = table[:, flows.F_FIRST_PLACE]
+    made["last_capture_no"] = table[:, flows.F_LAST_FILE]
+    made["last_place"] = table[:, flows.F_LAST_PLACE]
+    made["first_ns"] = table[:, flows.F_FIRST_TIME]
+    made["last_ns"] = table[:, flows.F_LAST_TIME]
+    made["packets"] = table[:, flows.F_PACKETS]
+    made["midstream"] = (state & (flows.FS_MIDSTREAM | flows.FS_SYN | flows.FS_SYN_ACK)) == flows.FS_MIDSTREAM
+    made["established"] = (state & (flows.FS_SYN_ACK | flows.FS_CLIENT_DATA | flows.FS_SERVER_DATA)) != 0
+    made["client_bytes"] = client[:, flows.D_BYTES]
+    made["server_bytes"] = server[:, flows.D_BYTES]
+    made["missing_bytes"] = client[:, flows.D_MISSING] + server[:, flows.D_MISSING]
+    made["unparsed_bytes"] = client[:, flows.D_UNPARSED] + server[:, flows.D_UNPARSED]
+    return made

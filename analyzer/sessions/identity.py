@@ -1,0 +1,399 @@
+"""Whose session is it? The evidence, and the table that weighs it.
+
+No single sign decides. Windows servers accept null sessions without ever setting the null flag, so its absence says
+nothing; some clients sign with the key that an anonymous login yields, so signing proves nothing; a name without
+responses is not anonymous. The claim of the request, the answer and what followed are each recorded as a sign, and
+`RULES` are tried from top to bottom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.records import Form, Mechanism, Rows, TokenKind
+from analyzer.wire.texts import Texts
+
+Mask = npt.NDArray[np.bool_]
+STATUS_SUCCESS = 0
+STATUS_MORE_PROCESSING_REQUIRED = 0xC0000016
+SESSION_FLAG_IS_GUEST = 0x0001  # SMB2 SessionFlags [MS-SMB2 2.2.6]; SMB 1 Action has its guest bit there too
+SESSION_FLAG_IS_NULL = 0x0002
+SESSION_FLAG_ENCRYPT_DATA = 0x0004
+NEGOTIATE_ANONYMOUS = 0x0800
+
+
+class Asked(IntEnum):
+    """What the client claimed to be. The texts of `sessions.asked`; 0 is missing."""
+
+    NOT_SEEN = 0
+    ANONYMOUS = 1
+    NAMED = 2
+    KERBEROS = 3
+    OTHER = 4
+
+
+class Identity(IntEnum):
+    """Who it was. The texts of `sessions.identity`."""
+
+    UNKNOWN = 0
+    ANONYMOUS = 1
+    GUEST = 2
+    USER = 3
+    MACHINE = 4
+    AUTHENTICATED = 5
+    REJECTED = 6
+    ANONYMOUS_REJECTED = 7
+
+
+class Confidence(IntEnum):
+    """How sure. The texts of `sessions.confidence`; 0 is missing."""
+
+    NONE = 0
+    WEAK = 1
+    STRONG = 2
+    CERTAIN = 3
+
+
+class Outcome(IntEnum):
+    """How the exchange ended. The texts of `sessions.outcome`."""
+
+    ACCEPTED = 1
+    REFUSED = 2
+    UNANSWERED = 3  # the claim was made, its answer is not in the captures
+    ABANDONED = 4  # no claim followed
+    NOT_CAPTURED = 5  # the session was in use, its setup is not in the captures
+
+
+CREDENTIALED = (Identity.USER, Identity.MACHINE, Identity.AUTHENTICATED)
+"""Identities that are proven to have credentials."""
+
+
+class Sign(IntFlag):
+    """Evidence. Each sign's text in the tables is its name with the first underscore as a dot: `ntlm.empty_user`."""
+
+    NTLM_EMPTY_USER = 1 << 0
+    NTLM_EMPTY_RESPONSES = 1 << 1
+    NTLM_LM_ZERO_BYTE = 1 << 2
+    NTLM_FLAG_ANONYMOUS = 1 << 3
+    NTLM_NAME = 1 << 4
+    NTLM_MACHINE_NAME = 1 << 5
+    NTLM_RESPONSE = 1 << 6
+    NTLM_NAME_IS_NUL = 1 << 7
+    SMB1_EMPTY_ACCOUNT = 1 << 8
+    SMB1_EMPTY_PASSWORDS = 1 << 9
+    SMB1_PASSWORD = 1 << 10
+    SMB1_ACCOUNT = 1 << 11
+    SMB1_SHARE_LEVEL = 1 << 12
+    SMB1_TREE_PASSWORD = 1 << 13
+    KERBEROS_REQUEST = 1 << 14
+    NEGOEX_TOKEN = 1 << 15
+    OTHER_TOKEN = 1 << 16
+    TOKEN_UNREADABLE = 1 << 17
+    TOKEN_MISSING = 1 << 18
+    STATUS_SUCCESS = 1 << 19
+    STATUS_ERROR = 1 << 20
+    ANSWER_MISSING = 1 << 21
+    REQUEST_MISSING = 1 << 22
+    SMB2_FLAGS_ZERO = 1 << 23
+    SMB2_FLAG_NULL = 1 << 24
+    SMB2_FLAG_GUEST = 1 << 25
+    SMB2_FLAG_ENCRYPT = 1 << 26
+    SMB1_ACTION_ZERO = 1 << 27
+    SMB1_ACTION_GUEST = 1 << 28
+    FINAL_SIGNED = 1 << 29
+    LATER_SUCCESS = 1 << 30
+    INFERRED_HANDLE_REUSE = 1 << 31
+    HINT_SIGNED = 1 << 32
+    HINT_ENCRYPTED = 1 << 33
+    HINT_UNSIGNED_311 = 1 << 34
+    BIND_SUCCESS = 1 << 35
+    SETUP_ELSEWHERE = 1 << 36
+    CONFLICT_NAME_BUT_NULL = 1 << 37
+    GUEST_NOT_EXCLUDED = 1 << 38
+
+
+def sign_text(signs: int) -> str:
+    """`ntlm.empty_user; ntlm.flag_anonymous; ...`"""
+    names = [sign.name or "" for sign in Sign if signs & sign]
+    return "; ".join(name.lower().replace("_", ".", 1) for name in names)
+
+
+ATTEMPT = np.dtype(
+    [
+        ("session", "i4"),  # number of the session id on its server; joins the periods of one id
+        ("connection", "i4"),
+        ("order", "i8"),
+        ("session_id", "u8"),
+        ("protocol", "u1"),
+        ("capture_no", "i4"),  # of the request with the last token; -1: not captured
+        ("frame", "i8"),
+        ("answer_capture_no", "i4"),
+        ("answer_frame", "i8"),
+        ("place", "i4"),
+        ("time_ns", "i8"),
+        ("ended_ns", "i8"),
+        ("asked", "u1"),
+        ("identity", "u1"),
+        ("confidence", "u1"),
+        ("outcome", "u1"),
+        ("signs", "u8"),
+        ("status", "i8"),  # of the last answer, -1: none
+        ("dos_status", "?"),
+        ("user", "i4"),
+        ("domain", "i4"),
+        ("workstation", "i4"),
+        ("mechanism", "u1"),
+        ("ntlm_flags", "i8"),
+        ("build", "i4"),
+        ("session_flags", "i4"),  # SMB2 SessionFlags or SMB 1 Action, -1: none
+        ("native_os", "i4"),
+        ("native_lanman", "i4"),
+        ("previous_session_id", "u8"),
+        ("binding", "?"),  # not an attempt: it adds a channel to a session
+        ("server_name", "i4"),
+        ("server_domain", "i4"),
+    ]
+)
+"""A period of one identity on a session, or an attempt at one: the row of `sessions` as numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of each attempt, as columns that the rules combine."""
+
+    anonymous_request: Mask
+    named: Mask
+    guest_name: Mask
+    machine_name: Mask
+    response: Mask
+    no_responses: Mask
+    nameless_response: Mask
+    empty_account: Mask
+    share_level: Mask
+    tree_password: Mask
+    kerberos: Mask
+    other_mechanism: Mask
+    unreadable: Mask
+    claim: Mask
+    answered: Mask
+    success: Mask
+    error: Mask
+    guest_sign: Mask
+    null_sign: Mask
+    later_success: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the decision table."""
+
+    when: str
+    test: Callable[[Facts], Mask]
+    identity: Identity
+    confidence: Confidence
+
+
+RULES = (
+    Rule("anonymous request, refused", lambda f: f.anonymous_request & f.error, Identity.ANONYMOUS_REJECTED, Confidence.CERTAIN),
+    Rule("any other claim, refused", lambda f: f.error, Identity.REJECTED, Confidence.CERTAIN),
+    Rule("anonymous request, accepted as guest", lambda f: f.anonymous_request & f.success & f.guest_sign, Identity.GUEST, Confidence.CERTAIN),
+    Rule("share-level server, the tree connect sends a password", lambda f: f.share_level & f.empty_account & f.success & f.tree_password, Identity.UNKNOWN, Confidence.NONE),
+    Rule("share-level server, empty account", lambda f: f.share_level & f.empty_account & f.success, Identity.ANONYMOUS, Confidence.STRONG),
+    Rule("anonymous request, accepted", lambda f: f.anonymous_request & f.success, Identity.ANONYMOUS, Confidence.CERTAIN),
+    Rule("anonymous request, answer not captured, the session works", lambda f: f.anonymous_request & ~f.answered & f.later_success, Identity.ANONYMOUS, Confidence.STRONG),
+    Rule("anonymous request, answer not captured", lambda f: f.anonymous_request & ~f.answered, Identity.UNKNOWN, Confidence.NONE),
+    Rule("no request captured, the server says null", lambda f: ~f.claim & f.success & f.null_sign, Identity.ANONYMOUS, Confidence.CERTAIN),
+    Rule("another claim, the server says null", lambda f: f.success & f.null_sign, Identity.ANONYMOUS, Confidence.STRONG),
+    Rule("no request captured, the server says guest", lambda f: ~f.claim & f.success & f.guest_sign, Identity.GUEST, Confidence.STRONG),
+    Rule("a name, accepted as guest", lambda f: f.success & f.guest_sign, Identity.GUEST, Confidence.CERTAIN),
+    Rule("the name guest, accepted", lambda f: f.named & f.guest_name & f.success, Identity.GUEST, Confidence.STRONG),
+    Rule("a machine name with a response, accepted", lambda f: f.named & f.machine_name & f.response & f.success, Identity.MACHINE, Confidence.CERTAIN),
+    Rule("a name with a response, accepted", lambda f: f.named & f.response & f.success, Identity.USER, Confidence.CERTAIN),
+    Rule("a name without responses, accepted", lambda f: f.named & f.no_responses & f.success, Identity.UNKNOWN, Confidence.WEAK),
+    Rule("SMB 1 empty account with responses, accepted", lambda f: f.empty_account & f.success, Identity.ANONYMOUS, Confidence.STRONG),
+    Rule("no name but a response, accepted", lambda f: f.nameless_response & f.success, Identity.UNKNOWN, Confidence.WEAK),
+    Rule("Kerberos, accepted", lambda f: f.kerberos & f.success, Identity.AUTHENTICATED, Confidence.CERTAIN),
+    Rule("another mechanism, accepted", lambda f: f.other_mechanism & f.success, Identity.AUTHENTICATED, Confidence.STRONG),
+)  # fmt: skip
+"""The first that holds decides; where none does, the identity is unknown."""
+
+
+def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, texts: Texts) -> None:
+    """Set what the request says: `asked`, the names, and the signs of the claim.
+
+    tokens: the last token of each attempt that makes a claim (`TokenKind.NONE` if none was seen). form: `Form` of its
+    request.
+    """
+    kind = tokens["kind"]
+    empty = texts.code("")
+    no_user = tokens["user"] == empty
+    has_user = tokens["user"] >= 0
+    no_nt = tokens["nt_size"] == 0
+    no_lm = (tokens["lm_size"] == 0) | ((tokens["lm_size"] == 1) & tokens["lm_is_zero"])
+    ntlm = kind == TokenKind.NTLM_AUTHENTICATE
+    passwords = kind == TokenKind.PASSWORDS
+    empty_claim = no_user & no_nt & no_lm
+    anonymous = (ntlm | passwords) & empty_claim
+    named = (ntlm | passwords) & has_user & ~no_user
+    machine = named & _ends_with_dollar(tokens["user"], texts)
+    kerberos = kind == TokenKind.KERBEROS_REQUEST
+    other = (kind == TokenKind.NEGOEX) | (kind == TokenKind.OTHER)
+    attempts["asked"] = np.select(
+        [anonymous, named, kerberos, other | ((ntlm | passwords) & no_user)],
+        [Asked.ANONYMOUS, Asked.NAMED, Asked.KERBEROS, Asked.OTHER],
+        Asked.NOT_SEEN,
+    )
+    for name in ("user", "domain", "workstation", "build"):
+        attempts[name] = tokens[name]
+    attempts["ntlm_flags"] = np.where(ntlm, tokens["flags"], -1)
+    attempts["mechanism"] = np.where(
+        passwords & share_level & no_user, Mechanism.SHARE_LEVEL, tokens["mechanism"]
+    )
+    no_claim = np.isin(kind, (TokenKind.NONE, TokenKind.NTLM_NEGOTIATE, TokenKind.WITHOUT_TOKEN))
+    attempts["signs"] |= _signs(
+        (Sign.NTLM_EMPTY_USER, ntlm & no_user),
+        (Sign.NTLM_EMPTY_RESPONSES, ntlm & no_nt & no_lm),
+        (Sign.NTLM_LM_ZERO_BYTE, ntlm & (tokens["lm_size"] == 1) & tokens["lm_is_zero"]),
+        (Sign.NTLM_FLAG_ANONYMOUS, ntlm & ((tokens["flags"] & NEGOTIATE_ANONYMOUS) != 0)),
+        (Sign.NTLM_NAME, ntlm & named),
+        (Sign.NTLM_MACHINE_NAME, ntlm & machine),
+        (Sign.NTLM_RESPONSE, ntlm & (tokens["nt_size"] > 0)),
+        (Sign.NTLM_NAME_IS_NUL, ntlm & tokens["user_is_nul"]),
+        (Sign.SMB1_EMPTY_ACCOUNT, passwords & no_user),
+        (Sign.SMB1_EMPTY_PASSWORDS, passwords & no_nt & no_lm),
+        (Sign.SMB1_PASSWORD, passwords & ~(no_nt & no_lm)),
+        (Sign.SMB1_ACCOUNT, passwords & named),
+        (Sign.SMB1_SHARE_LEVEL, share_level),
+        (Sign.KERBEROS_REQUEST, kerberos),
+        (Sign.NEGOEX_TOKEN, kind == TokenKind.NEGOEX),
+        (Sign.OTHER_TOKEN, kind == TokenKind.OTHER),
+        (Sign.TOKEN_UNREADABLE, kind == TokenKind.UNREADABLE),
+        (Sign.TOKEN_MISSING, no_claim & (form != 0)),
+        (Sign.REQUEST_MISSING, form == 0),
+    )
+
+
+def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_body: Mask) -> None:
+    """Set what the last answer says: status, flags, outcome, and their signs. `status` of the attempts must be set.
+
+    flags: SMB2 SessionFlags or SMB 1 Action of the last answer, of use where `has_body`.
+    """
+    status = attempts["status"]
+    answered = status >= 0
+    success = status == STATUS_SUCCESS
+    more = status == STATUS_MORE_PROCESSING_REQUIRED
+    error = answered & ~success & ~more
+    known = success & has_body
+    attempts["session_flags"] = np.where(known, flags, -1)
+    no_claim = _has(attempts, Sign.TOKEN_MISSING | Sign.REQUEST_MISSING)
+    attempts["outcome"] = np.select(
+        [success, error, more | (no_claim & ~answered)],
+        [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ABANDONED],
+        Outcome.UNANSWERED,
+    )
+    attempts["signs"] |= _signs(
+        (Sign.STATUS_SUCCESS, success),
+        (Sign.STATUS_ERROR, error),
+        (Sign.ANSWER_MISSING, ~answered),
+        (Sign.SMB2_FLAGS_ZERO, known & is_smb2 & (flags == 0)),
+        (Sign.SMB2_FLAG_NULL, known & is_smb2 & ((flags & SESSION_FLAG_IS_NULL) != 0)),
+        (Sign.SMB2_FLAG_GUEST, known & is_smb2 & ((flags & SESSION_FLAG_IS_GUEST) != 0)),
+        (Sign.SMB2_FLAG_ENCRYPT, known & is_smb2 & ((flags & SESSION_FLAG_ENCRYPT_DATA) != 0)),
+        (Sign.SMB1_ACTION_ZERO, known & ~is_smb2 & ((flags & SESSION_FLAG_IS_GUEST) == 0)),
+        (Sign.SMB1_ACTION_GUEST, known & ~is_smb2 & ((flags & SESSION_FLAG_IS_GUEST) != 0)),
+        (Sign.FINAL_SIGNED, success & signed),
+    )
+
+
+def judge(attempts: Rows, texts: Texts) -> None:
+    """Set `identity` and `confidence` by the rules, from what the attempts say. May be called again as signs come in."""
+    facts = _facts(attempts, texts)
+    undecided = np.ones(len(attempts), dtype=bool)
+    attempts["identity"] = Identity.UNKNOWN
+    attempts["confidence"] = Confidence.NONE
+    for rule in RULES:
+        holds = undecided & rule.test(facts)
+        attempts["identity"][holds] = rule.identity
+        attempts["confidence"][holds] = rule.confidence
+        undecided &= ~holds
+    anonymous = attempts["identity"] == Identity.ANONYMOUS
+    # A final answer that is signed speaks for a real user (servers do not sign it for others), unless it is signed
+    # with the key that anybody can derive from an anonymous login.
+    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED) & (attempts["confidence"] == Confidence.CERTAIN)
+    attempts["confidence"][doubtful] = Confidence.STRONG
+    attempts["signs"] |= _signs(
+        (Sign.CONFLICT_NAME_BUT_NULL, anonymous & facts.named & facts.null_sign),
+        (Sign.GUEST_NOT_EXCLUDED, anonymous & ~facts.answered),
+    )
+
+
+def _facts(attempts: Rows, texts: Texts) -> Facts:
+    has = lambda sign: _has(attempts, sign)  # noqa: E731
+    asked = attempts["asked"]
+    no_responses = has(Sign.NTLM_EMPTY_RESPONSES) | has(Sign.SMB1_EMPTY_PASSWORDS)
+    named = asked == Asked.NAMED
+    return Facts(
+        anonymous_request=asked == Asked.ANONYMOUS,
+        named=named,
+        guest_name=named & _is_guest_name(attempts["user"], texts),
+        machine_name=named & _ends_with_dollar(attempts["user"], texts),
+        response=named & ~no_responses,
+        no_responses=no_responses,
+        nameless_response=has(Sign.NTLM_EMPTY_USER) & ~has(Sign.NTLM_EMPTY_RESPONSES),
+        empty_account=has(Sign.SMB1_EMPTY_ACCOUNT),
+        share_level=has(Sign.SMB1_SHARE_LEVEL),
+        tree_password=has(Sign.SMB1_TREE_PASSWORD),
+        kerberos=asked == Asked.KERBEROS,
+        other_mechanism=has(Sign.NEGOEX_TOKEN) | has(Sign.OTHER_TOKEN),
+        unreadable=has(Sign.TOKEN_UNREADABLE),
+        claim=~has(Sign.TOKEN_MISSING) & ~has(Sign.REQUEST_MISSING),
+        answered=~has(Sign.ANSWER_MISSING),
+        success=has(Sign.STATUS_SUCCESS),
+        error=has(Sign.STATUS_ERROR),
+        guest_sign=has(Sign.SMB2_FLAG_GUEST) | has(Sign.SMB1_ACTION_GUEST),
+        null_sign=has(Sign.SMB2_FLAG_NULL),
+        later_success=has(Sign.LATER_SUCCESS) | has(Sign.INFERRED_HANDLE_REUSE),
+    )
+
+
+def _has(attempts: Rows, sign: Sign) -> Mask:
+    found: Mask = (attempts["signs"] & np.uint64(sign)) != 0
+    return found
+
+
+def _signs(*pairs: tuple[Sign, Mask]) -> npt.NDArray[np.uint64]:
+    signs = np.zeros(len(pairs[0][1]), dtype=np.uint64)
+    for sign, holds in pairs:
+        signs |= np.where(holds, np.uint64(sign), np.uint64(0))
+    return signs
+
+
+def _ends_with_dollar(codes: Rows, texts: Texts) -> Mask:
+    distinct, places = np.unique(codes, return_inverse=True)
+    return np.array([code >= 0 and texts.values[code].endswith("$") for code in distinct.tolist()], dtype=bool)[places]
+
+
+def _is_guest_name(codes: Rows, texts: Texts) -> Mask:
+    distinct, places = np.unique(codes, return_inverse=True)
+    return np.array([code >= 0 and texts.values[code].lower() == "guest" for code in distinct.tolist()], dtype=bool)[
+        places
+    ]
+
+
+TOKEN_IS_CLAIM = (
+    TokenKind.NTLM_AUTHENTICATE,
+    TokenKind.KERBEROS_REQUEST,
+    TokenKind.NEGOEX,
+    TokenKind.OTHER,
+    TokenKind.PASSWORDS,
+    TokenKind.UNREADABLE,
+)
+"""Tokens that say who the client claims to be (or would, if they could be read)."""
+NO_FORM = 0
+"""In place of a `Form` where no request was captured."""
+assert NO_FORM not in list(Form)
