@@ -284,6 +284,7 @@ CONNECTION_END = np.dtype(
         ("last_ns", "i8"),
         ("packets", "i8"),
         ("midstream", "?"),
+        ("closed_by", "u1"),  # 0: not seen, 1: the client, 2: the server closed it first
         ("established", "?"),  # an answer to its SYN, or payload, was seen
         ("client_bytes", "i8"),
         ("server_bytes", "i8"),

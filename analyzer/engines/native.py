@@ -321,6 +321,8 @@ def _connection_ends(table: Table) -> Rows:
     made["last_ns"] = table[:, flows.F_LAST_TIME]
     made["packets"] = table[:, flows.F_PACKETS]
     made["midstream"] = (state & (flows.FS_MIDSTREAM | flows.FS_SYN | flows.FS_SYN_ACK)) == flows.FS_MIDSTREAM
+    closed_by = state & (flows.FS_CLOSED_BY_CLIENT | flows.FS_CLOSED_BY_SERVER)
+    made["closed_by"] = closed_by // flows.FS_CLOSED_BY_CLIENT
     made["established"] = (state & (flows.FS_SYN_ACK | flows.FS_CLIENT_DATA | flows.FS_SERVER_DATA)) != 0
     made["client_bytes"] = client[:, flows.D_BYTES]
     made["server_bytes"] = server[:, flows.D_BYTES]

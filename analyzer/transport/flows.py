@@ -100,6 +100,8 @@ FS_REPLACED = 64  # a new connection has taken over its endpoints
 FS_CLIENT_DATA = 128
 FS_SERVER_DATA = 256
 FS_IN_USE = 512
+FS_CLOSED_BY_CLIENT = 1024  # whose FIN or RST came first
+FS_CLOSED_BY_SERVER = 2048
 
 PHASE_START = 0  # between messages, or in the 4 bytes in front of one
 PHASE_HEAD = 1  # in its first 64 bytes, which tell what it is
@@ -375,6 +377,8 @@ def note_segment(m: Memory, segments: Table, row: int, f: int, d: int) -> None:
         m.flows[f, F_STATE] |= FS_SERVER_FIN if d else FS_CLIENT_FIN
     if flags & TCP_RST:
         m.flows[f, F_STATE] |= FS_RESET
+    if flags & (TCP_FIN | TCP_RST) and not m.flows[f, F_STATE] & (FS_CLOSED_BY_CLIENT | FS_CLOSED_BY_SERVER):
+        m.flows[f, F_STATE] |= FS_CLOSED_BY_SERVER if d else FS_CLOSED_BY_CLIENT
     if segments[row, T_SIZE] > 0 and not flags & TCP_RST:
         m.flows[f, F_STATE] |= FS_SERVER_DATA if d else FS_CLIENT_DATA
         if not m.flows[f, base + D_SET]:

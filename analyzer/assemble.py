@@ -1,0 +1,492 @@
+"""The columns of numbers that an analysis ends with, as the tables of the contract: canonical order, keys, texts.
+
+Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analyzer import knowledge, tables
+from analyzer.capture.reader import FileFacts
+from analyzer.records import CallProtocol, Layer, Mechanism, Protocol, Via
+from analyzer.sessions.identity import Asked, Confidence, Identity, Outcome, sign_text
+from analyzer.sessions.joins import NONE, Ints, Rows
+from analyzer.sessions.reducer import Reduced, bare_pipe_name, call_names, in_force
+from analyzer.sessions.uses import HOUR_NS
+
+Frames = dict[str, pd.DataFrame]
+
+
+@dataclass(slots=True)
+class _Keys:
+    """From the row numbers of a reduction to the keys of the tables; row -1 is key -1."""
+
+    connection: Ints
+    session: Ints
+    tree: Ints
+
+
+def captures(files: list[FileFacts], sites: list[str]) -> pd.DataFrame:
+    """The table of files."""
+    return tables.frame(
+        "captures",
+        {
+            "capture_no": [file.capture_no for file in files],
+            "capture": [file.capture for file in files],
+            "site": sites,
+            "format": [file.format for file in files],
+            "link_type": [file.link_type for file in files],
+            "packets": [file.packets for file in files],
+            "bytes": [file.bytes for file in files],
+            "first_seen": tables.times(np.array([file.first_ns for file in files], dtype=np.int64)),
+            "last_seen": tables.times(np.array([file.last_ns for file in files], dtype=np.int64)),
+            "snaplen": [file.snaplen for file in files],
+            "truncated_packets": [file.truncated_packets for file in files],
+            "smb_packets": [file.smb_packets for file in files],
+            "errors": ["; ".join(file.errors) or None for file in files],
+        },
+        len(files),
+    )
+
+
+def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Frames:
+    """All tables of one site but `captures`.
+
+    names: paths of the capture files by capture_no. keys_from: for `connections`, `sessions`, `trees`, `pipe_opens`,
+    `calls` and session numbers (`session_no`) the first key to give; it is moved on.
+    """
+    connections, connection_key = _connections(reduced, names, site, keys_from)
+    keys = _Keys(connection_key, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    sessions = _sessions(reduced, connections, names, site, keys, keys_from)
+    trees = _trees(reduced, names, keys, keys_from)
+    return {
+        "connections": connections,
+        "sessions": sessions,
+        "channels": _channels(reduced, names, keys),
+        "trees": trees,
+        "pipe_opens": _pipe_opens(reduced, names, keys, keys_from),
+        "calls": _calls(reduced, names, keys, keys_from),
+        "credentialed_uses": _credentialed_uses(reduced, names, site),
+        "disk_opens": _disk_opens(reduced, keys, trees, keys_from),
+        "hosts": _hosts(connections, sessions, site),
+        "problems": _problems(reduced, names, keys),
+    }
+
+
+def _in_order(rows: Rows) -> Ints:
+    """The canonical order of rows with request and answer; a row without a request stands where its answer is."""
+    asked = rows["frame"] >= 0
+    capture_no = np.where(asked, rows["capture_no"], rows["answer_capture_no"])
+    frame = np.where(asked, rows["frame"], rows["answer_frame"])
+    return np.lexsort((rows["order"], rows["place"], frame, capture_no))
+
+
+def _new_keys(order: Ints, first: int) -> Ints:
+    """For each row number its key; the last item serves row -1."""
+    keys = np.full(len(order) + 1, NONE, dtype=np.int64)
+    keys[order] = np.arange(first, first + len(order))
+    return keys
+
+
+def _place(rows: Rows, names: list[str]) -> dict[str, object]:
+    """The columns that say where: of the request, or of the answer where only that was captured."""
+    capture_no = np.where(rows["frame"] >= 0, rows["capture_no"], rows["answer_capture_no"])
+    return {
+        "capture": tables.chosen(capture_no, names),
+        "frame": tables.ints(rows["frame"]),
+        "answer_frame": tables.ints(rows["answer_frame"]),
+    }
+
+
+def _statuses(status: npt.NDArray[np.generic], is_dos: npt.NDArray[np.generic]) -> object:
+    """Names of status codes; below zero: no answer."""
+    nt, dos = knowledge.status_names("nt"), knowledge.status_names("dos")
+    marked = np.where(is_dos & (status > 0), status.astype(np.int64) | (1 << 32), status.astype(np.int64))
+
+    def name(code: int) -> str | None:
+        if code < 0:
+            return None
+        if code >> 32:
+            code &= 0xFFFFFFFF
+            return dos.get(code, f"DOS {code & 0xFF}/{code >> 16}")
+        return nt.get(code, f"0x{code:08x}")
+
+    return tables.formatted(marked, name)
+
+
+def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> tuple[pd.DataFrame, Ints]:
+    rows = reduced.connections
+    wanted = np.flatnonzero(rows["established"])
+    order = wanted[np.lexsort((rows["frame"][wanted], rows["capture_no"][wanted]))]
+    first = keys_from["connections"]
+    keys_from["connections"] += len(order)
+    keys = np.full(len(rows) + 1, NONE, dtype=np.int64)
+    keys[order] = np.arange(first, first + len(order))
+    rows = rows[order]
+    client, server = rows["client_bytes"] > 0, rows["server_bytes"] > 0
+    netbios = (rows["server_port"] == 139) | (rows["called"] >= 0)
+    directions = np.select([client & server, client, server], [0, 1, 2], 3)
+    made = tables.frame(
+        "connections",
+        {
+            "connection_id": np.arange(first, first + len(rows)),
+            "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
+            "capture": tables.chosen(rows["capture_no"], names),
+            "first_frame": rows["frame"],
+            "client_ip": tables.addresses(rows["client_hi"], rows["client_lo"]),
+            "client_port": tables.ints(rows["client_port"]),
+            "server_ip": tables.addresses(rows["server_hi"], rows["server_lo"]),
+            "server_port": tables.ints(rows["server_port"]),
+            "transport": tables.categories(netbios.astype(np.int64), tables.TRANSPORT, tables.TRANSPORT),
+            "first_seen": tables.times(rows["first_ns"]),
+            "last_seen": tables.times(rows["last_ns"]),
+            "packets": tables.ints(rows["packets"]),
+            "dialect": tables.texts(rows["dialect"], reduced.texts),
+            "signing_required": tables.bools(rows["signing_required"], rows["dialect"] < 0),
+            "midstream": tables.bools(rows["midstream"]),
+            "directions": tables.categories(directions, (*tables.DIRECTIONS, None), tables.DIRECTIONS),
+            "closed_by": tables.categories(rows["closed_by"], (None, *tables.CLOSED_BY), tables.CLOSED_BY),
+            "client_bytes": tables.ints(rows["client_bytes"]),
+            "server_bytes": tables.ints(rows["server_bytes"]),
+            "missing_bytes": tables.ints(rows["missing_bytes"]),
+            "unparsed_bytes": tables.ints(rows["unparsed_bytes"]),
+            "netbios_calling": tables.texts(rows["calling"], reduced.texts),
+            "netbios_called": tables.texts(rows["called"], reduced.texts),
+            "client_guid": tables.texts(rows["client_guid"], reduced.texts),
+            "server_guid": tables.texts(rows["server_guid"], reduced.texts),
+            "encrypted_messages": tables.ints(rows["encrypted"]),
+        },
+        len(rows),
+    )
+    return made, keys
+
+
+_ASKED = [None if asked == Asked.NOT_SEEN else asked.name.lower() for asked in Asked]
+_IDENTITY = [identity.name.lower() for identity in Identity]
+_CONFIDENCE = [None if confidence == Confidence.NONE else confidence.name.lower() for confidence in Confidence]
+_OUTCOME = [None, *[outcome.name.lower() for outcome in Outcome]]
+_MECHANISM = [None, *tables.MECHANISM]
+_VIA = [None, *tables.VIA]
+_LAYER = [None, *tables.LAYER]
+_CALL_PROTOCOL = [None, *[protocol.name.lower() for protocol in CallProtocol]]
+assert len(_MECHANISM) == len(Mechanism)
+assert len(_VIA) == len(Via) + 1
+assert len(_LAYER) == len(Layer) + 1
+
+
+def _sessions(
+    reduced: Reduced, connections: pd.DataFrame, names: list[str], site: str, keys: _Keys, keys_from: dict[str, int]
+) -> pd.DataFrame:
+    order = _in_order(reduced.attempts)
+    first = keys_from["sessions"]
+    keys_from["sessions"] += len(order)
+    keys.session = _new_keys(order, first)
+    rows = reduced.attempts[order]
+    _, first_place, number = np.unique(rows["session"], return_index=True, return_inverse=True)
+    by_appearance = np.empty(len(first_place), dtype=np.int64)
+    by_appearance[np.argsort(first_place)] = np.arange(len(first_place))
+    session_no = keys_from["session_no"] + by_appearance[number.reshape(-1)]
+    keys_from["session_no"] += len(first_place)
+    connection = keys.connection[rows["connection"]]
+    of = connection - (int(connections["connection_id"].iloc[0]) if len(connections) else 0)
+    text = reduced.texts
+    return tables.frame(
+        "sessions",
+        {
+            "session_key": np.arange(first, first + len(rows)),
+            "session_no": session_no,
+            "connection_id": tables.ints(connection),
+            "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
+            "client_ip": connections["client_ip"].array.take(of),
+            "server_ip": connections["server_ip"].array.take(of),
+            **_place(rows, names),
+            "answer_capture": tables.chosen(rows["answer_capture_no"], names),
+            "session_id": _session_ids(rows["session_id"], rows["protocol"]),
+            "started": tables.times(rows["time_ns"]),
+            "ended": tables.times(_ends(rows)),
+            "asked": tables.categories(rows["asked"], _ASKED, tables.ASKED),
+            "identity": tables.categories(rows["identity"], _IDENTITY, tables.IDENTITY),
+            "confidence": tables.categories(rows["confidence"], _CONFIDENCE, tables.CONFIDENCE),
+            "evidence": tables.formatted(rows["signs"], lambda signs: sign_text(int(signs))),
+            "outcome": tables.categories(rows["outcome"], _OUTCOME, tables.OUTCOME),
+            "status": _statuses(rows["status"], rows["dos_status"]),
+            "user": tables.texts(rows["user"], text),
+            "domain": tables.texts(rows["domain"], text),
+            "workstation": tables.texts(rows["workstation"], text),
+            "mechanism": tables.categories(rows["mechanism"], _MECHANISM, tables.MECHANISM),
+            "ntlm_flags": tables.ints(rows["ntlm_flags"]),
+            "client_build": tables.texts(rows["build"], text),
+            "session_flags": tables.ints(rows["session_flags"]),
+            "native_os": tables.texts(rows["native_os"], text),
+            "native_lanman": tables.texts(rows["native_lanman"], text),
+            "previous_session_id": _session_ids(rows["previous_session_id"], rows["protocol"]),
+            "server_name": tables.texts(rows["server_name"], text),
+            "server_domain": tables.texts(rows["server_domain"], text),
+            "other_operations": tables.ints(reduced.sessions["others"][rows["session"]]),
+        },
+        len(rows),
+    )
+
+
+def _session_ids(values: npt.NDArray[np.generic], protocol: npt.NDArray[np.generic]) -> object:
+    """As the tables write them; 0 is no id."""
+    distinct, places = np.unique(
+        np.stack([values.astype(np.uint64), protocol.astype(np.uint64)], axis=1), axis=0, return_inverse=True
+    )
+    made = [
+        None if value == 0 else f"{value:04x}" if kind == Protocol.SMB1 else f"0x{value:016x}"
+        for value, kind in distinct.tolist()
+    ]
+    return tables.chosen(places.reshape(-1), made)
+
+
+def _ends(rows: Rows) -> Ints:
+    """A period ends with the logoff, or with the next attempt on the same id."""
+    order = np.lexsort((rows["order"], rows["session"]))
+    following = np.full(len(rows), NONE, dtype=np.int64)
+    same = rows["session"][order[1:]] == rows["session"][order[:-1]]
+    following[order[:-1][same]] = rows["time_ns"][order[1:][same]]
+    return np.where(rows["ended_ns"] > 0, rows["ended_ns"], following)
+
+
+def _channels(reduced: Reduced, names: list[str], keys: _Keys) -> pd.DataFrame:
+    rows = reduced.channels[np.lexsort((reduced.channels["frame"], reduced.channels["capture_no"]))]
+    later = rows.copy()
+    later["order"] += 1  # the attempt that a binding itself may have become counts
+    return tables.frame(
+        "channels",
+        {
+            "session_key": tables.ints(keys.session[in_force(reduced, later)]),
+            "connection_id": tables.ints(keys.connection[rows["connection"]]),
+            "capture": tables.chosen(rows["capture_no"], names),
+            "frame": tables.ints(rows["frame"]),
+            "status": _statuses(rows["status"], np.zeros(len(rows), bool)),
+        },
+        len(rows),
+    )
+
+
+def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
+    order = _in_order(reduced.trees)
+    first = keys_from["trees"]
+    keys_from["trees"] += len(order)
+    keys.tree = _new_keys(order, first)
+    rows = reduced.trees[order]
+    texts = reduced.texts
+    return tables.frame(
+        "trees",
+        {
+            "tree_key": np.arange(first, first + len(rows)),
+            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "connection_id": tables.ints(keys.connection[rows["connection"]]),
+            **_place(rows, names),
+            "time": tables.times(rows["time_ns"]),
+            "tree_id": tables.ints(rows["tree_id"]),
+            "path": tables.texts(rows["path"], texts),
+            "share": tables.formatted(
+                rows["path"], lambda path: None if path < 0 else texts.values[path].rpartition("\\")[2].upper()
+            ),
+            "kind": tables.categories(rows["kind"], tables.TREE_KIND, tables.TREE_KIND),
+            "status": _statuses(rows["status"], rows["dos_status"]),
+        },
+        len(rows),
+    )
+
+
+def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
+    rows = reduced.opens[_in_order(reduced.opens)]
+    first = keys_from["pipe_opens"]
+    keys_from["pipe_opens"] += len(rows)
+    return tables.frame(
+        "pipe_opens",
+        {
+            "open_key": np.arange(first, first + len(rows)),
+            "tree_key": tables.ints(keys.tree[rows["tree"]]),
+            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "connection_id": tables.ints(keys.connection[rows["connection"]]),
+            **_place(rows, names),
+            "opened": tables.times(rows["time_ns"]),
+            "closed": tables.times(rows["closed_ns"]),
+            "pipe": tables.texts(rows["name"], reduced.texts),
+            "via": tables.categories(rows["via"], _VIA, tables.VIA),
+            "access_mask": tables.ints(rows["access_mask"]),
+            "status": _statuses(rows["status"], rows["dos_status"]),
+            "bytes_written": tables.ints(rows["bytes_written"]),
+            "bytes_read": tables.ints(rows["bytes_read"]),
+        },
+        len(rows),
+    )
+
+
+def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
+    rows = reduced.calls[_in_order(reduced.calls)]
+    first = keys_from["calls"]
+    keys_from["calls"] += len(rows)
+    texts = reduced.texts
+    _, operations = call_names(rows, texts, lambda name: name)
+    win32 = knowledge.status_names("win32")
+    status = _statuses(rows["status"], rows["dos_status"])
+    own_code = (rows["code"] >= 0) & (rows["status"] == 0)
+    own = tables.formatted(rows["code"], lambda code: None if code < 0 else win32.get(int(code), f"0x{code:08x}"))
+    is_pipe_wait = (rows["protocol"] == CallProtocol.FSCTL) & (rows["name"] >= 0)
+
+    def name(code: int) -> str | None:
+        if code < 0:
+            return None
+        text = texts.values[code >> 1]
+        return bare_pipe_name(text)[0] if code & 1 else text
+
+    marked = np.where(rows["name"] >= 0, rows["name"].astype(np.int64) * 2 + is_pipe_wait, NONE)
+    marked = np.where(rows["protocol"] == CallProtocol.RAP, NONE, marked)
+    return tables.frame(
+        "calls",
+        {
+            "call_key": np.arange(first, first + len(rows)),
+            "tree_key": tables.ints(keys.tree[rows["tree"]]),
+            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "connection_id": tables.ints(keys.connection[rows["connection"]]),
+            **_place(rows, names),
+            "time": tables.times(rows["time_ns"]),
+            "protocol": tables.categories(rows["protocol"], _CALL_PROTOCOL, tables.CALL_PROTOCOL),
+            "opnum": tables.ints(rows["function"]),
+            "operation": tables.texts(operations, texts),
+            "name": tables.formatted(marked, name),
+            "answered": tables.bools(rows["status"] >= 0),
+            "status": pd.Series(own).where(own_code, pd.Series(status)).array,
+        },
+        len(rows),
+    )
+
+
+def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pd.DataFrame:
+    rows, connections = reduced.uses, reduced.connections
+    begun = connections[connections["begun"]]
+    _, first = np.unique(begun["pair"], return_index=True)
+    ends = begun[first] if len(begun) else begun
+    pair = np.searchsorted(ends["pair"], rows["pair"])
+    client = tables.addresses(ends["client_hi"], ends["client_lo"]).take(pair)
+    server = tables.addresses(ends["server_hi"], ends["server_lo"]).take(pair)
+    made = tables.frame(
+        "credentialed_uses",
+        {
+            "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
+            "client_ip": client,
+            "server_ip": server,
+            "resource": tables.texts(rows["resource"], reduced.texts),
+            "interface": tables.texts(rows["interface"], reduced.texts),
+            "operation": tables.texts(rows["operation"], reduced.texts),
+            "hour": tables.times(rows["hour"] * HOUR_NS),
+            "uses": tables.ints(rows["uses"]),
+            "succeeded": tables.ints(rows["succeeded"]),
+            "after_refusal": tables.ints(rows["after_refusal"]),
+            "first_seen": tables.times(rows["first_ns"]),
+            "last_seen": tables.times(rows["last_ns"]),
+            "capture": tables.chosen(rows["capture_no"], names),
+            "frame": tables.ints(rows["frame"]),
+        },
+        len(rows),
+    )
+    order = ["client_ip", "server_ip", "resource", "interface", "operation", "hour"]
+    return made.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _disk_opens(reduced: Reduced, keys: _Keys, trees: pd.DataFrame, keys_from: dict[str, int]) -> pd.DataFrame:
+    rows = reduced.disks
+    tree = keys.tree[rows["tree"]]
+    session = keys.session[in_force(reduced, rows)]
+    order = np.lexsort((tree, session))
+    rows, tree, session = rows[order], tree[order], session[order]
+    texts = reduced.texts
+    first = keys_from["trees"] - len(trees)
+    share = trees["share"].array.take(np.where(tree >= 0, tree - first, -1), allow_fill=True)
+    samples = [
+        "|".join(texts.values[code] for code in codes if code >= 0) for codes in rows["samples"].tolist()
+    ]
+    return tables.frame(
+        "disk_opens",
+        {
+            "session_key": tables.ints(session),
+            "tree_key": tables.ints(tree),
+            "share": share,
+            "opens": tables.ints(rows["opens"]),
+            "succeeded": tables.ints(rows["succeeded"]),
+            "denied": tables.ints(rows["denied"]),
+            "sample_paths": samples,
+        },
+        len(rows),
+    )
+
+
+def _hosts(connections: pd.DataFrame, sessions: pd.DataFrame, site: str) -> pd.DataFrame:
+    """Names that clients and servers give themselves: NetBIOS session requests and NTLM."""
+    sources = (
+        (sessions, "server_ip", "server_name", "started", "ntlm.challenge"),
+        (sessions, "client_ip", "workstation", "started", "ntlm.workstation"),
+        (connections, "client_ip", "netbios_calling", "first_seen", "netbios.session_request"),
+    )
+    parts = []
+    for rank, (table, address, name, time, source) in enumerate(sources):
+        part = table[[address, name, time]].set_axis(["ip", "name", "time"], axis=1)
+        part = part[part["name"].notna() & (part["name"].fillna("") != "")]
+        parts.append(part.assign(rank=rank, name_source=source))
+    found = pd.concat(parts, ignore_index=True)
+    if not len(found):
+        return tables.empty("hosts")
+    names = (
+        found.groupby(["ip", "rank", "name_source", "name"], as_index=False, sort=True)
+        .agg(valid_from=("time", "min"), valid_to=("time", "max"))
+        .sort_values(["ip", "rank", "valid_from", "name"], kind="stable")
+    )
+    best = names.drop_duplicates("ip")
+    spans = names.groupby("ip").agg(valid_from=("valid_from", "min"), valid_to=("valid_to", "max"))
+    others = names.groupby("ip")["name"].agg(_all_but_first)
+    hints = _os_hints(sessions)
+    best = best.set_index("ip")
+    return tables.frame(
+        "hosts",
+        {
+            "ip": best.index.to_numpy(),
+            "site": [site] * len(best),
+            "valid_from": spans.loc[best.index, "valid_from"].array,
+            "valid_to": spans.loc[best.index, "valid_to"].array,
+            "name": best["name"].array,
+            "name_source": best["name_source"].to_numpy(),
+            "other_names": others.loc[best.index].to_numpy(),
+            "os_hint": hints.reindex(best.index).array,
+        },
+        len(best),
+    )
+
+
+def _all_but_first(names: pd.Series) -> str:
+    return "|".join(list(dict.fromkeys(names.tolist()))[1:])
+
+
+def _os_hints(sessions: pd.DataFrame) -> pd.Series:
+    """What clients say of their system, by address: SMB 1 strings, NTLM version."""
+    native = sessions.loc[sessions["native_os"].fillna("") != ""].groupby("client_ip")["native_os"].first()
+    build = sessions.loc[sessions["client_build"].notna()].groupby("client_ip")["client_build"].first()
+    return native.combine_first("NTLM version " + build).astype(tables.TEXT_DTYPE)
+
+
+def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pd.DataFrame:
+    rows = reduced.problems[np.lexsort((reduced.problems["frame"], reduced.problems["capture_no"]))]
+    return tables.frame(
+        "problems",
+        {
+            "capture": tables.chosen(rows["capture_no"], names),
+            "frame": tables.ints(rows["frame"]),
+            "connection_id": tables.ints(keys.connection[rows["connection"]]),
+            "layer": tables.categories(rows["layer"], _LAYER, tables.LAYER),
+            "field": tables.texts(rows["field"], reduced.texts),
+            "offset": tables.ints(rows["offset"]),
+            "code": tables.texts(rows["code"], reduced.texts),
+            "detail": tables.texts(rows["detail"], reduced.texts),
+        },
+        len(rows),
+    )
