@@ -1,0 +1,226 @@
+"""The command line: parses, calls, prints. Results on standard output, talk on standard error.
+
+Exit status: 0 done; 2 wrong usage; 3 some input unreadable, the rest reported; 4 nothing usable, or a needed program is
+missing; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analyzer import __version__, engines
+from analyzer.errors import AnalyzerError, UsageError
+
+if TYPE_CHECKING:
+    from analyzer.analysis import Analysis, Progress
+
+DONE, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 2, 3, 4, 130
+
+app = typer.Typer(
+    help="Find out, from packet captures, which clients and applications depend on SMB null sessions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """What goes to standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Detail(StrEnum):
+    """How many rows are kept."""
+
+    DEFAULT = "default"
+    ALL = "all"
+
+
+def run() -> None:
+    """The entry point: turns errors and interrupts into one line and an exit status."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
+    except UsageError as problem:
+        _say(str(problem))
+        sys.exit(WRONG_USAGE)
+    except AnalyzerError as problem:
+        _say(str(problem))
+        sys.exit(NOTHING_USABLE)
+    except BrokenPipeError:
+        # The reader of our output has had enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except Exception as problem:
+        # What typer's parser raises carries its own message and status.
+        if not hasattr(problem, "format_message"):
+            raise
+        _say(problem.format_message())
+        sys.exit(getattr(problem, "exit_code", WRONG_USAGE))
+
+
+def _say(message: str) -> None:
+    print(f"nullsession: {message}", file=sys.stderr)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"nullsession {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def analyze(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.")] = None,
+    engine: Annotated[str, typer.Option(help=f"What decodes: {', '.join(engines.NAMES)}.")] = "native",
+    port: Annotated[list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")] = None,
+    detail: Annotated[Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")] = Detail.DEFAULT,
+    format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    separate: Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")] = False,
+) -> None:
+    """Who depends on null sessions, on which server, for what."""
+    from analyzer.analysis import PORTS, analyze as run_analysis  # noqa: PLC0415 - NumPy; not needed for help
+
+    with _progress(quiet) as progress:
+        analysis = run_analysis(
+            paths,
+            engine=engine,
+            ports=(*PORTS, *(port or ())),
+            detail=detail.value,
+            separate=separate,
+            progress=progress,
+            announce=(lambda message: None) if quiet else _announce,
+        )
+    if output:
+        from analyzer import results  # noqa: PLC0415
+
+        results.save(analysis, output)
+    if not quiet:
+        _print(analysis, format_)
+    raise typer.Exit(_exit_status(analysis))
+
+
+def _announce(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _print(analysis: Analysis, format_: Format) -> None:
+    if format_ is Format.TABLE:
+        from rich.console import Console  # noqa: PLC0415
+
+        from analyzer.report import terminal  # noqa: PLC0415
+
+        console = Console(highlight=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console = Console(highlight=False, width=160)
+        terminal.render(analysis, console)
+        return
+    from analyzer import results  # noqa: PLC0415
+
+    if format_ is Format.CSV:
+        results.write_csv(results.arrow(analysis.dependencies), sys.stdout.buffer)
+        return
+    rows = json.loads(analysis.dependencies.to_json(orient="records", date_format="iso", date_unit="us"))
+    print(json.dumps({"summary": results.summary(analysis), "dependencies": rows}, indent=2))
+
+
+def _exit_status(analysis: Analysis) -> int:
+    """Files with errors are told on standard error as well; the report tells them too."""
+    errors = analysis.captures["errors"].dropna()
+    for error in errors:
+        _say(str(error).encode("unicode_escape").decode() if not str(error).isprintable() else str(error))
+    if not len(errors):
+        return DONE
+    return PARTLY_READ if int(analysis.captures["packets"].sum()) else NOTHING_USABLE
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """Bytes, rate and time left on standard error, if a person is there to read it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    with Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+
+
+@app.command()
+def doctor(
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile the scanner now, so that no analysis has to wait.")] = False,
+) -> None:
+    """What is installed, and what each engine needs."""
+    from analyzer import compiled  # noqa: PLC0415
+
+    print(f"nullsession {__version__}")
+    print(f"Python {sys.version.split()[0]} on {sys.platform}")
+    for line in _versions():
+        print(line)
+    if compile_:
+        begun = time.monotonic()
+        was_warm = compiled.cache_is_warm()
+        compiled.compiled_kernels()
+        print("kernels: were compiled already" if was_warm else f"kernels: compiled in {time.monotonic() - begun:.0f} s")
+    state = "ready" if compiled.cache_is_warm() else "empty; `nullsession doctor --compile` fills it"
+    print(f"kernel cache: {state} ({compiled.cache_directory()})")
+    print("engine native: available")
+    print(f"tshark: {_tshark()}")
+
+
+def _versions() -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal"):
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"{name}: not installed; `pip install {name}`"
+
+
+def _tshark() -> str:
+    path = shutil.which("tshark")
+    if path is None:
+        return "not found; `apt-get install tshark` on Debian and Ubuntu, elsewhere it comes with Wireshark"
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"{path} cannot be run: {problem}"
+    return f"{said.splitlines()[0] if said else 'says nothing'} ({path})"
