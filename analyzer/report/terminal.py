@@ -16,6 +16,9 @@ from analyzer.analysis import Analysis
 MOST_ROWS = 40
 """Rows of a table that are printed; the files have all."""
 
+WIDE = 120
+"""Columns of a terminal from which on the reasons are shown."""
+
 STYLES = {"depends": "bold red", "unknown": "yellow", "covered": "cyan", "denied": "green", "probe": "dim"}
 
 
@@ -74,34 +77,33 @@ def printable(text: Any) -> str:
 
 
 def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width: int) -> RenderableType:
-    narrow = width < 120
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), expand=False)
+    wide = width >= WIDE
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("Verdict", no_wrap=True)
     table.add_column("Client", overflow="fold")
     table.add_column("Server", overflow="fold")
     table.add_column("Resource", overflow="fold")
     table.add_column("Uses", justify="right", no_wrap=True)
-    if not narrow:
+    if wide:
         table.add_column("Identity", no_wrap=True)
         table.add_column("Last seen (UTC)", no_wrap=True)
     several = len(analysis.captures) > 1
-    table.add_column("Frame" if not several else "File: frame", overflow="fold")
-    if not narrow:
-        table.add_column("Why", overflow="fold")
+    table.add_column("Look at" if several else "Frame", overflow="fold")
+    if wide:
+        table.add_column("Why", overflow="fold", min_width=32)
     names = _short_names(analysis)
     for row in rows.head(MOST_ROWS).itertuples():
-        uses = f"{row.succeeded}/{row.uses}" if row.denied and row.succeeded else f"{row.uses}"
-        cells: list[RenderableType] = [
+        cells = [
             Text(str(row.verdict), style=STYLES[str(row.verdict)]),
-            Text(_host(row.client_ip, row.client)),
-            Text(_host(row.server_ip, row.server)),
-            Text(printable(row.resource) or "-"),
-            uses,
+            _host(row.client_ip, row.client),
+            _host(row.server_ip, row.server),
+            Text(printable(row.resource) or "(login)"),
+            Text(f"{row.uses:,}"),
         ]
-        if not narrow:
-            cells += [str(row.identity), f"{row.last_seen:%Y-%m-%d %H:%M}" if pd.notna(row.last_seen) else ""]
-        cells.append(Text(f"{names[row.capture]}: {row.frame}" if several else f"{row.frame}"))
-        if not narrow:
+        if wide:
+            cells += [Text(str(row.identity)), Text(f"{row.last_seen:%Y-%m-%d %H:%M}" if pd.notna(row.last_seen) else "")]
+        cells.append(Text(f"{names[row.capture]}\nframe {row.frame}" if several else f"{row.frame}"))
+        if wide:
             cells.append(Text(_why(row)))
         table.add_row(*cells)
     if len(rows) <= MOST_ROWS:
@@ -110,16 +112,19 @@ def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width:
 
 
 def _why(row: Any) -> str:
-    parts = [str(row.reason)]
+    parts = [printable(row.reason)]
     if pd.notna(row.root_cause):
-        parts.append(f"after {row.root_cause}")
+        parts.append("it followed a failed login")
     if pd.notna(row.shadowed_by):
-        parts.append(f"also {row.shadowed_by}")
-    return printable("; ".join(parts))
+        parts.append("the client also uses it with credentials")
+    return "; ".join(parts)
 
 
-def _host(address: str, name: Any) -> str:
-    return printable(address) if pd.isna(name) or not name else f"{printable(address)} {printable(name)}"
+def _host(address: str, name: Any) -> Text:
+    made = Text(printable(address))
+    if pd.notna(name) and name:
+        made.append(f"\n{printable(name)}", style="dim")
+    return made
 
 
 def _short_names(analysis: Analysis) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -520,8 +521,7 @@ class Reducer:
         begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
         succeeded = np.add.reduceat(_worked(rows["status"]).astype(np.int64), begins)
         denied = np.add.reduceat(_refused(rows, "open").astype(np.int64), begins)
-        ends = [*begins[1:].tolist(), len(rows)]
-        for place, (begin, end) in enumerate(zip(begins.tolist(), ends, strict=True)):
+        for place, (begin, end) in enumerate(pairwise([*begins.tolist(), len(rows)])):
             key = (int(rows["session"][begin]), int(rows["tree"][begin]))
             if key not in self._disks:
                 self._disks[key] = np.zeros(1, dtype=DISK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from analyzer.records import BODIES, MESSAGE, Kind, Layer, Rows
@@ -58,7 +60,7 @@ def decode(window: Window) -> dict[str, Rows]:
     group = (protocol << 17) | (window.rows[:, M_COMMAND] << 1) | window.rows[:, M_FROM_SERVER]
     order = np.argsort(group, kind="stable")
     bounds = np.flatnonzero(np.diff(group[order], prepend=-1))
-    for begin, end in zip(bounds.tolist(), [*bounds[1:].tolist(), len(order)], strict=True):
+    for begin, end in pairwise([*bounds.tolist(), len(order)]):
         which: Index = order[begin:end]
         first = window.rows[which[0]]
         readers = PARSERS.get(int(first[M_PROTOCOL]), {})

@@ -236,8 +236,10 @@ def sweep(m: Memory, first: int, now: int, linger: int, even_open: int, ended: I
             return f
         for d in range(2):
             base = F_DIRECTIONS + d * D_WIDTH
-            if m.flows[f, base + D_HAVE] > 0:
+            # On a connection that was closed the rest of the message was lost; else the capture ended before it.
+            if m.flows[f, base + D_HAVE] > 0 and state & (FS_RESET | FS_CLIENT_FIN | FS_SERVER_FIN):
                 cut_message(m, f, d)
+            drop_message(m, f, base)
         ended[0] += 1
         ended[ended[0]] = f
         if not state & FS_REPLACED:

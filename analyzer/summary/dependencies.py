@@ -55,22 +55,21 @@ def uses(rows: Frames) -> pd.DataFrame:
     `outcome` is worked, unknown, denied, or nothing: the session itself, where nothing was done in it.
     """
     sessions = sessions_of_interest(rows["sessions"])
-    whose = sessions[["session_key", "site", "client_ip", "server_ip", "identity", "confidence", "evidence"]].rename(
-        columns={"confidence": "session_confidence", "evidence": "session_evidence"}
-    )
+    # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
+    whose = sessions.loc[
+        sessions["outcome"] != "refused",
+        ["session_key", "site", "client_ip", "server_ip", "identity", "confidence", "evidence"],
+    ].rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
     parts = [
         _pipe_uses(rows["pipe_opens"], whose, rows),
         _disk_uses(rows, whose),
         _ipc_uses(rows, whose),
         _call_uses(rows["calls"], whose, rows),
     ]
-    found = pd.concat([part for part in parts if len(part)] or [_no_uses()], ignore_index=True)
-    found = pd.concat([found, _session_uses(sessions, found, rows)], ignore_index=True)
-    return found[_USE_COLUMNS].sort_values(["capture", "frame"], kind="stable", ignore_index=True)
-
-
-def _no_uses() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=object) for name in _USE_COLUMNS})
+    busy = pd.concat([part["session_key"] for part in parts]).dropna()
+    parts.append(_session_uses(sessions[~sessions["session_key"].isin(busy)], rows))
+    found = pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
+    return found.sort_values(["capture", "frame"], kind="stable", ignore_index=True)
 
 
 def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.DataFrame:
@@ -261,9 +260,8 @@ def _call_uses(calls: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.Dat
     )
 
 
-def _session_uses(sessions: pd.DataFrame, found: pd.DataFrame, rows: Frames) -> pd.DataFrame:
-    """Sessions in which nothing was done that is a use of its own."""
-    idle = sessions[~sessions["session_key"].isin(found["session_key"].dropna())]
+def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
+    """What sessions in which nothing was done stand for themselves."""
     trees = rows["trees"]
     ipc = trees.loc[(trees["kind"] == "pipe") & (trees["status"] == "STATUS_SUCCESS").fillna(False), "session_key"]
     had_ipc = idle["session_key"].isin(ipc)
