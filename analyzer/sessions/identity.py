@@ -174,6 +174,7 @@ class Facts:
     no_responses: Mask
     nameless_response: Mask
     empty_account: Mask
+    password: Mask
     share_level: Mask
     tree_password: Mask
     kerberos: Mask
@@ -204,6 +205,7 @@ RULES = (
     Rule("anonymous request, accepted as guest", lambda f: f.anonymous_request & f.success & f.guest_sign, Identity.GUEST, Confidence.CERTAIN),
     Rule("share-level server, the tree connect sends a password", lambda f: f.share_level & f.empty_account & f.success & f.tree_password, Identity.UNKNOWN, Confidence.NONE),
     Rule("share-level server, empty account", lambda f: f.share_level & f.empty_account & f.success, Identity.ANONYMOUS, Confidence.STRONG),
+    Rule("SMB 1 empty account with responses, accepted", lambda f: f.empty_account & f.password & f.success, Identity.ANONYMOUS, Confidence.STRONG),
     Rule("anonymous request, accepted", lambda f: f.anonymous_request & f.success, Identity.ANONYMOUS, Confidence.CERTAIN),
     Rule("anonymous request, answer not captured, the session works", lambda f: f.anonymous_request & ~f.answered & f.later_success, Identity.ANONYMOUS, Confidence.STRONG),
     Rule("anonymous request, answer not captured", lambda f: f.anonymous_request & ~f.answered, Identity.UNKNOWN, Confidence.NONE),
@@ -215,7 +217,6 @@ RULES = (
     Rule("a machine name with a response, accepted", lambda f: f.named & f.machine_name & f.response & f.success, Identity.MACHINE, Confidence.CERTAIN),
     Rule("a name with a response, accepted", lambda f: f.named & f.response & f.success, Identity.USER, Confidence.CERTAIN),
     Rule("a name without responses, accepted", lambda f: f.named & f.no_responses & f.success, Identity.UNKNOWN, Confidence.WEAK),
-    Rule("SMB 1 empty account with responses, accepted", lambda f: f.empty_account & f.success, Identity.ANONYMOUS, Confidence.STRONG),
     Rule("no name but a response, accepted", lambda f: f.nameless_response & f.success, Identity.UNKNOWN, Confidence.WEAK),
     Rule("Kerberos, accepted", lambda f: f.kerberos & f.success, Identity.AUTHENTICATED, Confidence.CERTAIN),
     Rule("another mechanism, accepted", lambda f: f.other_mechanism & f.success, Identity.AUTHENTICATED, Confidence.STRONG),
@@ -237,6 +238,7 @@ def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, tex
     no_lm = (tokens["lm_size"] == 0) | ((tokens["lm_size"] == 1) & tokens["lm_is_zero"])
     ntlm = kind == TokenKind.NTLM_AUTHENTICATE
     passwords = kind == TokenKind.PASSWORDS
+    # SMB 1 without extended security: an empty account is nobody, whatever fills the password fields.
     empty_claim = no_user & no_nt & no_lm
     anonymous = (ntlm | passwords) & empty_claim
     named = (ntlm | passwords) & has_user & ~no_user
@@ -244,7 +246,7 @@ def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, tex
     kerberos = kind == TokenKind.KERBEROS_REQUEST
     other = (kind == TokenKind.NEGOEX) | (kind == TokenKind.OTHER)
     attempts["asked"] = np.select(
-        [anonymous, named, kerberos, other | ((ntlm | passwords) & no_user)],
+        [anonymous | (passwords & no_user), named, kerberos, other | (ntlm & no_user)],
         [Asked.ANONYMOUS, Asked.NAMED, Asked.KERBEROS, Asked.OTHER],
         Asked.NOT_SEEN,
     )
@@ -306,7 +308,8 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
         (Sign.SMB2_FLAG_ENCRYPT, known & is_smb2 & ((flags & SESSION_FLAG_ENCRYPT_DATA) != 0)),
         (Sign.SMB1_ACTION_ZERO, known & ~is_smb2 & ((flags & SESSION_FLAG_IS_GUEST) == 0)),
         (Sign.SMB1_ACTION_GUEST, known & ~is_smb2 & ((flags & SESSION_FLAG_IS_GUEST) != 0)),
-        (Sign.FINAL_SIGNED, success & signed),
+        # SMB 1 servers echo whatever stands in the signature field of an unsigned login.
+        (Sign.FINAL_SIGNED, success & signed & is_smb2),
     )
 
 
@@ -346,6 +349,7 @@ def _facts(attempts: Rows, texts: Texts) -> Facts:
         no_responses=no_responses,
         nameless_response=has(Sign.NTLM_EMPTY_USER) & ~has(Sign.NTLM_EMPTY_RESPONSES),
         empty_account=has(Sign.SMB1_EMPTY_ACCOUNT),
+        password=has(Sign.SMB1_PASSWORD),
         share_level=has(Sign.SMB1_SHARE_LEVEL),
         tree_password=has(Sign.SMB1_TREE_PASSWORD),
         kerberos=asked == Asked.KERBEROS,

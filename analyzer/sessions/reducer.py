@@ -218,6 +218,9 @@ class Reducer:
         guids = requests["client_guid"][request_body[asked]]
         table["client_guid"][connection_of[request[asked][guids >= 0]]] = guids[guids >= 0]
         told = np.flatnonzero(answer_body >= 0)
+        told = told[np.argsort(paired.messages["order"][answer[told]])]
+        order = paired.messages["order"][answer[told]]
+        told = told[order >= table["dialect_order"][connection_of[answer[told]]]]
         bodies = answers[answer_body[told]]
         dialects = bodies["dialect"].copy()
         for place in np.flatnonzero((dialects == MISSING) & (request_body[told] >= 0)).tolist():
@@ -226,6 +229,7 @@ class Reducer:
             dialects[place] = self.texts.code(offered[index]) if index < len(offered) else MISSING
         connection = connection_of[answer[told]]
         table["dialect"][connection] = dialects
+        table["dialect_order"][connection] = paired.messages["order"][answer[told]]
         for name in ("signing_required", "share_level"):
             table[name][connection] = bodies[name]
         known = bodies["server_guid"] >= 0

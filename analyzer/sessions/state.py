@@ -29,6 +29,7 @@ CONNECTION = np.dtype(
         ("over", "?"),
         ("pair", "i4"),  # number of (client address, server address)
         ("dialect", "i4"),
+        ("dialect_order", "i8"),  # of the answer that said so
         ("signing_required", "?"),
         ("share_level", "?"),
         ("client_guid", "i4"),

@@ -171,14 +171,15 @@ def _disk_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
     return _made(
         things,
         resource=things["share"],
-        outcome=_choose(WORKED, things.index, (refused_tree | refused_files, DENIED), (unanswered, UNKNOWN)),
-        rung=_choose("open", things.index, (refused_tree, "tree_connect")),
-        confidence=_choose("weak", things.index, (refused_tree | refused_files | opened, "certain")),
+        # A share on which all opens were refused was still connected, and SMB 1 lists folders without opening any.
+        outcome=_choose(WORKED, things.index, (refused_tree, DENIED), (unanswered, UNKNOWN)),
+        rung="tree_connect",
+        confidence=_choose("weak", things.index, (refused_tree | opened, "certain")),
         evidence=_choose(
             "tree.not_refused",
             things.index,
             (refused_tree, "tree.refused"),
-            (refused_files, "files.refused"),
+            (refused_files, "tree.success; files.refused"),
             (opened, "files.opened"),
             (unanswered, "tree.answer_missing"),
             (things["status"] == "STATUS_SUCCESS", "tree.success"),
@@ -187,7 +188,7 @@ def _disk_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
             "the connect was answered, and not with a refusal of access",
             things.index,
             (refused_tree, "the server refused the share"),
-            (refused_files, "the server refused all files on the share"),
+            (refused_files, "the share was connected, though every file on it was refused"),
             (opened, "files on the share were opened"),
             (unanswered, "the answer to the tree connect is not in the captures"),
             (things["status"] == "STATUS_SUCCESS", "the share was connected"),
@@ -201,15 +202,10 @@ def _ipc_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
     trees = rows["trees"]
     ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$").fillna(False))]
     things = _joined(ipc[(ipc["status"] != "STATUS_SUCCESS").fillna(True)], whose, rows)
-    ends = rows["connections"][["connection_id", "closed_by", "missing_bytes", "directions"]]
-    things = things.merge(ends, on="connection_id", how="left", validate="many_to_one")
     denied = refused(things["status"], "tree_connect")
-    dropped = (
-        things["status"].isna()
-        & (things["closed_by"] == "server").fillna(False)
-        & (things["missing_bytes"] == 0).fillna(False)
-        & (things["directions"] == "both").fillna(False)
-    )
+    closed_by = rows["connections"].set_index("connection_id")["closed_by"].astype(object)
+    by_server = things["connection_id"].map(closed_by) == "server"
+    dropped = things["status"].isna() & by_server & _is_whole(things["connection_id"], rows["connections"])
     unanswered = things["status"].isna() & ~dropped
     return _made(
         things,
@@ -270,7 +266,8 @@ def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
     at_setup = idle["outcome"] == "refused"
     denied = at_setup & refused(idle["status"], "session_setup")
     others = idle["other_operations"] > 0
-    nothing = known & ~others & ~denied
+    given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows["connections"])
+    nothing = (known & ~others & ~denied) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
     resource = pd.Series(pd.NA, index=idle.index, dtype=object).mask(had_ipc, "IPC$")
     things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
@@ -286,6 +283,7 @@ def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
             (denied, "login.refused"),
             (at_setup, "login.failed"),
             (regular, "probe.regular"),
+            (given_up, "login.given_up"),
             (nothing, "session.unused"),
             (others, "session.other_operations"),
             (idle["outcome"] == "abandoned", "login.abandoned"),
@@ -298,6 +296,7 @@ def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
             (denied, "the server refused the anonymous login"),
             (at_setup, "the anonymous login failed, but not for want of access"),
             (regular, "nothing was done in the session, but it is set up regularly: the session itself may be needed"),
+            (given_up, "a login was begun, and given up before it said who it was for"),
             (nothing, "the session was set up and nothing was done in it"),
             (others, "operations on IPC$ that are not understood were answered"),
             (idle["outcome"] == "abandoned", "a login was begun, and who it was for is not in the captures"),
@@ -306,6 +305,15 @@ def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
         ),
         time=idle["started"],
     )
+
+
+def _is_whole(connection_id: pd.Series, connections: pd.DataFrame) -> pd.Series:
+    """True where all of a connection was captured, to its end: what is not there was not sent."""
+    known = connections.set_index("connection_id")
+    whole = (
+        known["closed_by"].notna() & (known["missing_bytes"] == 0) & (known["directions"] == "both") & ~known["midstream"]
+    )
+    return connection_id.map(whole).fillna(False).astype(bool)
 
 
 def _is_regular(probes: pd.DataFrame) -> pd.Series:
