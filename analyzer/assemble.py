@@ -83,7 +83,7 @@ def _in_order(rows: Rows) -> Ints:
     asked = rows["frame"] >= 0
     capture_no = np.where(asked, rows["capture_no"], rows["answer_capture_no"])
     frame = np.where(asked, rows["frame"], rows["answer_frame"])
-    return np.lexsort((rows["order"], rows["place"], frame, capture_no))
+    return np.lexsort((rows["order"], frame, capture_no))
 
 
 def _new_keys(order: Ints, first: int) -> Ints:

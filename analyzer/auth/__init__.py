@@ -34,8 +34,10 @@ def read_tokens(arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: npt
     is_negoex = ~is_ntlm & spnego.is_negoex(arena, blob.start, blob.end)
     has_token = blob.end > blob.start
     rest = ~is_ntlm & ~is_kerberos & ~is_negoex
+    # Of a cut token not even the first bytes may be there: then nobody knows whose it is.
+    unreadable = rest & (blob.unreadable | (cut & has_token))
     tokens["kind"] = np.select(
-        [end <= start, is_ntlm, is_kerberos, is_negoex, rest & blob.unreadable, rest & ~has_token],
+        [(end <= start) & ~cut, is_ntlm, is_kerberos, is_negoex, unreadable | (end <= start), rest & ~has_token],
         [
             TokenKind.NONE,
             tokens["kind"],
@@ -48,7 +50,7 @@ def read_tokens(arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: npt
     )
     # The same mechanism is told apart by its wrapping.
     tokens["mechanism"] = np.select(
-        [is_ntlm & blob.wrapped, is_ntlm, is_kerberos & blob.wrapped, is_kerberos, is_negoex, rest & has_token],
+        [is_ntlm & blob.wrapped, is_ntlm, is_kerberos & blob.wrapped, is_kerberos, is_negoex, rest & has_token & ~unreadable],
         [
             Mechanism.SPNEGO_NTLMSSP,
             Mechanism.NTLMSSP,

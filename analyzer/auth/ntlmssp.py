@@ -36,8 +36,9 @@ MESSAGES = {1: TokenKind.NTLM_NEGOTIATE, 2: TokenKind.NTLM_CHALLENGE, 3: TokenKi
 AV_EOL = 0
 AV_NAMES = {1: "netbios_computer", 2: "netbios_domain", 3: "dns_computer", 4: "dns_domain"}
 """AvId of the pairs of TargetInfo that are names [MS-NLMP 2.2.2.1], and the token's fields."""
+AV_TIMESTAMP = bytes.fromhex("07000800")
 AV_TIMESTAMP_AND_END = 16
-"""TargetInfo nearly always ends with a time stamp pair and the end mark: what stands before repeats."""
+"""TargetInfo mostly ends with a time stamp pair and the end mark: what stands before repeats."""
 
 
 def _fields(*names: str) -> list[tuple[str, str]]:
@@ -86,7 +87,7 @@ _MESSAGE_TYPE = Layout("MessageType", [("signature", "8s"), ("message_type", "I"
 
 def sniff(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> npt.NDArray[np.uint32]:
     """MessageType of each token, 0 where it is no NTLMSSP message."""
-    known = is_bytes(arena, start, end, SIGNATURE)
+    known = is_bytes(arena, start, end, SIGNATURE) & (start + _MESSAGE_TYPE.size <= end)
     kind = _MESSAGE_TYPE.gather(arena, np.where(known, start, 0))["message_type"]
     return np.where(known & np.isin(kind, list(MESSAGES)), kind, 0).astype(np.uint32)
 
@@ -122,7 +123,7 @@ def _parse_challenge(
     cache: dict[bytes, dict[str, int]] = {}
     for place in np.flatnonzero(size > 0).tolist():
         info = arena[int(at[place]) : int(at[place]) + int(size[place])].tobytes()
-        key = info[:-AV_TIMESTAMP_AND_END]
+        key = info[:-AV_TIMESTAMP_AND_END] if info[-AV_TIMESTAMP_AND_END:].startswith(AV_TIMESTAMP) else info
         if key not in cache:
             cache[key] = {name: texts.code(text) for name, text in target_info_names(info).items()}
         for name, code in cache[key].items():
@@ -155,12 +156,13 @@ def _parse_authenticate(
 ) -> None:
     size = end - start
     lowest = _lowest_payload(fixed, ("lm", "nt", "domain", "user", "workstation"), size)
-    has_flags = whole & (lowest >= 64) & (size >= 64)
+    has_key = whole & (lowest >= 60) & (size >= 60)  # forms of old systems end before it
+    lowest = np.where(has_key, _lowest_payload(fixed, ("key",), lowest), lowest)
+    has_flags = has_key & (lowest >= 64) & (size >= 64)
     flags = np.where(has_flags, fixed["negotiate_flags"], 0)
     tokens["flags"] = flags
-    tokens["lm_size"] = np.where(whole, fixed["lm_len"], MISSING)
-    tokens["nt_size"] = np.where(whole, fixed["nt_len"], MISSING)
-    tokens["key_size"] = np.where(has_flags & (size >= 60), fixed["key_len"], MISSING)
+    for name, there in (("lm", whole), ("nt", whole), ("key", has_key)):
+        tokens[f"{name}_size"] = np.where(there, fixed[f"{name}_len"].astype(np.int32), MISSING)
     lm_at = start + fixed["lm_offset"].astype(np.int64)
     lm_there = whole & (lm_at + 1 <= end)
     tokens["lm_is_zero"] = (tokens["lm_size"] == 1) & lm_there & (arena[np.where(lm_there, lm_at, 0)] == 0)
@@ -178,9 +180,8 @@ def _parse_authenticate(
     _read_build(tokens, fixed, has_flags & (lowest >= 72) & (size >= 72), flags, texts)
 
 
-def _lowest_payload(fixed: Rows, names: tuple[str, ...], size: Index) -> Index:
+def _lowest_payload(fixed: Rows, names: tuple[str, ...], lowest: Index) -> Index:
     """Where the variable part begins: what would lie beyond is not there. Empty fields point anywhere."""
-    lowest = size
     for name in names:
         offset = fixed[f"{name}_offset"].astype(np.int64)
         lowest = np.where(fixed[f"{name}_len"] > 0, np.minimum(lowest, offset), lowest)

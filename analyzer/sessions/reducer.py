@@ -310,32 +310,35 @@ class Reducer:
         return numbers
 
     def _note_proofs(self, paired: Paired, session: Ints) -> None:
-        """What each session's messages show, for those whose login was not captured."""
+        """What each session's messages show, for those whose login was not captured.
+
+        An answer has the place of its request: it may have been captured before that.
+        """
         messages = paired.messages
+        order = messages["order"].copy()
+        asked = np.flatnonzero(paired.answer >= 0)
+        order[paired.answer[asked]] = order[asked]
         rows = self._sessions.rows
         connections = self._connections.rows
         kind = messages["kind"]
-        inside = (session >= 0) & (kind != Kind.SETUP) & (kind != Kind.NEGOTIATE)
+        inside = (session >= 0) & (kind != Kind.SETUP) & (kind != Kind.NEGOTIATE) & paired.ready
         encrypted = inside & (kind == Kind.ENCRYPTED)
         good = inside & messages["from_server"] & _worked(messages["status"]) & ~encrypted
         np.add.at(connections["encrypted"], messages["connection"][encrypted], 1)
         for chosen, name in ((inside, "first_order"), (good, "first_success")):
-            at = np.flatnonzero(chosen)[::-1]
-            known = rows[name][session[at]]
-            rows[name][session[at]] = np.where(known < 0, messages["order"][at], np.minimum(known, messages["order"][at]))
+            _keep_least(rows[name], session[chosen], order[chosen])
+        np.maximum.at(rows["last_success"], session[good], order[good])
+        reuse = inside & ~messages["from_server"] & ~np.isin(messages["tree_id"], NO_TREE)
+        _keep_least(rows["first_reuse"], session[reuse], order[reuse])
         at = np.flatnonzero(inside)
         first = at[np.unique(session[at], return_index=True)[1]]
         unknown = first[rows["first_ns"][session[first]] == 0]
         rows["first_ns"][session[unknown]] = messages["time_ns"][unknown]
-        np.maximum.at(rows["last_success"], session[good], messages["order"][good])
         proof = np.flatnonzero(good | encrypted)
         proof = proof[np.unique(session[proof], return_index=True)[1]]
         proof = proof[rows["proof_capture_no"][session[proof]] < 0]
         for name in ("capture_no", "frame", "place"):
             rows[f"proof_{name}"][session[proof]] = messages[name][proof]
-        reuse = np.flatnonzero(inside & ~messages["from_server"] & ~np.isin(messages["tree_id"], NO_TREE))[::-1]
-        known = rows["first_reuse"][session[reuse]]
-        rows["first_reuse"][session[reuse]] = np.where(known < 0, messages["order"][reuse], known)
         signed = inside & ((messages["flags"] & Flag.SIGNED) != 0)
         is_311 = connections["dialect"][messages["connection"]] == self.texts.code("3.1.1")
         plain_tree = good & (kind == Kind.TREE_CONNECT) & ~signed & is_311
@@ -808,6 +811,14 @@ def bare_pipe_name(text: str) -> tuple[str, bool]:
     lower = "\\" + text.lower().rstrip("\0").lstrip("\\")
     prefixed = lower.startswith(PIPE_PREFIX)
     return (lower.removeprefix(PIPE_PREFIX) if prefixed else lower).lstrip("\\"), prefixed
+
+
+def _keep_least(column: npt.NDArray[np.int64], places: Ints, values: Ints) -> None:
+    """Set each item of a column to the least of its own value and those for its place; below 0 it has none."""
+    least = np.full(len(column), np.iinfo(np.int64).max)
+    np.minimum.at(least, places, values)
+    touched = np.unique(places)
+    column[touched] = np.where(column[touched] < 0, least[touched], np.minimum(column[touched], least[touched]))
 
 
 def _worked(status: npt.NDArray[np.generic]) -> Mask:

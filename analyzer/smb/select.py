@@ -290,6 +290,7 @@ def read_stream(
 ) -> None:
     """Take the next bytes of a direction, `src[at:end]`, all captured and in order."""
     base = F_DIRECTIONS + d * D_WIDTH
+    note_frame(m.flows, f, base, file, frame, time)
     m.flows[f, base + D_BYTES] += end - at
     while at < end:
         phase = m.flows[f, base + D_PHASE]
@@ -298,8 +299,6 @@ def read_stream(
             at += min(m.flows[f, base + D_LEFT], end - at)
             m.flows[f, base + D_LEFT] -= at - begin
             m.flows[f, base + D_POSITION] += at - begin
-            if m.flows[f, base + D_HAVE] > 0:
-                note_frame(m.flows, f, base, file, frame, time)
             if m.flows[f, base + D_LEFT] == 0:
                 finish_message(m, f, d, heard)
         elif phase == PHASE_LOST:
@@ -312,16 +311,12 @@ def read_stream(
             m.flows[f, base + D_POSITION] += at - begin
         else:
             if phase == PHASE_START and m.flows[f, base + D_HAVE] == 0:
-                m.flows[f, base + D_FILE] = file
-                m.flows[f, base + D_FRAME] = frame
-                m.flows[f, base + D_TIME] = time
                 at += take_whole(m, src, at, end, f, d, heard)
                 if at != begin or m.flows[f, base + D_PHASE] == PHASE_LOST:
                     continue
                 m.flows[f, base + D_NEED] = HEADER_SIZE
                 m.flows[f, base + D_LEFT] = HEADER_SIZE
             step = min(m.flows[f, base + D_NEED] - m.flows[f, base + D_HAVE], end - at)
-            note_frame(m.flows, f, base, file, frame, time)
             if not append(m, src, at, step, f, base):
                 give_up_message(m, f, base)
                 continue
@@ -334,7 +329,10 @@ def read_stream(
 
 @kernel
 def note_frame(flows: Table, f: int, base: int, file: int, frame: int, time: int) -> None:
-    """A message is completed by the latest of the packets that it came in, whatever their order."""
+    """A message can be read once it, and all that stands before it in its stream, has come: by the latest packet so far.
+
+    So the messages of a stream keep their order by frame, even if their packets came in another one.
+    """
     if file > flows[f, base + D_FILE] or (file == flows[f, base + D_FILE] and frame > flows[f, base + D_FRAME]):
         flows[f, base + D_FILE] = file
         flows[f, base + D_FRAME] = frame

@@ -499,8 +499,9 @@ def parse_setup_request(window: Window, which: Index) -> dict[str, Rows]:
     with_password = words != 12
     token["kind"] = np.where(with_password, TokenKind.PASSWORDS, TokenKind.NONE)
     token["mechanism"] = np.where(with_password, Mechanism.SMB1, Mechanism.UNKNOWN)
-    token["lm_size"] = np.where(with_password, fixed["first_length"], MISSING)
-    token["nt_size"] = np.where(words == 13, fixed["second_length"], np.where(words == 10, 0, MISSING))
+    first_length, second_length = fixed["first_length"].astype(np.int32), fixed["second_length"].astype(np.int32)
+    token["lm_size"] = np.where(with_password, first_length, MISSING)
+    token["nt_size"] = np.where(words == 13, second_length, np.where(words == 10, 0, MISSING))
     starts = _bytes_places(window, which)
     first = np.minimum(starts, len(window.arena) - 1)
     token["lm_is_zero"] = (token["lm_size"] == 1) & (window.arena[first] == 0) & (starts < window.rows[which, M_END])
