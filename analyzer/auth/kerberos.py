@@ -10,6 +10,7 @@ from analyzer.records import TokenKind
 
 OID_KERBEROS = bytes.fromhex("2a864886f712010202")  #       1.2.840.113554.1.2.2
 OID_KERBEROS_MS = bytes.fromhex("2a864882f712010202")  #    1.2.840.48018.1.2.2, an old mistake that stayed
+OID_IAKERB = bytes.fromhex("2b0601050205")  #               1.3.6.1.5.2.5, Kerberos by way of the server
 OID_USER_TO_USER = bytes.fromhex("2a864886f71201020203")  # 1.2.840.113554.1.2.2.3
 TOK_AP_REQ = b"\x01\x00"
 TAG_APPLICATION_0 = 0x60
@@ -24,7 +25,7 @@ def sniff(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> npt.NDArray
     outer = read_elements(arena, start, end)
     oid = read_elements(arena, outer.start, outer.end)
     known = np.zeros(len(start), dtype=bool)
-    for value in (OID_KERBEROS, OID_KERBEROS_MS, OID_USER_TO_USER):
+    for value in (OID_KERBEROS, OID_KERBEROS_MS, OID_USER_TO_USER, OID_IAKERB):
         known |= is_bytes(arena, oid.start, oid.end, value) & (oid.end - oid.start == len(value))
     framed = (outer.tag == TAG_APPLICATION_0) & (oid.tag == TAG_OID) & known
     request = (framed & is_bytes(arena, oid.next, outer.end, TOK_AP_REQ)) | (outer.tag == TAG_AP_REQ)

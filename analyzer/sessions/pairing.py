@@ -118,27 +118,32 @@ def _can_wait(messages: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 def _pair(messages: Rows) -> Ints:
     """For each message the place of its answer, `NONE` for answers and for requests without one."""
-    pairable = np.flatnonzero(_can_wait(messages))
-    chosen = messages[pairable]
-    is_answer = chosen["from_server"]
-    is_smb2 = chosen["protocol"] == Protocol.SMB2
-    group = mixed(chosen["connection"], chosen["protocol"], chosen["key"])
-    # Where acknowledgement numbers are not known for all messages of a group, the order of capture must do.
-    _, member = np.unique(group, return_inverse=True)
-    blind = np.zeros(len(chosen), dtype=bool)
-    blind[member[chosen["position"] < 0]] = True
-    place = np.where(blind[member], chosen["order"], chosen["position"])
-    place = np.where(is_smb2, 0, place)
-    sequence = np.lexsort((chosen["order"], is_answer, place, group))
-    ordered = chosen[sequence]
-    follows = (
-        ~is_answer[sequence][:-1]
-        & is_answer[sequence][1:]
-        & (ordered["connection"][:-1] == ordered["connection"][1:])
-        & (ordered["key"][:-1] == ordered["key"][1:])
-        & (ordered["protocol"][:-1] == ordered["protocol"][1:])
-    )
+    pairable = _can_wait(messages)
+    is_smb2 = messages["protocol"] == Protocol.SMB2
     answer = np.full(len(messages), NONE, dtype=np.int64)
-    at = np.flatnonzero(follows)
-    answer[pairable[sequence[at]]] = pairable[sequence[at + 1]]
+    for places, in_sequence in (
+        (np.flatnonzero(pairable & is_smb2), _by_number),
+        (np.flatnonzero(pairable & ~is_smb2), _by_number_and_place),
+    ):
+        chosen = places[in_sequence(messages[places])]
+        from_server, connection, key = (messages[name][chosen] for name in ("from_server", "connection", "key"))
+        follows = ~from_server[:-1] & from_server[1:] & (connection[:-1] == connection[1:]) & (key[:-1] == key[1:])
+        at = np.flatnonzero(follows)
+        answer[chosen[at]] = chosen[at + 1]
     return answer
+
+
+def _by_number(messages: Rows) -> Ints:
+    """SMB 2: an order in which the answer to a request stands behind it. Messages come in their own order."""
+    group = mixed(messages["connection"], messages["key"]) & ~np.uint64(1)
+    return np.argsort(group | messages["from_server"], kind="stable")
+
+
+def _by_number_and_place(messages: Rows) -> Ints:
+    """SMB 1: likewise, by what the server had heard; where that is not known for all with a number, as captured."""
+    group = mixed(messages["connection"], messages["key"])
+    _, member = np.unique(group, return_inverse=True)
+    blind = np.zeros(len(messages), dtype=bool)
+    blind[member[messages["position"] < 0]] = True
+    place = np.where(blind[member], messages["order"], messages["position"])
+    return np.lexsort((messages["order"], messages["from_server"], place, group))

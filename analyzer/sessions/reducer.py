@@ -99,6 +99,7 @@ class Reducer:
         self._ipc = texts.code("IPC$")
         self._known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
         self._live_attempts: Ints = np.empty(0, dtype=np.int64)
+        self._over_before: Mask = np.empty(0, dtype=bool)
 
     def feed(self, batch: Batch) -> None:
         """Take in a window."""
@@ -174,12 +175,19 @@ class Reducer:
 
     def _forget_ended(self) -> None:
         over = self._connections.rows["over"]
+        self._over_before = over.copy()
         self._numbers.forget(over)
         self._live_attempts = self._live_attempts[~self._is_gone(self._attempts.rows[self._live_attempts], over)]
         for store in (self._trees, self._opens):
             rows = store.rows
             live = np.flatnonzero(rows["live"])
             rows["live"][live[self._is_gone(rows[live], over)]] = False
+
+    def _forgotten(self, connections: Rows) -> Mask:
+        """True for connections that were over before this window."""
+        found = connections < len(self._over_before)
+        found[found] = self._over_before[connections[found]]
+        return found
 
     def _is_gone(self, rows: Rows, over: Mask) -> Mask:
         """True for what no later message can mean: its connection is over, and its session had no other."""
@@ -251,8 +259,11 @@ class Reducer:
         attempts["session"] = numbers
         who.judge(attempts, self.texts)
         self._live_attempts = np.concatenate([self._live_attempts, self._attempts.add(attempts)])
-        for binding in bindings:
-            self._bind(binding)
+        if len(bindings):
+            sessions = self._sessions.rows
+            open_sessions = np.flatnonzero(~self._forgotten(sessions["connection"]) & ~sessions["bound"])
+            for binding in bindings:
+                self._bind(binding, open_sessions)
 
     def _add_sessions(self, of: Rows, count: int) -> None:
         """Add the sessions that rows with connection, session id and protocol speak of."""
@@ -263,15 +274,14 @@ class Reducer:
             new[name] = NONE
         self._sessions.add(new)
 
-    def _bind(self, binding: Rows) -> None:
-        """A second connection takes part in a session. [MS-SMB2 3.3.5.5.2] Bindings are rare, so one at a time."""
+    def _bind(self, binding: Rows, among: Ints) -> None:
+        """A second connection takes part in one of the sessions `among`. [MS-SMB2 3.3.5.5.2]"""
         connection, session_id = int(binding["connection"]), int(binding["session_id"])
         connections, sessions = self._connections.rows, self._sessions.rows
         here = connections[connection]
         number = NONE
         if binding["status"] == STATUS_SUCCESS or binding["status"] < 0:
-            same_id = np.flatnonzero((sessions["session_id"] == np.uint64(session_id)) & ~sessions["bound"])
-            for candidate in same_id.tolist():
+            for candidate in among[sessions["session_id"][among] == np.uint64(session_id)].tolist():
                 there = connections[sessions["connection"][candidate]]
                 same_server = (
                     there["server_hi"] == here["server_hi"] and there["server_lo"] == here["server_lo"]

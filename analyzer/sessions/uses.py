@@ -11,6 +11,7 @@ HOUR_NS = 3_600_000_000_000
 COVER_NS = 60_000_000_000
 """How soon after an anonymous refusal a success with credentials proves that the client does without."""
 MAX_REFUSALS = 10_000
+MOST_FRESH = 20_000
 
 USED = np.dtype(
     [
@@ -34,6 +35,8 @@ class UseCounter:
 
     def __init__(self) -> None:
         self._counted: Rows = np.empty(0, dtype=USE)
+        self._fresh: list[Rows] = []  # not yet joined with what is counted
+        self._fresh_rows = 0
         self._refusals: Rows = np.empty(0, dtype=USED)
 
     def refused(self, uses: Rows) -> None:
@@ -52,7 +55,15 @@ class UseCounter:
         made["uses"] = 1
         made["succeeded"] = uses["succeeded"]
         made["after_refusal"] = self._follow_refusals(uses)
-        self._counted = _summed(np.concatenate([self._counted, made]))
+        self._fresh.append(_summed(made))
+        self._fresh_rows += len(self._fresh[-1])
+        if self._fresh_rows > max(MOST_FRESH, len(self._counted)):
+            self._join()
+
+    def _join(self) -> None:
+        if self._fresh:
+            self._counted = _summed(np.concatenate([self._counted, *self._fresh]))
+            self._fresh, self._fresh_rows = [], 0
 
     def _follow_refusals(self, uses: Rows) -> Ints:
         found = np.zeros(len(uses), dtype=np.int64)
@@ -72,6 +83,7 @@ class UseCounter:
 
     def finish(self) -> Rows:
         """All counts (`USE`)."""
+        self._join()
         return self._counted
 
 

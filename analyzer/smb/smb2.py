@@ -324,10 +324,20 @@ def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
     start = window.rows[which, M_BODY] + NEGOTIATE_REQUEST_BODY.size
     end = np.minimum(start + 2 * fixed["dialect_count"].astype(np.int64), window.rows[which, M_END])
     made["dialects"] = [
-        window.texts.code("|".join(dialect_name(code) for code in window.arena[a:b][: (b - a) // 2 * 2].view("<u2").tolist()))
-        for a, b in zip(start.tolist(), end.tolist(), strict=True)
+        _dialects(window, window.arena[at : at + (stop - at) // 2 * 2].tobytes())
+        for at, stop in zip(start.tolist(), end.tolist(), strict=True)
     ]
     return {"negotiate_requests": made}
+
+
+def _dialects(window: Window, data: bytes) -> int:
+    """The code of a list of dialects, separated by |."""
+    memo = window.texts.memo
+    found = memo.get(("dialects", data))
+    if found is None:
+        names = [dialect_name(data[at] | data[at + 1] << 8) for at in range(0, len(data), 2)]
+        found = memo[("dialects", data)] = window.texts.code("|".join(names))
+    return found
 
 
 def dialect_name(code: int) -> str:
@@ -337,13 +347,14 @@ def dialect_name(code: int) -> str:
 
 def guids(window: Window, values: Rows) -> list[int]:
     """Text codes of GUIDs, in their usual form (the first three groups are little-endian)."""
-    found: dict[bytes, int] = {}
+    memo = window.texts.memo
     codes = []
     for value in values.tolist():
-        if value not in found:
+        found = memo.get(value)
+        if found is None:
             groups = (value[3::-1], value[5:3:-1], value[7:5:-1], value[8:10], value[10:])
-            found[value] = window.texts.code("-".join(group.hex() for group in groups))
-        codes.append(found[value])
+            found = memo[value] = window.texts.code("-".join(group.hex() for group in groups))
+        codes.append(found)
     return codes
 
 

@@ -1,0 +1,402 @@
+"""The newer capture file: sections, interfaces and their clocks, all kinds of blocks, damage."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from analyzer.capture import packets as p
+from analyzer.capture import pcapng
+from analyzer.capture.source import CARRY
+from analyzer.compiled import Kernels, plain_kernels
+from analyzer.errors import DecodeError
+from tests.build import (
+    LINK_RAW,
+    START_NS,
+    Conversation,
+    Packet,
+    block,
+    enhanced_packet,
+    ethernet,
+    interface,
+    ipv4,
+    obsolete_packet,
+    option,
+    section_header,
+    simple_packet,
+    tcp,
+)
+from tests.build import pcapng as pcapng_file
+from tests.capture.reading import Read, read_bytes
+
+ORDERS = ["<", ">"]
+START_US = START_NS // 1000
+NAME_RESOLUTION, STATISTICS, SECRETS, CUSTOM, UNKNOWN = 4, 5, 10, 0xBAD, 0x12345678
+
+
+def frame(payload: bytes) -> bytes:
+    """An Ethernet frame with a TCP payload."""
+    return ethernet(ipv4(tcp(payload)))
+
+
+def clean(read: Read) -> Read:
+    """The same, of a file without errors."""
+    assert read.facts.errors == []
+    return read
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_through_the_reader(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    talk = Conversation(now_ns=START_NS + 789).open()
+    talk.client(b"hello")
+    read = clean(read_bytes(tmp_path, pcapng_file(talk.packets(), order=order), kernels))
+    assert (read.facts.format, read.facts.packets, read.facts.link_type) == ("pcapng", 4, "Ethernet")
+    assert read.times == [segment.time_ns for segment in talk.segments]
+    assert [(s.frame, s.seq, s.ack, s.flags, s.payload) for s in read.segments] == [
+        (n, s.seq, s.ack, s.flags, s.payload) for n, s in enumerate(talk.segments, 1)
+    ]
+    assert (read.facts.first_ns, read.facts.last_ns) == (read.times[0], read.times[-1])
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("resolution", "units"),
+    [(None, 10**6), *[(n, 10**n) for n in range(10)], (12, 10**12), (0x80, 1), (0x8A, 2**10), (0x9E, 2**30)],
+    ids=str,
+)
+def test_time_units(tmp_path: Path, order: str, resolution: int | None, units: int, kernels: Kernels) -> None:
+    ticks = min(1_700_000_000, 2**63 // units - 1) * units + units // 3  # picoseconds of today need more than 64 bits
+    blocks = section_header(order=order) + interface(order=order, tsresol=resolution)
+    read = clean(read_bytes(tmp_path, blocks + enhanced_packet(frame(b"x"), ticks, order=order), kernels))
+    assert read.times == [ticks * 10**9 // units]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("offset", [0, 1, -3600, 1_000_000_000, -1_000_000_000])
+def test_time_offset(tmp_path: Path, order: str, offset: int, kernels: Kernels) -> None:
+    blocks = section_header(order=order) + interface(order=order, tsresol=9, tsoffset=offset)
+    blocks += enhanced_packet(frame(b"x"), START_NS - offset * 10**9, order=order)
+    assert clean(read_bytes(tmp_path, blocks, kernels)).times == [START_NS]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    resolution=st.one_of(st.integers(0, 18), st.integers(0x80, 0x80 + 62)),
+    ticks=st.integers(0, 2**63 - 1),
+    offset=st.integers(-pcapng.MAX_SECONDS, pcapng.MAX_SECONDS),
+)
+@example(resolution=9, ticks=2**63 - 1, offset=0)
+@example(resolution=0xBE, ticks=2**63 - 1, offset=0)
+def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -> None:
+    state, table = pcapng.start(), pcapng.interface_table()
+    data = section_header() + interface(tsresol=resolution, tsoffset=offset)
+    size = len(section_header())
+    pcapng.read_block(data[:size], state, table)
+    pcapng.read_block(data[size:], state, table)
+    packet = enhanced_packet(b"", ticks)
+    rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
+    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+    exact = Fraction(ticks, units) + offset
+    believable = 0 <= ticks // units + offset <= pcapng.MAX_SECONDS
+    expected = exact * 10**9 if believable else 0
+    assert 0 <= expected - int(rows[0, p.P_TIME]) < 2
+
+
+def test_ticks_beyond_63_bits_are_no_time(kernels: Kernels) -> None:
+    state, table = pcapng.start(), pcapng.interface_table()
+    pcapng.read_block(interface(tsresol=9), state, table)
+    packet = enhanced_packet(b"", 2**64 - 1)
+    rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
+    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    assert rows[0, p.P_TIME] == 0
+    assert state[p.W_BACKWARDS] == 1
+
+
+# Sections and interfaces.
+
+
+def test_sections_of_both_byte_orders(tmp_path: Path, kernels: Kernels) -> None:
+    data = b""
+    for n, order in enumerate(["<", ">", ">", "<"]):
+        data += section_header(order=order, options=option(4, b"somebody", order=order))
+        data += interface(order=order, tsresol=6 if n % 2 else 9)
+        data += enhanced_packet(frame(b"%d" % n), (START_US if n % 2 else START_NS) + n, order=order)
+    read = clean(read_bytes(tmp_path, data, kernels))
+    assert [(s.frame, s.payload) for s in read.segments] == [(1, b"0"), (2, b"1"), (3, b"2"), (4, b"3")]
+    assert read.times == [START_NS, START_NS + 1_000, START_NS + 2, START_NS + 3_000]
+
+
+def test_interfaces_with_their_own_links_and_clocks(tmp_path: Path, kernels: Kernels) -> None:
+    data = section_header()
+    data += interface(tsresol=9) + interface(link=LINK_RAW, tsresol=3) + interface()
+    data += enhanced_packet(ipv4(tcp(b"raw")), START_NS // 10**6, number=1)
+    data += enhanced_packet(frame(b"micro"), START_US, number=2)
+    data += enhanced_packet(frame(b"nano"), START_NS, number=0)
+    data += interface(tsresol=0)  # described when its first packet comes
+    data += enhanced_packet(frame(b"second"), START_NS // 10**9, number=3)
+    read = clean(read_bytes(tmp_path, data, kernels))
+    assert read.payloads == [b"raw", b"micro", b"nano", b"second"]
+    assert read.times == [START_NS // unit * unit for unit in (10**6, 1000, 1, 10**9)]
+    assert read.facts.link_type == "Ethernet, raw IP"
+
+
+def test_a_new_section_forgets_interfaces(tmp_path: Path, kernels: Kernels) -> None:
+    good = section_header() + interface() + interface() + enhanced_packet(frame(b"x"), START_US, number=1)
+    second = section_header() + interface()
+    read = read_bytes(tmp_path, good + second + enhanced_packet(frame(b"y"), START_US, number=1), kernels)
+    assert read.payloads == [b"x"]
+    assert f"at byte {len(good + second):,}" in read.error
+
+
+def test_options_of_all_lengths(tmp_path: Path, kernels: Kernels) -> None:
+    for size in range(9):
+        described = interface(tsresol=9, options=option(2, b"e" * size) + option(3, b"d" * (size + 1)))
+        packet = enhanced_packet(frame(b"x" * size), START_NS, options=option(1, b"c" * size) + option(0, b""))
+        read = clean(read_bytes(tmp_path, section_header() + described + packet, kernels))
+        assert read.payloads == [b"x" * size]
+        assert read.times == [START_NS]
+
+
+def test_options_behind_the_end_mark_do_not_count(tmp_path: Path) -> None:
+    fixed = struct.pack("<HHI", 1, 0, 0)
+    described = block(1, fixed + option(9, b"\x09") + option(0, b"") + option(9, b"\x03"))
+    packet = enhanced_packet(frame(b"x"), START_NS)
+    assert clean(read_bytes(tmp_path, section_header() + described + packet)).times == [START_NS]
+
+
+# Packet blocks.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_obsolete_packets(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    data = section_header(order=order) + interface(order=order) + interface(order=order, tsresol=9)
+    data += obsolete_packet(frame(b"first"), START_US, order=order)
+    data += obsolete_packet(frame(b"second")[:-2], START_NS, order=order, number=1, size=len(frame(b"second")))
+    read = clean(read_bytes(tmp_path, data, kernels))
+    assert [(s.payload, s.size) for s in read.segments] == [(b"first", 5), (b"seco", 6)]
+    assert read.times == [START_NS, START_NS]
+    assert read.facts.truncated_packets == 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("snaplen", [0, 57, 60])
+def test_simple_packets(tmp_path: Path, order: str, snaplen: int, kernels: Kernels) -> None:
+    """They have no time, and their size is the smaller of the wire's and the snap length. [4.4]"""
+    whole = frame(b"0123456789")  # 64 bytes
+    data = section_header(order=order) + interface(order=order, snaplen=snaplen)
+    data += enhanced_packet(frame(b"timed"), START_US, order=order)
+    data += simple_packet(whole[:snaplen] if snaplen else whole, order=order, size=len(whole))
+    data += simple_packet(frame(b"ab"), order=order)  # 56 bytes
+    read = clean(read_bytes(tmp_path, data, kernels))
+    have = b"0123456789"[: snaplen - 54] if snaplen else b"0123456789"
+    assert [(s.frame, s.payload, s.size) for s in read.segments] == [(1, b"timed", 5), (2, have, 10), (3, b"ab", 2)]
+    assert read.times == [START_NS] * 3  # that of the packet before
+    assert read.facts.snaplen == snaplen
+    assert read.facts.truncated_packets == (1 if snaplen else 0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_blocks_that_are_no_packets_are_passed_over(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    data = section_header(order=order) + interface(order=order)
+    count = 0
+    for kind in (NAME_RESOLUTION, STATISTICS, SECRETS, CUSTOM, UNKNOWN, 0):
+        for size in (0, 4, 1001, 70_000):
+            data += block(kind, bytes([size % 251]) * size, order=order)
+            data += enhanced_packet(frame(b"%d" % count), START_US + count, order=order)
+            count += 1
+    read = clean(read_bytes(tmp_path, data, kernels))
+    assert read.payloads == [b"%d" % n for n in range(count)]
+    assert [segment.frame for segment in read.segments] == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("chunk", [256, 100_000])
+def test_a_block_longer_than_the_buffer(tmp_path: Path, chunk: int, kernels: Kernels) -> None:
+    long = block(UNKNOWN, bytes(CARRY + 5 * chunk))
+    data = section_header() + interface()
+    data += enhanced_packet(frame(b"before"), START_US) + long + enhanced_packet(frame(b"after"), START_US)
+    read = clean(read_bytes(tmp_path, data, kernels, chunk=chunk))
+    assert read.payloads == [b"before", b"after"]
+    assert [segment.place for segment in read.segments] == [
+        len(section_header() + interface()),
+        len(data) - len(enhanced_packet(frame(b"after"), START_US)),
+    ]
+
+
+def test_a_section_without_packets(tmp_path: Path, kernels: Kernels) -> None:
+    read = clean(read_bytes(tmp_path, section_header() + interface() + section_header(order=">"), kernels))
+    assert (read.segments, read.facts.packets, read.facts.first_ns) == ([], 0, 0)
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("missing", [1, 4, 27, 28, 60, 87])
+def test_the_last_block_is_cut(tmp_path: Path, missing: int, kernels: Kernels) -> None:
+    good = section_header() + interface() + enhanced_packet(frame(b"x"), START_US)
+    last = enhanced_packet(frame(b"y"), START_US)
+    assert len(last) == 88
+    read = read_bytes(tmp_path, (good + last)[:-missing], kernels)
+    assert read.payloads == [b"x"]
+    assert str(tmp_path / "capture") in read.error
+    assert f"at byte {len(good):,}" in read.error
+
+
+def test_a_long_block_is_cut(tmp_path: Path, kernels: Kernels) -> None:
+    good = section_header() + interface() + enhanced_packet(frame(b"x"), START_US)
+    read = read_bytes(tmp_path, good + block(UNKNOWN, bytes(100_000))[:5000], kernels, chunk=1000)
+    assert read.payloads == [b"x"]
+    assert str(tmp_path / "capture") in read.error
+    assert "95,012 bytes are missing" in read.error
+    assert f"at byte {len(good) + 5000:,}" in read.error
+
+
+GOOD = section_header() + interface() + enhanced_packet(frame(b"x"), START_US)
+
+
+def with_length(data: bytes, length: int) -> bytes:
+    """A block that claims another length."""
+    return data[:4] + struct.pack("<I", length) + data[8:]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        with_length(enhanced_packet(frame(b"y"), START_US), 87),
+        with_length(enhanced_packet(frame(b"y"), START_US), 28),
+        with_length(enhanced_packet(frame(b"y"), START_US), 0),
+        with_length(simple_packet(frame(b"y")), 12),
+        with_length(enhanced_packet(frame(b"y"), START_US), 0x7FFFFFFC),
+        with_length(block(UNKNOWN, bytes(100)), 8),
+        with_length(block(UNKNOWN, bytes(100)), 0),
+        with_length(block(UNKNOWN, bytes(100)), 101),
+        with_length(section_header(), 8),
+        with_length(interface(), 0x7FFFFFFC),
+        with_length(interface(), 4),
+        block(6, struct.pack("<IIIII", 0, 0, 1, 1000, 1000) + bytes(100)),
+        block(6, struct.pack("<IIIII", 0, 0, 1, 0xFFFFFFFF, 100) + bytes(100)),
+        enhanced_packet(frame(b"y"), START_US, number=1),
+        obsolete_packet(frame(b"y"), START_US, number=9),
+        section_header()[:8] + b"\x01\x02\x03\x04" + section_header()[12:],
+        interface(tsresol=19),
+        interface(tsresol=0x80 + 63),
+        block(1, struct.pack("<HHI", 1, 0, 0) + struct.pack("<HH", 2, 100) + b"eth0"),
+        block(1, struct.pack("<HH", 1, 0)),
+    ],
+    ids=[
+        "odd length", "no room for a header", "length 0", "short simple packet", "2 GB packet", "unknown of length 8",
+        "unknown of length 0", "unknown of odd length", "short section header", "2 GB interface", "short interface",
+        "more captured than there is", "4 GB captured", "unknown interface", "unknown interface, obsolete",
+        "no byte order", "decimal clock too fine", "binary clock too fine", "option too long", "interface cut",
+    ],
+)  # fmt: skip
+def test_a_bad_block_ends_the_file_with_a_clear_error(tmp_path: Path, bad: bytes, kernels: Kernels) -> None:
+    read = read_bytes(tmp_path, GOOD + bad + GOOD, kernels)
+    assert read.payloads == [b"x"]
+    assert read.facts.packets == 1
+    assert str(tmp_path / "capture") in read.error
+    place = int(read.error.rpartition("at byte ")[2].replace(",", ""))
+    assert len(GOOD) <= place <= len(GOOD + bad)
+
+
+def test_the_error_of_an_unknown_interface_says_so(tmp_path: Path) -> None:
+    read = read_bytes(tmp_path, GOOD + enhanced_packet(frame(b"y"), START_US, number=7))
+    assert "interface" in read.error
+    assert "7" in read.error.partition(str(tmp_path / "capture"))[2]
+
+
+def test_more_interfaces_than_are_believed(tmp_path: Path) -> None:
+    read = read_bytes(tmp_path, section_header() + interface() * (pcapng.MAX_INTERFACES + 1))
+    assert f"{pcapng.MAX_INTERFACES}" in read.error
+
+
+def test_a_packet_before_any_interface(tmp_path: Path, kernels: Kernels) -> None:
+    read = read_bytes(tmp_path, section_header() + simple_packet(frame(b"x")), kernels)
+    assert read.segments == []
+    assert f"at byte {len(section_header())}" in read.error
+
+
+def test_blocks_are_read_by_themselves() -> None:
+    state, table = pcapng.start(), pcapng.interface_table()
+    pcapng.read_block(section_header(order=">"), state, table)
+    assert state[p.W_BIG] == 1
+    pcapng.read_block(interface(order=">", link=276, snaplen=96), state, table)
+    assert (state[p.W_INTERFACES], state[p.W_SNAPLEN]) == (1, 96)
+    assert table[0, pcapng.I_LINK] == 276
+    pcapng.read_block(block(UNKNOWN, b"1234", order=">"), state, table)
+    assert state[p.W_INTERFACES] == 1
+    with pytest.raises(DecodeError) as caught:
+        pcapng.read_block(section_header()[:8] + bytes(20), state, table)
+    assert (caught.value.layer, caught.value.field) == ("pcapng", "byte_order_magic")
+
+
+# Chunks and random bytes.
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3)), max_size=10),
+    chunk=st.integers(64, 600),
+    order=st.sampled_from(ORDERS),
+)
+def test_any_chunk_size_reads_the_same(
+    tmp_path: Path, sizes: list[tuple[int, int]], chunk: int, order: str
+) -> None:
+    data = section_header(order=order) + interface(order=order, tsresol=9)
+    expected = []
+    for n, (size, kind) in enumerate(sizes):
+        payload = bytes([n]) * size
+        if kind == 0:
+            data += block(UNKNOWN, payload, order=order)
+        elif kind == 1:
+            data += section_header(order=order) + interface(order=order, tsresol=9)
+        else:
+            expected.append((payload, START_NS + n, len(data)))
+            data += enhanced_packet(frame(payload), START_NS + n, order=order)
+    read = clean(read_bytes(tmp_path, data, chunk=chunk))
+    assert [(s.payload, s.time_ns, s.place) for s in read.segments] == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tail=st.binary(max_size=150),
+    kind=st.sampled_from([1, 2, 3, 6, 0x0A0D0D0A, 99]),
+    chunk=st.sampled_from([64, 9999]),
+)
+def test_any_bytes(tmp_path: Path, tail: bytes, kind: int, chunk: int) -> None:
+    """Random bodies in blocks of known types and right lengths, then random bytes."""
+    data = GOOD + block(kind, tail) + tail
+    read = read_bytes(tmp_path, data, chunk=chunk)
+    assert read.payloads[:1] == [b"x"]
+    assert len(read.facts.errors) <= 1
+
+
+@given(tail=st.binary(max_size=80))
+def test_packets_lie_inside_the_buffer(tail: bytes) -> None:
+    state, table = pcapng.start(), pcapng.interface_table()
+    pcapng.read_block(interface(), state, table)
+    data = GOOD[len(section_header() + interface()) :] + block(6, tail) + tail
+    rows = np.zeros((20, p.P_WIDTH), dtype=np.int64)
+    found = plain_kernels().walk_pcapng(np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table)
+    for row in rows[:found].tolist():
+        assert 0 <= row[p.P_DATA] <= row[p.P_DATA] + row[p.P_HAVE] <= len(data)
+
+
+def test_a_file_is_cut_anywhere(tmp_path: Path) -> None:
+    packets = [Packet(START_NS + n, frame(b"%d" % n)) for n in range(3)]
+    data = pcapng_file(packets)
+    ends = [len(pcapng_file(packets[:n])) for n in range(4)]
+    for size in range(12, len(data)):
+        read = read_bytes(tmp_path, data[:size])
+        assert len(read.segments) == max([n for n in range(4) if ends[n] <= size], default=0), size
+        whole = size in ends or size == len(section_header())
+        assert len(read.facts.errors) == (0 if whole else 1), size
