@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from analyzer.wire.texts import Texts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 PORTS = (445, 139)
 DETAILS = ("default", "all")
@@ -26,35 +27,55 @@ Progress = Callable[[int, int | None], None]
 """Told now and then how many bytes of the files have been read, and of how many (None: not known)."""
 
 
-@dataclass(slots=True)
+class _Table:
+    """An attribute of `Analysis`: the table of its name as a DataFrame, made when it is first asked for."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
+
+    def __get__(self, analysis: Analysis, owner: type[Any] | None = None) -> pd.DataFrame:
+        return analysis.table(self.name)
+
+
 class Analysis:
     """The outcome: each table and summary is a DataFrame; see `analyzer.tables.TABLES` for their columns."""
 
-    captures: pd.DataFrame
-    connections: pd.DataFrame
-    sessions: pd.DataFrame
-    channels: pd.DataFrame
-    trees: pd.DataFrame
-    pipe_opens: pd.DataFrame
-    calls: pd.DataFrame
-    credentialed_uses: pd.DataFrame
-    disk_opens: pd.DataFrame
-    hosts: pd.DataFrame
-    problems: pd.DataFrame
-    dependencies: pd.DataFrame
-    clients: pd.DataFrame
-    servers: pd.DataFrame
-    pipes: pd.DataFrame
-    timeline: pd.DataFrame
-    coverage: pd.DataFrame
-    settings: dict[str, Any] = field(default_factory=dict)
+    captures = _Table()
+    connections = _Table()
+    sessions = _Table()
+    channels = _Table()
+    trees = _Table()
+    pipe_opens = _Table()
+    calls = _Table()
+    credentialed_uses = _Table()
+    disk_opens = _Table()
+    hosts = _Table()
+    problems = _Table()
+    dependencies = _Table()
+    clients = _Table()
+    servers = _Table()
+    pipes = _Table()
+    timeline = _Table()
+    coverage = _Table()
+
+    def __init__(self, tables: dict[str, pa.Table], settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self._arrow = tables
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def arrow(self, name: str) -> pa.Table:
+        """A table in the form in which it is kept: Arrow, texts as dictionaries. Raises UsageError if there is none."""
+        if name not in self._arrow:
+            raise UsageError(f"no table is called {name!r}; there are {', '.join(self._arrow)}")
+        return self._arrow[name]
 
     def table(self, name: str) -> pd.DataFrame:
         """A table or summary by name. Raises UsageError if there is none of that name."""
-        if name not in {*self.__dataclass_fields__} - {"settings"}:
-            raise UsageError(f"no table is called {name!r}")
-        found: pd.DataFrame = getattr(self, name)
-        return found
+        from analyzer import tables  # noqa: PLC0415 - imported in the background, see below
+
+        if name not in self._frames:
+            self._frames[name] = tables.to_pandas(name, self.arrow(name))
+        return self._frames[name]
 
 
 def analyze(
@@ -88,12 +109,13 @@ def analyze(
     importing = _import_in_background()
     sites = _sites(inputs, separate)
     total = _size(inputs)
-    reduced = {
-        site: _reduce(reader, members, detail == "all", progress, total) for site, members in sites.items()
-    }
+    parts = {}
+    for site, members in sites.items():
+        parts[site] = (members, _reduce(reader, members, detail == "all", progress, total))
     importing.join()
+    gc.collect()  # generators and threads of the scan hold its buffers in cycles
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate}
-    return _assemble(reader, reduced, {item.capture: site for site, items in sites.items() for item in items}, settings)
+    return Analysis(_tables(reader, parts), settings)
 
 
 def _sites(inputs: list[Input], separate: bool) -> dict[str, list[Input]]:
@@ -128,29 +150,32 @@ def _import_in_background() -> threading.Thread:
     return thread
 
 
-def _assemble(
-    reader: Engine, reduced: dict[str, Reduced], site_of: dict[str, str], settings: dict[str, Any]
-) -> Analysis:
+def _tables(reader: Engine, parts: dict[str, tuple[list[Input], Reduced]]) -> dict[str, pa.Table]:
+    """All tables and summaries. The columns of numbers that they are made of are let go on the way."""
     from analyzer import assemble, tables  # noqa: PLC0415 - imported in the background, see above
     from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
 
     names = [file.capture for file in reader.files]
-    keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "calls", "session_no"), 0)
-    parts = [assemble.site_tables(outcome, names, site, keys_from) for site, outcome in reduced.items()]
-    rows = {name: tables.stacked(name, [part[name] for part in parts]) for name in tables.ROWS if name != "captures"}
-    rows["captures"] = assemble.captures(reader.files, [site_of[name] for name in names])
+    site_of = {item.capture: site for site, (members, _) in parts.items() for item in members}
     counts = reader.counts()
-    for outcome in reduced.values():
-        for name, value in outcome.counts.items():
+    keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "calls", "session_no"), 0)
+    made = []
+    for site in list(parts):
+        _, reduced = parts.pop(site)
+        for name, value in reduced.counts.items():
             counts[name] = counts.get(name, 0) + value
+        made.append(assemble.site_tables(reduced, names, site, keys_from))
+        del reduced
+    found = {"captures": assemble.captures(reader.files, [site_of[name] for name in names])}
+    found |= {name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"}
+    rows = tables.TableSet(found)
     verdicts = dependencies.dependencies(rows)
-    return Analysis(
-        **rows,
-        dependencies=verdicts,
-        clients=overview.clients(rows, verdicts),
-        servers=overview.servers(rows, verdicts),
-        pipes=overview.pipes(rows),
-        timeline=overview.timeline(rows),
-        coverage=coverage.coverage(rows, counts),
-        settings=settings,
-    )
+    summaries = {
+        "dependencies": verdicts,
+        "clients": overview.clients(rows, verdicts),
+        "servers": overview.servers(rows, verdicts),
+        "pipes": overview.pipes(rows),
+        "timeline": overview.timeline(rows),
+        "coverage": coverage.coverage(rows, counts),
+    }
+    return found | {name: tables.from_pandas(name, summary) for name, summary in summaries.items()}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analyzer import knowledge, tables
 from analyzer.capture.reader import FileFacts
@@ -19,21 +21,25 @@ from analyzer.sessions.joins import NONE, Ints, Rows
 from analyzer.sessions.reducer import Reduced, bare_pipe_name, call_names, in_force
 from analyzer.sessions.uses import HOUR_NS
 
-Frames = dict[str, pd.DataFrame]
+Made = dict[str, pa.Table]
 
 
 @dataclass(slots=True)
 class _Keys:
-    """From the row numbers of a reduction to the keys of the tables; row -1 is key -1."""
+    """From the row numbers of a reduction to the keys of the tables; row -1 is key -1.
+
+    whose: for each of the reduction's tables, the attempt that each row belongs to.
+    """
 
     connection: Ints
     session: Ints
     tree: Ints
+    whose: dict[str, Ints]
 
 
-def captures(files: list[FileFacts], sites: list[str]) -> pd.DataFrame:
+def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
     """The table of files."""
-    return tables.frame(
+    return tables.table(
         "captures",
         {
             "capture_no": [file.capture_no for file in files],
@@ -54,15 +60,22 @@ def captures(files: list[FileFacts], sites: list[str]) -> pd.DataFrame:
     )
 
 
-def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Frames:
+def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Made:
     """All tables of one site but `captures`.
 
     names: paths of the capture files by capture_no. keys_from: for `connections`, `sessions`, `trees`, `pipe_opens`,
     `calls` and session numbers (`session_no`) the first key to give; it is moved on.
     """
+    none = np.empty(0, dtype=np.int64)
     connections, connection_key = _connections(reduced, names, site, keys_from)
-    keys = _Keys(connection_key, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    bindings = reduced.channels.copy()
+    bindings["order"] += 1  # the attempt that a binding itself may have become counts
+    whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "calls", "disks")}
+    keys = _Keys(connection_key, none, none, whose | {"channels": in_force(reduced, bindings)})
+    uses = _credentialed_uses(reduced, names, site)
+    reduced.connections = reduced.connections[:0]  # what has become a table is let go
     sessions = _sessions(reduced, connections, names, site, keys, keys_from)
+    reduced.attempts, reduced.sessions = reduced.attempts[:0], reduced.sessions[:0]
     trees = _trees(reduced, names, keys, keys_from)
     return {
         "connections": connections,
@@ -71,9 +84,9 @@ def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[s
         "trees": trees,
         "pipe_opens": _pipe_opens(reduced, names, keys, keys_from),
         "calls": _calls(reduced, names, keys, keys_from),
-        "credentialed_uses": _credentialed_uses(reduced, names, site),
+        "credentialed_uses": uses,
         "disk_opens": _disk_opens(reduced, keys, trees, keys_from),
-        "hosts": _hosts(connections, sessions, site),
+        "hosts": _hosts(tables.TableSet({"connections": connections, "sessions": sessions}), site),
         "problems": _problems(reduced, names, keys),
     }
 
@@ -103,23 +116,29 @@ def _place(rows: Rows, names: list[str]) -> dict[str, object]:
     }
 
 
-def _statuses(status: npt.NDArray[np.generic], is_dos: npt.NDArray[np.generic]) -> object:
-    """Names of status codes; below zero: no answer."""
-    nt, dos = knowledge.status_names("nt"), knowledge.status_names("dos")
-    marked = np.where(is_dos & (status > 0), status.astype(np.int64) | (1 << 32), status.astype(np.int64))
+NT, DOS, WIN32 = 0, 1, 2
+_STATUS_KINDS = ("nt", "dos", "win32")
+
+
+def _statuses(status: npt.NDArray[np.generic], kind: npt.NDArray[np.generic]) -> pa.Array:
+    """Names of status codes of a kind; below zero: no answer."""
+    numbers = status.astype(np.int64)
+    marked = np.where(numbers < 0, NONE, numbers | (kind.astype(np.int64) << 32))
 
     def name(code: int) -> str | None:
         if code < 0:
             return None
-        if code >> 32:
-            code &= 0xFFFFFFFF
-            return dos.get(code, f"DOS {code & 0xFF}/{code >> 16}")
-        return nt.get(code, f"0x{code:08x}")
+        number, names = code & 0xFFFFFFFF, knowledge.status_names(_STATUS_KINDS[code >> 32])
+        if number == 0 and code >> 32 == DOS:
+            return "STATUS_SUCCESS"
+        if code >> 32 == DOS:
+            return names.get(number, f"DOS {number & 0xFF}/{number >> 16}")
+        return names.get(number, f"0x{number:08x}")
 
     return tables.formatted(marked, name)
 
 
-def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> tuple[pd.DataFrame, Ints]:
+def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> tuple[pa.Table, Ints]:
     rows = reduced.connections
     wanted = np.flatnonzero(rows["established"])
     order = wanted[np.lexsort((rows["frame"][wanted], rows["capture_no"][wanted]))]
@@ -131,13 +150,13 @@ def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[
     client, server = rows["client_bytes"] > 0, rows["server_bytes"] > 0
     netbios = (rows["server_port"] == 139) | (rows["called"] >= 0)
     directions = np.select([client & server, client, server], [0, 1, 2], 3)
-    made = tables.frame(
+    made = tables.table(
         "connections",
         {
-            "connection_id": np.arange(first, first + len(rows)),
+            "connection_id": tables.ints(np.arange(first, first + len(rows))),
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
             "capture": tables.chosen(rows["capture_no"], names),
-            "first_frame": rows["frame"],
+            "first_frame": tables.ints(rows["frame"]),
             "client_ip": tables.addresses(rows["client_hi"], rows["client_lo"]),
             "client_port": tables.ints(rows["client_port"]),
             "server_ip": tables.addresses(rows["server_hi"], rows["server_lo"]),
@@ -157,8 +176,8 @@ def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[
             "unparsed_bytes": tables.ints(rows["unparsed_bytes"]),
             "netbios_calling": tables.texts(rows["calling"], reduced.texts),
             "netbios_called": tables.texts(rows["called"], reduced.texts),
-            "client_guid": tables.texts(rows["client_guid"], reduced.texts),
-            "server_guid": tables.texts(rows["server_guid"], reduced.texts),
+            "client_guid": _guids(rows["client_guid"]),
+            "server_guid": _guids(rows["server_guid"]),
             "encrypted_messages": tables.ints(rows["encrypted"]),
         },
         len(rows),
@@ -180,8 +199,8 @@ assert len(_LAYER) == len(Layer) + 1
 
 
 def _sessions(
-    reduced: Reduced, connections: pd.DataFrame, names: list[str], site: str, keys: _Keys, keys_from: dict[str, int]
-) -> pd.DataFrame:
+    reduced: Reduced, connections: pa.Table, names: list[str], site: str, keys: _Keys, keys_from: dict[str, int]
+) -> pa.Table:
     order = _in_order(reduced.attempts)
     first = keys_from["sessions"]
     keys_from["sessions"] += len(order)
@@ -193,17 +212,17 @@ def _sessions(
     session_no = keys_from["session_no"] + by_appearance[number.reshape(-1)]
     keys_from["session_no"] += len(first_place)
     connection = keys.connection[rows["connection"]]
-    of = connection - (int(connections["connection_id"].iloc[0]) if len(connections) else 0)
+    of = pa.array(connection - (connections["connection_id"][0].as_py() if len(connections) else 0))
     text = reduced.texts
-    return tables.frame(
+    return tables.table(
         "sessions",
         {
-            "session_key": np.arange(first, first + len(rows)),
-            "session_no": session_no,
+            "session_key": tables.ints(np.arange(first, first + len(rows))),
+            "session_no": tables.ints(session_no),
             "connection_id": tables.ints(connection),
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
-            "client_ip": connections["client_ip"].array.take(of),
-            "server_ip": connections["server_ip"].array.take(of),
+            "client_ip": connections["client_ip"].combine_chunks().take(of),
+            "server_ip": connections["server_ip"].combine_chunks().take(of),
             **_place(rows, names),
             "answer_capture": tables.chosen(rows["answer_capture_no"], names),
             "session_id": _session_ids(rows["session_id"], rows["protocol"]),
@@ -233,16 +252,25 @@ def _sessions(
     )
 
 
-def _session_ids(values: npt.NDArray[np.generic], protocol: npt.NDArray[np.generic]) -> object:
+def _session_ids(values: npt.NDArray[np.generic], protocol: npt.NDArray[np.generic]) -> pa.Array:
     """As the tables write them; 0 is no id."""
-    distinct, places = np.unique(
-        np.stack([values.astype(np.uint64), protocol.astype(np.uint64)], axis=1), axis=0, return_inverse=True
-    )
-    made = [
-        None if value == 0 else f"{value:04x}" if kind == Protocol.SMB1 else f"0x{value:016x}"
-        for value, kind in distinct.tolist()
-    ]
-    return tables.chosen(places.reshape(-1), made)
+    octets = values.astype(">u8").view(np.uint8).reshape(-1, 8)
+    is_smb1 = protocol == Protocol.SMB1
+    long = tables.hexadecimal(octets, b"0x", (), is_smb1 | (values == 0))
+    short = tables.hexadecimal(octets[:, 6:], b"", (), ~is_smb1 | (values == 0))
+    codes = np.where(
+        is_smb1,
+        short.indices.fill_null(-1 - len(long.dictionary)).to_numpy() + len(long.dictionary),
+        long.indices.fill_null(-1).to_numpy(),
+    ).astype(np.int32)
+    return tables.coded(codes, pa.concat_arrays([long.dictionary, short.dictionary]))
+
+
+def _guids(rows: Rows) -> pa.Array:
+    """In their usual form: the first three groups are little-endian on the wire."""
+    octets = np.stack([rows["a"], rows["b"]], axis=1).astype("<u8").view(np.uint8).reshape(-1, 16)
+    turned = octets[:, [3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16)]]
+    return tables.hexadecimal(turned, b"", (4, 6, 8, 10), ~rows["known"])
 
 
 def _ends(rows: Rows) -> Ints:
@@ -254,14 +282,13 @@ def _ends(rows: Rows) -> Ints:
     return np.where(rows["ended_ns"] > 0, rows["ended_ns"], following)
 
 
-def _channels(reduced: Reduced, names: list[str], keys: _Keys) -> pd.DataFrame:
-    rows = reduced.channels[np.lexsort((reduced.channels["frame"], reduced.channels["capture_no"]))]
-    later = rows.copy()
-    later["order"] += 1  # the attempt that a binding itself may have become counts
-    return tables.frame(
+def _channels(reduced: Reduced, names: list[str], keys: _Keys) -> pa.Table:
+    order = np.lexsort((reduced.channels["frame"], reduced.channels["capture_no"]))
+    rows = reduced.channels[order]
+    return tables.table(
         "channels",
         {
-            "session_key": tables.ints(keys.session[in_force(reduced, later)]),
+            "session_key": tables.ints(keys.session[keys.whose["channels"][order]]),
             "connection_id": tables.ints(keys.connection[rows["connection"]]),
             "capture": tables.chosen(rows["capture_no"], names),
             "frame": tables.ints(rows["frame"]),
@@ -271,18 +298,18 @@ def _channels(reduced: Reduced, names: list[str], keys: _Keys) -> pd.DataFrame:
     )
 
 
-def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
+def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
     order = _in_order(reduced.trees)
     first = keys_from["trees"]
     keys_from["trees"] += len(order)
     keys.tree = _new_keys(order, first)
     rows = reduced.trees[order]
     texts = reduced.texts
-    return tables.frame(
+    return tables.table(
         "trees",
         {
-            "tree_key": np.arange(first, first + len(rows)),
-            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "tree_key": tables.ints(np.arange(first, first + len(rows))),
+            "session_key": tables.ints(keys.session[keys.whose["trees"][order]]),
             "connection_id": tables.ints(keys.connection[rows["connection"]]),
             **_place(rows, names),
             "time": tables.times(rows["time_ns"]),
@@ -298,16 +325,17 @@ def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
     )
 
 
-def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
-    rows = reduced.opens[_in_order(reduced.opens)]
+def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
+    order = _in_order(reduced.opens)
+    rows = reduced.opens[order]
     first = keys_from["pipe_opens"]
     keys_from["pipe_opens"] += len(rows)
-    return tables.frame(
+    return tables.table(
         "pipe_opens",
         {
-            "open_key": np.arange(first, first + len(rows)),
+            "open_key": tables.ints(np.arange(first, first + len(rows))),
             "tree_key": tables.ints(keys.tree[rows["tree"]]),
-            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "session_key": tables.ints(keys.session[keys.whose["opens"][order]]),
             "connection_id": tables.ints(keys.connection[rows["connection"]]),
             **_place(rows, names),
             "opened": tables.times(rows["time_ns"]),
@@ -323,16 +351,14 @@ def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict
     )
 
 
-def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pd.DataFrame:
-    rows = reduced.calls[_in_order(reduced.calls)]
+def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
+    order = _in_order(reduced.calls)
+    rows = reduced.calls[order]
     first = keys_from["calls"]
     keys_from["calls"] += len(rows)
     texts = reduced.texts
     _, operations = call_names(rows, texts, lambda name: name)
-    win32 = knowledge.status_names("win32")
-    status = _statuses(rows["status"], rows["dos_status"])
     own_code = (rows["code"] >= 0) & (rows["status"] == 0)
-    own = tables.formatted(rows["code"], lambda code: None if code < 0 else win32.get(int(code), f"0x{code:08x}"))
     is_pipe_wait = (rows["protocol"] == CallProtocol.FSCTL) & (rows["name"] >= 0)
 
     def name(code: int) -> str | None:
@@ -343,12 +369,12 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
 
     marked = np.where(rows["name"] >= 0, rows["name"].astype(np.int64) * 2 + is_pipe_wait, NONE)
     marked = np.where(rows["protocol"] == CallProtocol.RAP, NONE, marked)
-    return tables.frame(
+    return tables.table(
         "calls",
         {
-            "call_key": np.arange(first, first + len(rows)),
+            "call_key": tables.ints(np.arange(first, first + len(rows))),
             "tree_key": tables.ints(keys.tree[rows["tree"]]),
-            "session_key": tables.ints(keys.session[in_force(reduced, rows)]),
+            "session_key": tables.ints(keys.session[keys.whose["calls"][order]]),
             "connection_id": tables.ints(keys.connection[rows["connection"]]),
             **_place(rows, names),
             "time": tables.times(rows["time_ns"]),
@@ -357,21 +383,23 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
             "operation": tables.texts(operations, texts),
             "name": tables.formatted(marked, name),
             "answered": tables.bools(rows["status"] >= 0),
-            "status": pd.Series(own).where(own_code, pd.Series(status)).array,
+            "status": _statuses(
+                np.where(own_code, rows["code"], rows["status"]), np.where(own_code, WIN32, rows["dos_status"])
+            ),
         },
         len(rows),
     )
 
 
-def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pd.DataFrame:
+def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
     rows, connections = reduced.uses, reduced.connections
     begun = connections[connections["begun"]]
     _, first = np.unique(begun["pair"], return_index=True)
     ends = begun[first] if len(begun) else begun
     pair = np.searchsorted(ends["pair"], rows["pair"])
-    client = tables.addresses(ends["client_hi"], ends["client_lo"]).take(pair)
-    server = tables.addresses(ends["server_hi"], ends["server_lo"]).take(pair)
-    made = tables.frame(
+    client = tables.addresses(ends["client_hi"], ends["client_lo"]).take(pa.array(pair))
+    server = tables.addresses(ends["server_hi"], ends["server_lo"]).take(pa.array(pair))
+    made = tables.table(
         "credentialed_uses",
         {
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
@@ -392,22 +420,23 @@ def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pd.Data
         len(rows),
     )
     order = ["client_ip", "server_ip", "resource", "interface", "operation", "hour"]
-    return made.sort_values(order, kind="stable", ignore_index=True)
+    plain = [pc.cast(made[name], pa.large_string()) if name != "hour" else made[name] for name in order]
+    return made.take(pc.sort_indices(pa.table(plain, names=order), sort_keys=[(name, "ascending") for name in order]))
 
 
-def _disk_opens(reduced: Reduced, keys: _Keys, trees: pd.DataFrame, keys_from: dict[str, int]) -> pd.DataFrame:
+def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[str, int]) -> pa.Table:
     rows = reduced.disks
     tree = keys.tree[rows["tree"]]
-    session = keys.session[in_force(reduced, rows)]
+    session = keys.session[keys.whose["disks"]]
     order = np.lexsort((tree, session))
     rows, tree, session = rows[order], tree[order], session[order]
     texts = reduced.texts
     first = keys_from["trees"] - len(trees)
-    share = trees["share"].array.take(np.where(tree >= 0, tree - first, -1), allow_fill=True)
+    share = trees["share"].combine_chunks().take(pa.array(tree - first, mask=tree < 0))
     samples = [
         "|".join(texts.values[code] for code in codes if code >= 0) for codes in rows["samples"].tolist()
     ]
-    return tables.frame(
+    return tables.table(
         "disk_opens",
         {
             "session_key": tables.ints(session),
@@ -422,17 +451,17 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pd.DataFrame, keys_from: d
     )
 
 
-def _hosts(connections: pd.DataFrame, sessions: pd.DataFrame, site: str) -> pd.DataFrame:
+def _hosts(rows: tables.TableSet, site: str) -> pa.Table:
     """Names that clients and servers give themselves: NetBIOS session requests and NTLM."""
     sources = (
-        (sessions, "server_ip", "server_name", "started", "ntlm.challenge"),
-        (sessions, "client_ip", "workstation", "started", "ntlm.workstation"),
-        (connections, "client_ip", "netbios_calling", "first_seen", "netbios.session_request"),
+        ("sessions", "server_ip", "server_name", "started", "ntlm.challenge"),
+        ("sessions", "client_ip", "workstation", "started", "ntlm.workstation"),
+        ("connections", "client_ip", "netbios_calling", "first_seen", "netbios.session_request"),
     )
     parts = []
     for rank, (table, address, name, time, source) in enumerate(sources):
-        part = table[[address, name, time]].set_axis(["ip", "name", "time"], axis=1)
-        part = part[part["name"].notna() & (part["name"].fillna("") != "")]
+        part = rows.frame(table, address, name, time).set_axis(["ip", "name", "time"], axis=1)
+        part = part[part["name"].fillna("") != ""]
         parts.append(part.assign(rank=rank, name_source=source))
     found = pd.concat(parts, ignore_index=True)
     if not len(found):
@@ -442,41 +471,29 @@ def _hosts(connections: pd.DataFrame, sessions: pd.DataFrame, site: str) -> pd.D
         .agg(valid_from=("time", "min"), valid_to=("time", "max"))
         .sort_values(["ip", "rank", "valid_from", "name"], kind="stable")
     )
-    best = names.drop_duplicates("ip")
-    spans = names.groupby("ip").agg(valid_from=("valid_from", "min"), valid_to=("valid_to", "max"))
-    others = names.groupby("ip")["name"].agg(_all_but_first)
-    hints = _os_hints(sessions)
-    best = best.set_index("ip")
-    return tables.frame(
-        "hosts",
-        {
-            "ip": best.index.to_numpy(),
-            "site": [site] * len(best),
-            "valid_from": spans.loc[best.index, "valid_from"].array,
-            "valid_to": spans.loc[best.index, "valid_to"].array,
-            "name": best["name"].array,
-            "name_source": best["name_source"].to_numpy(),
-            "other_names": others.loc[best.index].to_numpy(),
-            "os_hint": hints.reindex(best.index).array,
-        },
-        len(best),
-    )
+    best = names.drop_duplicates("ip").set_index("ip")[["name", "name_source"]]
+    by_address = names.groupby("ip")
+    best["valid_from"], best["valid_to"] = by_address["valid_from"].min(), by_address["valid_to"].max()
+    best["other_names"] = by_address["name"].agg(_all_but_first)
+    best["os_hint"] = _os_hints(rows).reindex(best.index)
+    return tables.from_pandas("hosts", best.reset_index().assign(site=site))
 
 
 def _all_but_first(names: pd.Series) -> str:
     return "|".join(list(dict.fromkeys(names.tolist()))[1:])
 
 
-def _os_hints(sessions: pd.DataFrame) -> pd.Series:
+def _os_hints(rows: tables.TableSet) -> pd.Series:
     """What clients say of their system, by address: SMB 1 strings, NTLM version."""
-    native = sessions.loc[sessions["native_os"].fillna("") != ""].groupby("client_ip")["native_os"].first()
-    build = sessions.loc[sessions["client_build"].notna()].groupby("client_ip")["client_build"].first()
-    return native.combine_first("NTLM version " + build).astype(tables.TEXT_DTYPE)
+    sessions = rows.frame("sessions", "client_ip", "native_os", "client_build")
+    native = sessions[sessions["native_os"].fillna("") != ""].drop_duplicates("client_ip").set_index("client_ip")
+    built = sessions.dropna(subset="client_build").drop_duplicates("client_ip").set_index("client_ip")
+    return native["native_os"].combine_first("NTLM version " + built["client_build"])
 
 
-def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pd.DataFrame:
+def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pa.Table:
     rows = reduced.problems[np.lexsort((reduced.problems["frame"], reduced.problems["capture_no"]))]
-    return tables.frame(
+    return tables.table(
         "problems",
         {
             "capture": tables.chosen(rows["capture_no"], names),

@@ -146,7 +146,7 @@ def _print(analysis: Analysis, format_: Format) -> None:
     from analyzer import results  # noqa: PLC0415
 
     if format_ is Format.CSV:
-        results.write_csv(results.arrow(analysis.dependencies), sys.stdout.buffer)
+        results.write_csv(analysis.arrow("dependencies"), sys.stdout.buffer)
         return
     rows = json.loads(analysis.dependencies.to_json(orient="records", date_format="iso", date_unit="us"))
     print(json.dumps({"summary": results.summary(analysis), "dependencies": rows}, indent=2))

@@ -189,15 +189,18 @@ TOKEN = np.dtype(
     ]
 )
 
+GUID = np.dtype([("known", "?"), ("a", "<u8"), ("b", "<u8")])
+"""A GUID as its 16 bytes on the wire."""
+
 NEGOTIATE_REQUEST = np.dtype(
-    [*_ROW, ("dialects", "i4"), ("client_guid", "i4"), ("security_mode", "u2"), ("capabilities", "u4")]
+    [*_ROW, ("dialects", "i4"), ("client_guid", GUID), ("security_mode", "u2"), ("capabilities", "u4")]
 )
 NEGOTIATE_ANSWER = np.dtype(
     [
         *_ROW,
         ("dialect", "i4"),  # text; missing where it is an index
         ("dialect_index", "i4"),  # SMB 1: which of the request's dialects, -1: not SMB 1
-        ("server_guid", "i4"),
+        ("server_guid", GUID),
         ("security_mode", "u2"),
         ("signing_required", "?"),
         ("share_level", "?"),  # SMB 1: passwords belong to shares

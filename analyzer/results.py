@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -25,6 +24,8 @@ from analyzer.errors import AnalyzerError
 
 FORMAT_VERSION = 1
 """Raised when a reader of older results would misread newer ones."""
+CSV_ROWS = 20_000
+"""Rows that are spelt out at a time."""
 EXECUTABLE = r"^([=+\-@\t\r])"
 """How a cell begins that a spreadsheet would take for a formula."""
 
@@ -39,7 +40,7 @@ def save(analysis: Analysis, directory: Path) -> None:
         making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
         try:
             for name in (*tables.ROWS, *tables.SUMMARIES):
-                table = arrow(analysis.table(name))
+                table = analysis.arrow(name)
                 pyarrow.parquet.write_table(table, making / f"{name}.parquet", compression="zstd")
                 write_csv(table, making / f"{name}.csv")
             (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
@@ -61,30 +62,29 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "settings": analysis.settings,
         "captures": len(analysis.captures),
         "unreadable": [str(error) for error in errors["errors"]],
-        "rows": {name: len(analysis.table(name)) for name in (*tables.ROWS, *tables.SUMMARIES)},
+        "rows": {name: len(analysis.arrow(name)) for name in (*tables.ROWS, *tables.SUMMARIES)},
         "verdicts": {name: int((analysis.dependencies["verdict"] == name).sum()) for name in tables.VERDICT},
         "coverage": dict(zip(overall["measure"].tolist(), (int(value) for value in overall["value"]), strict=True)),
     }
 
 
-def arrow(table: pd.DataFrame) -> pa.Table:
-    """A table in Arrow's memory, categories as texts."""
-    made = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-    columns = [
-        pc.cast(column, pa.large_string()) if pa.types.is_dictionary(column.type) else column for column in made.columns
-    ]
-    return pa.table(dict(zip(made.column_names, columns, strict=True)))
-
-
 def write_csv(table: pa.Table, target: Any) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
     options = pyarrow.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    pyarrow.csv.write_csv(
-        pa.table({name: _defused(table[name]) for name in table.column_names}), target, write_options=options
-    )
+    plain = [_plain(column) for column in table.slice(0, 0).columns]
+    schema = pa.schema(list(zip(table.column_names, [column.type for column in plain], strict=True)))
+    with pyarrow.csv.CSVWriter(target, schema, write_options=options) as writer:
+        for start in range(0, len(table), CSV_ROWS):
+            columns = [_plain(column) for column in table.slice(start, CSV_ROWS).columns]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _defused(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts instead of dictionaries, defused."""
+    if not pa.types.is_dictionary(column.type):
         return column
-    return pc.replace_substring_regex(column, EXECUTABLE, r"'\1")
+    parts = []
+    for chunk in column.chunks:
+        texts = pc.replace_substring_regex(chunk.dictionary, EXECUTABLE, r"'\1")
+        parts.append(texts.take(chunk.indices))
+    return pa.chunked_array(parts, type=pa.large_string())

@@ -1,7 +1,8 @@
 """Rows to DataFrames: the contract of all engines.
 
-Each column of each table is declared once, with its kind, unit and meaning. `frame` makes a table of columns of numbers
-and checks it; no table comes to be in another way. Tables always have all their columns and dtypes, also when empty.
+Each column of each table is declared once, with its kind, unit and meaning. `table` makes a table of columns and checks
+it; no table comes to be in another way. Tables always have all their columns and types, also when empty. They are kept in
+Arrow's memory, where they are small, and become DataFrames when somebody looks at them (`to_pandas`).
 
 Kinds: text (pandas `string`, in Arrow's memory), int (`Int64`), bool (`boolean`), time (`datetime64[ns, UTC]`), or an
 ordered category. Missing is `<NA>`; an empty text is a value: for null sessions it is the finding.
@@ -350,6 +351,13 @@ ROWS = (
 SUMMARIES = ("dependencies", "clients", "servers", "pipes", "timeline", "coverage")
 
 TEXT_DTYPE = pd.StringDtype("pyarrow", na_value=pd.NA)
+_ARROW = {
+    TEXT: pa.dictionary(pa.int32(), pa.large_string()),
+    INT: pa.int64(),
+    BOOL: pa.bool_(),
+    TIME: pa.timestamp("ns", "UTC"),
+}
+_CATEGORY = pa.dictionary(pa.int8(), pa.large_string(), ordered=True)
 
 
 def dtype_of(kind: str | tuple[str, ...]) -> Any:
@@ -359,98 +367,224 @@ def dtype_of(kind: str | tuple[str, ...]) -> Any:
     return {TEXT: TEXT_DTYPE, INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype(), TIME: pd.DatetimeTZDtype("ns", "UTC")}[kind]
 
 
-def frame(name: str, columns: Mapping[str, Any], length: int) -> pd.DataFrame:
-    """The table `name` of `length` rows. A column that is not given is missing throughout.
+def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
+    """The table `name` of `length` rows: the gate that all tables go through. A column not given is missing throughout.
 
-    columns: arrays of the declared dtype, or what pandas makes them of. Raises AnalyzerError if a column is not declared
-    or has another length: that is a mistake in the program, found before it becomes a wrong result.
+    columns: what the functions below make, or Python lists. Texts are kept as numbers of a dictionary, so a row costs
+    about a third of what it does in pandas. Raises AnalyzerError if a column is not declared, or has another type or
+    length: that is a mistake in the program, found before it becomes a wrong result.
     """
-    declared = {column.name: column for column in TABLES[name]}
-    unknown = set(columns) - set(declared)
+    unknown = set(columns) - {column.name for column in TABLES[name]}
     if unknown:
         raise AnalyzerError(f"table {name} has no column {', '.join(sorted(unknown))}")
-    made = {}
-    for column in declared.values():
-        dtype = dtype_of(column.kind)
+    made = []
+    for column in TABLES[name]:
         values = columns.get(column.name)
+        wanted = _CATEGORY if isinstance(column.kind, tuple) else _ARROW[column.kind]
         if values is None:
-            values = pd.array([pd.NA] * length, dtype=dtype) if column.kind != TIME else times(np.zeros(length, "i8"))
-        elif getattr(values, "dtype", None) != dtype:
-            values = pd.array(values, dtype=dtype)
-        if isinstance(values, pd.Series):
-            values = values.array
-        if len(values) != length:
-            raise AnalyzerError(f"table {name}: column {column.name} has {len(values)} values for {length} rows")
-        made[column.name] = values
-    return pd.DataFrame(made, copy=False)
+            array = _nothing(column.kind, length)
+        elif isinstance(values, pa.Array):
+            array = values
+        elif isinstance(column.kind, tuple):
+            array = named_categories(values, column.kind)
+        elif column.kind == TEXT:
+            array = pa.array(values, type=pa.large_string()).dictionary_encode()
+        else:
+            array = pa.array(values, type=wanted)
+        if array.type != wanted or len(array) != length:
+            raise AnalyzerError(
+                f"table {name}: column {column.name} is {len(array)} of {array.type}, not {length} of {wanted}"
+            )
+        made.append(array)
+    return pa.Table.from_arrays(made, names=[column.name for column in TABLES[name]])
 
 
-def empty(name: str) -> pd.DataFrame:
+def empty(name: str) -> pa.Table:
     """A table without rows."""
-    return frame(name, {}, 0)
+    return table(name, {}, 0)
+
+
+def from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
+    """The table `name` from a DataFrame that has some or all of its columns, of whatever dtypes they came to be."""
+    columns = {}
+    for column in TABLES[name]:
+        if column.name not in frame:
+            continue
+        values = frame[column.name]
+        if isinstance(column.kind, tuple):
+            columns[column.name] = named_categories(values, column.kind)
+        elif column.kind == TEXT:
+            codes, distinct = pd.factorize(values)
+            columns[column.name] = coded(codes.astype(np.int32), pa.array(distinct.astype(object), type=pa.large_string()))
+        else:
+            columns[column.name] = pa.array(values.astype(dtype_of(column.kind)), type=_ARROW[column.kind])
+    return table(name, columns, len(frame))
+
+
+def to_pandas(name: str, rows: pa.Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table as the contract has it, or some of its columns."""
+    kinds = {column.name: column.kind for column in TABLES[name]}
+    return pd.DataFrame(
+        {column: _pandas_array(rows[column], kinds[column]) for column in (columns or rows.column_names)}, copy=False
+    )
+
+
+def _one_chunk(column: pa.ChunkedArray) -> Any:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
+
+
+def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
+    array = _one_chunk(column)
+    if isinstance(kind, tuple):
+        codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return pd.Categorical.from_codes(codes, categories=list(kind), ordered=True)
+    if kind == TEXT:
+        return pd.array(array.dictionary_decode(), dtype=TEXT_DTYPE)
+    if kind == TIME:
+        ns = array.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
+        return pd.DatetimeIndex(ns.view("M8[ns]")).tz_localize("UTC").array
+    missing = array.is_null().to_numpy(zero_copy_only=False)
+    if kind == BOOL:
+        return pd.arrays.BooleanArray(array.fill_null(False).to_numpy(zero_copy_only=False), missing)
+    return pd.arrays.IntegerArray(array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), missing)
+
+
+def stacked(parts: Sequence[pa.Table]) -> pa.Table:
+    """Several tables of the same kind, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+class TableSet:
+    """Tables by name, for those who make further tables of some of their columns."""
+
+    def __init__(self, tables: dict[str, pa.Table]) -> None:
+        self._tables = tables
+
+    def frame(self, name: str, *columns: str) -> pd.DataFrame:
+        """Some columns of a table. Texts are Python objects that rows share (missing: None): eight bytes a row."""
+        kinds = {column.name: column.kind for column in TABLES[name]}
+        table_ = self._tables[name]
+        return pd.DataFrame(
+            {
+                column: _shared_texts(table_[column]) if kinds[column] == TEXT else _pandas_array(table_[column], kinds[column])
+                for column in columns
+            },
+            copy=False,
+        )
+
+
+def _shared_texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    array = _one_chunk(column)
+    pool = np.array([*array.dictionary.to_pylist(), None], dtype=object)
+    found: npt.NDArray[np.object_] = pool[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    return found
 
 
 # Columns from numbers. #
 
 
-def texts(codes: npt.NDArray[np.generic], pool: Texts) -> Any:
+def _nothing(kind: str | tuple[str, ...], length: int) -> pa.Array:
+    if isinstance(kind, tuple):
+        return categories(np.zeros(length, dtype=np.int64), [None], kind)
+    if kind == TEXT:
+        return chosen(np.full(length, -1), [])
+    return pa.nulls(length, type=_ARROW[kind])
+
+
+def chosen(codes: npt.NDArray[np.generic], values: Sequence[str | None]) -> pa.Array:
+    """`values[code]` for each code, as texts; a code below zero, or a value None, is missing."""
+    codes = codes.astype(np.int64)
+    used = np.zeros(len(values) + 1, dtype=bool)
+    used[codes] = True  # below zero: the last
+    places = np.flatnonzero(used[:-1])
+    texts_ = [values[place] for place in places.tolist()]
+    there = np.array([text is not None for text in texts_], dtype=bool)
+    number = np.full(len(values) + 1, -1, dtype=np.int32)
+    number[places[there]] = np.arange(np.count_nonzero(there), dtype=np.int32)
+    return coded(number[codes], pa.array([text for text in texts_ if text is not None], type=pa.large_string()))
+
+
+def coded(codes: npt.NDArray[np.int32], values: pa.Array, ordered: bool = False) -> pa.Array:
+    """A dictionary column; codes below zero are missing."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values, ordered=ordered)
+
+
+def texts(codes: npt.NDArray[np.generic], pool: Texts) -> pa.Array:
     """Texts of codes; a code below zero is missing."""
     return chosen(codes, pool.values)
 
 
-def chosen(codes: npt.NDArray[np.generic], values: Sequence[str | None]) -> Any:
-    """`values[code]` for each code; a code below zero is missing."""
-    distinct, places = np.unique(codes, return_inverse=True)
-    needed = pa.array([None if code < 0 else values[code] for code in distinct.tolist()], type=pa.large_string())
-    return pd.array(needed.take(pa.array(places.reshape(-1))), dtype=TEXT_DTYPE)
-
-
-def formatted(codes: npt.NDArray[np.generic], text: Any) -> Any:
+def formatted(codes: npt.NDArray[np.generic], text: Any) -> pa.Array:
     """`text(code)` for each code, worked out once for each; it may say None."""
     distinct, places = np.unique(codes, return_inverse=True)
     return chosen(places.reshape(-1), [text(code) for code in distinct.tolist()])
 
 
-def ints(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> Any:
+def hexadecimal(values: npt.NDArray[np.uint8], prefix: bytes, breaks: Sequence[int], missing: npt.NDArray[np.bool_]) -> pa.Array:
+    """Each row of bytes in hexadecimal digits, behind a prefix, with dashes before the bytes at `breaks`."""
+    wanted = np.flatnonzero(~missing)
+    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+    rows = values[wanted]
+    parts = [np.broadcast_to(np.frombuffer(prefix, dtype=np.uint8), (len(rows), len(prefix)))]
+    dash = np.full((len(rows), 1), ord("-"), dtype=np.uint8)
+    for place in range(rows.shape[1]):
+        if place in breaks:
+            parts.append(dash)
+        parts.append(digits[np.stack([rows[:, place] >> 4, rows[:, place] & 15], axis=1)])
+    spelt = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    offsets = np.arange(0, spelt.size + 1, max(1, spelt.shape[1]), dtype=np.int64)
+    strings = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(spelt))
+    encoded = strings.dictionary_encode()
+    codes = np.full(len(values), -1, dtype=np.int32)
+    codes[wanted] = encoded.indices.to_numpy(zero_copy_only=False)
+    return coded(codes, encoded.dictionary)
+
+
+def ints(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Numbers; those below zero are missing, or those that `missing` says."""
-    numbers = np.array(values, dtype=np.int64)
-    return pd.arrays.IntegerArray(numbers, (numbers < 0) if missing is None else missing)
+    numbers = values.astype(np.int64)
+    return pa.array(numbers, mask=(numbers < 0) if missing is None else missing)
 
 
-def bools(values: npt.NDArray[np.bool_], missing: npt.NDArray[np.bool_] | None = None) -> Any:
+def bools(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """True, False, or missing."""
-    return pd.arrays.BooleanArray(values.astype(bool), np.zeros(len(values), bool) if missing is None else missing)
+    return pa.array(values.astype(bool), mask=missing)
 
 
-def times(ns: npt.NDArray[np.generic]) -> Any:
+def times(ns: npt.NDArray[np.generic]) -> pa.Array:
     """Times from nanoseconds since 1970 UTC; 0 and less are missing."""
-    numbers = np.array(ns, dtype=np.int64)
-    numbers = np.where(numbers > 0, numbers, np.iinfo(np.int64).min).view("M8[ns]")
-    return pd.DatetimeIndex(numbers).tz_localize("UTC").array
+    numbers = ns.astype(np.int64)
+    return pa.array(numbers, mask=numbers <= 0).cast(pa.timestamp("ns", "UTC"))
 
 
-def categories(codes: npt.NDArray[np.generic], names: Sequence[str | None], kind: tuple[str, ...]) -> Any:
+def categories(codes: npt.NDArray[np.generic], names: Sequence[str | None], kind: tuple[str, ...]) -> pa.Array:
     """A category column; `names[code]` is its value, None for missing."""
-    place = np.array([-1 if name is None else kind.index(name) for name in names], dtype=np.int64)
-    return pd.Categorical.from_codes(place[codes], categories=list(kind), ordered=True)
+    place = np.array([-1 if name is None else kind.index(name) for name in names], dtype=np.int8)
+    return coded(place[codes.astype(np.int64)], pa.array(kind, type=pa.large_string()), ordered=True)
 
 
-def addresses(hi: npt.NDArray[np.int64], lo: npt.NDArray[np.int64]) -> Any:
+def named_categories(values: Any, kind: tuple[str, ...]) -> pa.Array:
+    """A category column from its values by name."""
+    codes = pd.Categorical(values, categories=list(kind), ordered=True).codes
+    return coded(codes.astype(np.int8), pa.array(kind, type=pa.large_string()), ordered=True)
+
+
+def addresses(hi: npt.NDArray[np.int64], lo: npt.NDArray[np.int64]) -> pa.Array:
     """Addresses from 128-bit numbers in two signed halves."""
-    pairs = np.stack([hi, lo], axis=1)
-    distinct, places = np.unique(pairs, axis=0, return_inverse=True)
-    return chosen(places.reshape(-1), [_address(high, low) for high, low in distinct.tolist()])
+    order = np.lexsort((lo, hi))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (hi[order[1:]] != hi[order[:-1]]) | (lo[order[1:]] != lo[order[:-1]])
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.cumsum(new) - 1
+    first = order[new]
+    return chosen(number, [_address(high, low) for high, low in zip(hi[first].tolist(), lo[first].tolist(), strict=True)])
 
 
 def _address(high: int, low: int) -> str:
     number = ((high & 0xFFFFFFFF_FFFFFFFF) << 64) | (low & 0xFFFFFFFF_FFFFFFFF)
     address = ipaddress.IPv6Address(number)
     return str(address.ipv4_mapped or address)
-
-
-def stacked(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Several tables of the same kind, one after the other."""
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return empty(name)
-    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)

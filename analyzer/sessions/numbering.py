@@ -8,6 +8,29 @@ import numpy.typing as npt
 from analyzer.sessions.joins import NONE, Ints, Keys, mixed
 
 
+class PairNumbers:
+    """Numbers 0, 1, 2 ... for rows of columns (client address, server address), in order of first appearance."""
+
+    def __init__(self) -> None:
+        self._hashes: Keys = np.empty(0, dtype=np.uint64)  # sorted
+        self._numbers: Ints = np.empty(0, dtype=np.int64)
+
+    def number(self, *columns: npt.NDArray[np.generic]) -> Ints:
+        """The number of each row."""
+        distinct, first, inverse = np.unique(mixed(*columns), return_index=True, return_inverse=True)
+        place = np.searchsorted(self._hashes, distinct)
+        known = np.zeros(len(distinct), dtype=bool)
+        inside = place < len(self._hashes)
+        known[inside] = self._hashes[place[inside]] == distinct[inside]
+        new = np.flatnonzero(~known)
+        values = np.empty(len(distinct), dtype=np.int64)
+        values[known] = self._numbers[place[known]]
+        values[new[np.argsort(first[new], kind="stable")]] = np.arange(len(self._hashes), len(self._hashes) + len(new))
+        self._hashes = np.insert(self._hashes, place[new], distinct[new])
+        self._numbers = np.insert(self._numbers, place[new], values[new])
+        return values[inverse]
+
+
 class SessionNumbers:
     """Numbers 0, 1, 2 ... for (connection, session id), in order of first appearance.
 

@@ -34,7 +34,7 @@ from analyzer.records import (
 from analyzer.sessions import identity as who
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
 from analyzer.sessions.joins import NONE, Growing, Ints, as_of, mixed
-from analyzer.sessions.numbering import SessionNumbers
+from analyzer.sessions.numbering import PairNumbers, SessionNumbers
 from analyzer.sessions.pairing import Paired, Pairing
 from analyzer.sessions.setups import LEG, join_legs, make_attempts, read_legs
 from analyzer.sessions.state import CALL, CHANNEL, CONNECTION, DISK, OPEN, SESSION, TREE
@@ -48,7 +48,6 @@ STATUS_BUFFER_OVERFLOW = 0x80000005
 DOS_MORE_DATA = 0x00EA0001  # ERRDOS/ERRmoredata
 NO_TREE = (0, 0xFFFF, 0xFFFFFFFF)
 MAX_PROBLEMS = 10_000
-NO_GUID = "00000000-0000-0000-0000-000000000000"
 PIPE_PREFIX = "\\pipe\\"
 RESOURCE_RAP = "rap"
 RESOURCE_DFS = "dfs"
@@ -82,7 +81,7 @@ class Reducer:
         self._numbers = SessionNumbers()
         self._legs: Rows = np.empty(0, dtype=LEG)
         self._connections = Growing(CONNECTION)
-        self._pairs: dict[tuple[int, int, int, int], int] = {}
+        self._pairs = PairNumbers()
         self._sessions = Growing(SESSION)
         self._attempts = Growing(ATTEMPT)
         self._trees = Growing(TREE)
@@ -95,7 +94,6 @@ class Reducer:
         self._problem_count = 0
         self._names: dict[int, tuple[int, bool]] = {}
         self._shares: dict[int, int] = {}
-        self._no_guid = texts.code(NO_GUID)
         self._ipc = texts.code("IPC$")
         self._known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
         self._live_attempts: Ints = np.empty(0, dtype=np.int64)
@@ -146,7 +144,9 @@ class Reducer:
                 table["over"][where] = True
             else:
                 table["begun"][where] = True
-                table["pair"][where] = self._pair_numbers(rows)
+                table["pair"][where] = self._pairs.number(
+                    rows["client_hi"], rows["client_lo"], rows["server_hi"], rows["server_lo"]
+                )
         for row in batch.names:
             table = self._connections.rows[row["connection"] : row["connection"] + 1]
             table["calling"] = row["calling"]
@@ -156,22 +156,9 @@ class Reducer:
         missing = connection + 1 - len(self._connections)
         if missing > 0:
             new = np.zeros(missing, dtype=CONNECTION)
-            for name in ("dialect", "client_guid", "server_guid", "calling", "called"):
+            for name in ("dialect", "calling", "called"):
                 new[name] = MISSING
             self._connections.add(new)
-
-    def _pair_numbers(self, rows: Rows) -> list[int]:
-        pairs = self._pairs
-        return [
-            pairs.setdefault(key, len(pairs))
-            for key in zip(
-                rows["client_hi"].tolist(),
-                rows["client_lo"].tolist(),
-                rows["server_hi"].tolist(),
-                rows["server_lo"].tolist(),
-                strict=True,
-            )
-        ]
 
     def _forget_ended(self) -> None:
         over = self._connections.rows["over"]
@@ -224,7 +211,7 @@ class Reducer:
         connection_of = paired.messages["connection"]
         asked = request_body >= 0
         guids = requests["client_guid"][request_body[asked]]
-        table["client_guid"][connection_of[request[asked][guids >= 0]]] = guids[guids >= 0]
+        table["client_guid"][connection_of[request[asked][guids["known"]]]] = guids[guids["known"]]
         told = np.flatnonzero(answer_body >= 0)
         told = told[np.argsort(paired.messages["order"][answer[told]])]
         order = paired.messages["order"][answer[told]]
@@ -240,7 +227,7 @@ class Reducer:
         table["dialect_order"][connection] = paired.messages["order"][answer[told]]
         for name in ("signing_required", "share_level"):
             table[name][connection] = bodies[name]
-        known = bodies["server_guid"] >= 0
+        known = bodies["server_guid"]["known"]
         table["server_guid"][connection[known]] = bodies["server_guid"][known]
 
     def _log_in(self, paired: Paired) -> None:
@@ -285,7 +272,7 @@ class Reducer:
                 there = connections[sessions["connection"][candidate]]
                 same_server = (
                     there["server_hi"] == here["server_hi"] and there["server_lo"] == here["server_lo"]
-                ) or (here["server_guid"] >= 0 and there["server_guid"] == here["server_guid"])
+                ) or (_tells(here["server_guid"]) and there["server_guid"] == here["server_guid"])
                 if same_server and sessions["connection"][candidate] != connection:
                     number = candidate
             if number == NONE:
@@ -468,7 +455,8 @@ class Reducer:
         used = np.zeros(len(rows), dtype=USED)
         used["pair"] = connections["pair"]
         used["connection"] = rows["connection"]
-        used["guid"] = np.where(connections["client_guid"] == self._no_guid, NONE, connections["client_guid"])
+        guid = connections["client_guid"]
+        used["guid"] = np.where(_tells(guid), mixed(guid["a"], guid["b"]), 0)
         used["resource"] = resources
         used["interface"] = MISSING
         used["operation"] = operations
@@ -739,7 +727,7 @@ class Reducer:
                 connections["client_guid"][rows["connection"][place]],
                 connections["client_guid"][other["connection"]],
             )
-            if guid >= 0 and other_guid >= 0 and guid != other_guid:
+            if _tells(guid) and _tells(other_guid) and guid != other_guid:
                 continue
             rows["signs"][place] |= np.uint64(Sign.SETUP_ELSEWHERE)
             if other["identity"] != Identity.UNKNOWN:
@@ -821,6 +809,12 @@ def bare_pipe_name(text: str) -> tuple[str, bool]:
     lower = "\\" + text.lower().rstrip("\0").lstrip("\\")
     prefixed = lower.startswith(PIPE_PREFIX)
     return (lower.removeprefix(PIPE_PREFIX) if prefixed else lower).lstrip("\\"), prefixed
+
+
+def _tells(guid: Rows) -> Mask:
+    """True for GUIDs that tell machines apart: SMB 2.0.2 clients send zeros."""
+    told: Mask = guid["known"] & ((guid["a"] != 0) | (guid["b"] != 0))
+    return told
 
 
 def _keep_least(column: npt.NDArray[np.int64], places: Ints, values: Ints) -> None:

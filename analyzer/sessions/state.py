@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyzer.records import CONNECTION_END
+from analyzer.records import CONNECTION_END, GUID
 
 # Where something stands in the captures: request and answer.
 _PLACES = [
@@ -32,8 +32,8 @@ CONNECTION = np.dtype(
         ("dialect_order", "i8"),  # of the answer that said so
         ("signing_required", "?"),
         ("share_level", "?"),
-        ("client_guid", "i4"),
-        ("server_guid", "i4"),
+        ("client_guid", GUID),
+        ("server_guid", GUID),
         ("calling", "i4"),
         ("called", "i4"),
         ("encrypted", "i8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyzer.sessions.joins import NONE, Ints, Rows, mixed
+from analyzer.sessions.joins import Ints, Rows, mixed
 from analyzer.sessions.state import USE
 
 HOUR_NS = 3_600_000_000_000
@@ -17,7 +17,7 @@ USED = np.dtype(
     [
         ("pair", "i4"),
         ("connection", "i4"),
-        ("guid", "i4"),  # text of the client GUID, -1: none that tells
+        ("guid", "u8"),  # hash of the client GUID, 0: none that tells
         ("resource", "i4"),
         ("interface", "i4"),
         ("operation", "i4"),
@@ -76,7 +76,7 @@ class UseCounter:
         for place in np.flatnonzero(uses["succeeded"] & np.isin(used, refused)).tolist():
             use = uses[place]
             same = refusals[refused == used[place]]
-            same_client = (same["connection"] == use["connection"]) | ((use["guid"] != NONE) & (same["guid"] == use["guid"]))
+            same_client = (same["connection"] == use["connection"]) | ((use["guid"] != 0) & (same["guid"] == use["guid"]))
             since = use["time_ns"] - same["time_ns"][same_client]
             found[place] = np.any((since >= 0) & (since <= COVER_NS))
         return found

@@ -440,7 +440,6 @@ def _tail(window: Window, row: int, start: int) -> tuple[bytes, int]:
 def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
     """[MS-CIFS 2.2.4.52.1] Each dialect is a byte 02 and a NUL-terminated string."""
     made = body(NEGOTIATE_REQUEST, which)
-    made["client_guid"] = MISSING
     starts = _bytes_places(window, which)
     cache: dict[bytes, int] = {}
     for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
@@ -470,13 +469,13 @@ def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
     made["signing_required"] = is_nt & ((mode & NEGOTIATE_SIGNATURES_REQUIRED) != 0)
     made["share_level"] = has_mode & ((mode & NEGOTIATE_USER_SECURITY) == 0)
     made["capabilities"] = np.where(is_nt, fixed["capabilities"], 0)
-    made["server_guid"] = made["domain"] = MISSING
+    made["domain"] = MISSING
     extended = is_nt & ((fixed["capabilities"] & CAP_EXTENDED_SECURITY) != 0)
     starts = _bytes_places(window, which)
     whole = extended & (starts + 16 <= window.rows[which, M_END])
     if whole.any():
         layout = Layout("ServerGUID", [("guid", "16s")])
-        made["server_guid"][whole] = guids(window, layout.gather(window.arena, starts[whole])["guid"])
+        made["server_guid"][whole] = guids(layout.gather(window.arena, starts[whole])["guid"])
     unicode = _is_unicode(window, which)
     for place in np.flatnonzero(is_nt & ~extended).tolist():
         # DomainName follows the challenge without a pad byte in practice.

@@ -18,6 +18,7 @@ from analyzer.records import (
     CLOSE_REQUEST,
     DATA_ANSWER,
     DATA_REQUEST,
+    GUID,
     NEGOTIATE_ANSWER,
     NEGOTIATE_REQUEST,
     OPEN_ANSWER,
@@ -318,7 +319,7 @@ def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
     which = window.having(which, NEGOTIATE_REQUEST_BODY.size, Layer.SMB2, NEGOTIATE_REQUEST_BODY.title)
     fixed = window.gather(NEGOTIATE_REQUEST_BODY, which)
     made = body(NEGOTIATE_REQUEST, which)
-    made["client_guid"] = guids(window, fixed["client_guid"])
+    made["client_guid"] = guids(fixed["client_guid"])
     made["security_mode"] = fixed["security_mode"]
     made["capabilities"] = fixed["capabilities"]
     start = window.rows[which, M_BODY] + NEGOTIATE_REQUEST_BODY.size
@@ -345,17 +346,13 @@ def dialect_name(code: int) -> str:
     return DIALECTS.get(code, f"0x{code:04x}")
 
 
-def guids(window: Window, values: Rows) -> list[int]:
-    """Text codes of GUIDs, in their usual form (the first three groups are little-endian)."""
-    memo = window.texts.memo
-    codes = []
-    for value in values.tolist():
-        found = memo.get(value)
-        if found is None:
-            groups = (value[3::-1], value[5:3:-1], value[7:5:-1], value[8:10], value[10:])
-            found = memo[value] = window.texts.code("-".join(group.hex() for group in groups))
-        codes.append(found)
-    return codes
+def guids(values: Rows) -> Rows:
+    """GUIDs (`records.GUID`) from fields of 16 bytes."""
+    made = np.zeros(len(values), dtype=GUID)
+    numbers = np.ascontiguousarray(values).view("<u8").reshape(-1, 2)
+    made["known"] = True
+    made["a"], made["b"] = numbers[:, 0], numbers[:, 1]
+    return made
 
 
 def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
@@ -367,7 +364,7 @@ def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
     revisions, places = np.unique(fixed["dialect_revision"], return_inverse=True)
     made["dialect"] = np.array([window.texts.code(dialect_name(code)) for code in revisions.tolist()], "i4")[places]
     made["dialect_index"] = -1
-    made["server_guid"] = guids(window, fixed["server_guid"])
+    made["server_guid"] = guids(fixed["server_guid"])
     made["security_mode"] = fixed["security_mode"]
     made["signing_required"] = (fixed["security_mode"] & NEGOTIATE_SIGNING_REQUIRED) != 0
     made["capabilities"] = fixed["capabilities"]

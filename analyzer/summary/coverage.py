@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyzer import tables
-
-Frames = dict[str, pd.DataFrame]
+from analyzer.tables import TableSet
 
 MEANINGS = {
     "seconds_observed": "between the first and the last packet; what runs less often may not have been seen",
@@ -35,7 +33,7 @@ MEANINGS = {
 }
 
 
-def coverage(rows: Frames, counts: dict[str, int]) -> pd.DataFrame:
+def coverage(rows: TableSet, counts: dict[str, int]) -> pd.DataFrame:
     """One row a measure: of all first, then of each server. counts: what the engine and the reducer counted."""
     servers = _by_server(rows)
     whole = {**_of_all(rows), **servers.sum().to_dict(), **{name: counts[name] for name in MEANINGS if name in counts}}
@@ -43,12 +41,11 @@ def coverage(rows: Frames, counts: dict[str, int]) -> pd.DataFrame:
     long = servers.stack().rename("value").reset_index()
     measured += list(long.itertuples(index=False, name=None))
     made = pd.DataFrame(measured, columns=["site", "server_ip", "measure", "value"])
-    made["meaning"] = made["measure"].map(MEANINGS)
-    return tables.frame("coverage", dict(made.items()), len(made))
+    return made.assign(meaning=made["measure"].map(MEANINGS))
 
 
-def _of_all(rows: Frames) -> dict[str, int]:
-    captures = rows["captures"]
+def _of_all(rows: TableSet) -> dict[str, int]:
+    captures = rows.frame("captures", "first_seen", "last_seen", "errors", "truncated_packets")
     span = captures["last_seen"].max() - captures["first_seen"].min()
     return {
         "seconds_observed": 0 if pd.isna(span) else round(span.total_seconds()),
@@ -57,10 +54,10 @@ def _of_all(rows: Frames) -> dict[str, int]:
     }
 
 
-def _by_server(rows: Frames) -> pd.DataFrame:
+def _by_server(rows: TableSet) -> pd.DataFrame:
     """Measures as columns, one row a server; index (site, server_ip)."""
     key = ["site", "server_ip"]
-    connections = rows["connections"]
+    connections = rows.frame("connections", *key, "midstream", "directions", "missing_bytes", "unparsed_bytes", "encrypted_messages")
     of_connections = connections.assign(
         connections=1,
         connections_midstream=connections["midstream"].astype("Int64"),
@@ -68,8 +65,9 @@ def _by_server(rows: Frames) -> pd.DataFrame:
     )
     names = ("connections", "connections_midstream", "connections_one_way", "missing_bytes", "unparsed_bytes")
     counted = of_connections.groupby(key)[[*names, "encrypted_messages"]].sum()
-    sessions = rows["sessions"]
-    opened = rows["pipe_opens"].loc[(rows["pipe_opens"]["status"] == "STATUS_SUCCESS").fillna(False), "session_key"]
+    sessions = rows.frame("sessions", *key, "session_key", "identity", "outcome")
+    opens = rows.frame("pipe_opens", "session_key", "status")
+    opened = opens.loc[(opens["status"] == "STATUS_SUCCESS").fillna(False), "session_key"]
     per_session = sessions["session_key"].map(opened.value_counts()).fillna(0)
     unknown = sessions["identity"] == "unknown"
     doubtful = ~sessions["identity"].isin(["user", "machine", "authenticated"])

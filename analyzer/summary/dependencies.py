@@ -18,11 +18,11 @@ so a pipe that could be opened counts as worked, with confidence weak.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from analyzer import knowledge, tables
-
-Frames = dict[str, pd.DataFrame]
+from analyzer.tables import TableSet
 
 KEY = ["site", "client_ip", "server_ip", "resource"]
 WORKED, UNKNOWN, DENIED, NOTHING = "worked", "unknown", "denied", "nothing"
@@ -31,7 +31,8 @@ REGULAR_PROBES = 4
 REGULAR_AT_LEAST = pd.Timedelta(minutes=1)
 
 _USE_COLUMNS = [
-    *KEY, "session_key", "identity", "outcome", "rung", "confidence", "evidence", "reason", "time", "capture", "frame"
+    *KEY, "session_key", "identity", "outcome", "rung", "confidence", "session_evidence", "evidence", "reason", "time",
+    "capture", "frame",
 ]  # fmt: skip
 
 
@@ -46,25 +47,25 @@ def refused(status: pd.Series, rung: str) -> pd.Series:
 def sessions_of_interest(sessions: pd.DataFrame) -> pd.DataFrame:
     """The sessions that null-session dependencies are made of."""
     identity = sessions["identity"].isin(["anonymous", "guest", "anonymous_rejected", "unknown"])
-    return sessions[identity | (sessions["asked"] == "anonymous").fillna(False)]
+    return sessions[identity | _true(sessions["asked"] == "anonymous")]
 
 
-def uses(rows: Frames) -> pd.DataFrame:
+def uses(rows: TableSet) -> pd.DataFrame:
     """What was done in the sessions of interest: `_USE_COLUMNS`, one row a use.
 
     `outcome` is worked, unknown, denied, or nothing: the session itself, where nothing was done in it.
     """
-    sessions = sessions_of_interest(rows["sessions"])
+    sessions = sessions_of_interest(rows.frame("sessions", *_OF_SESSIONS))
     # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
     whose = sessions.loc[
         sessions["outcome"] != "refused",
         ["session_key", "site", "client_ip", "server_ip", "identity", "confidence", "evidence"],
     ].rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
     parts = [
-        _pipe_uses(rows["pipe_opens"], whose, rows),
+        _pipe_uses(rows, whose),
         _disk_uses(rows, whose),
         _ipc_uses(rows, whose),
-        _call_uses(rows["calls"], whose, rows),
+        _call_uses(rows, whose),
     ]
     busy = pd.concat([part["session_key"] for part in parts]).dropna()
     parts.append(_session_uses(sessions[~sessions["session_key"].isin(busy)], rows))
@@ -72,19 +73,24 @@ def uses(rows: Frames) -> pd.DataFrame:
     return found.sort_values(["capture", "frame"], kind="stable", ignore_index=True)
 
 
-def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.DataFrame:
+_OF_SESSIONS = (
+    "session_key", "connection_id", "site", "client_ip", "server_ip", "capture", "frame", "answer_frame", "started", "asked",
+    "identity", "confidence", "evidence", "outcome", "status", "other_operations",
+)  # fmt: skip
+_OF_THINGS = ("session_key", "connection_id", "capture", "frame", "answer_frame", "status")
+
+
+def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     """Things done, with whose session it was. Without a session the connection tells client and server."""
     known = things.merge(whose, on="session_key", how="inner", validate="many_to_one")
     lost = things[things["session_key"].isna()]
     if not len(lost):
         return known
-    ends = rows["connections"][["connection_id", "site", "client_ip", "server_ip"]]
+    ends = rows.frame("connections", "connection_id", "site", "client_ip", "server_ip")
     lost = lost.merge(ends, on="connection_id", how="inner", validate="many_to_one").assign(
-        identity=pd.Categorical(["unknown"] * len(lost), categories=tables.IDENTITY, ordered=True)[: len(lost)],
-        session_confidence=pd.NA,
-        session_evidence="session.not_known",
+        identity="unknown", session_confidence=None, session_evidence="session.not_known"
     )
-    return pd.concat([known, lost], ignore_index=True)
+    return pd.concat([known.astype({"identity": object, "session_confidence": object}), lost], ignore_index=True)
 
 
 def _made(
@@ -101,28 +107,33 @@ def _made(
     frame = things["frame"].fillna(things["answer_frame"])
     made = things.assign(
         resource=resource, outcome=outcome, rung=rung, reason=reason, time=time, frame=frame,
-        confidence=_weaker(confidence, things["session_confidence"]),
-        evidence=things["session_evidence"].fillna("") + "; " + evidence,
+        confidence=_weaker(confidence, things["session_confidence"]), evidence=evidence,
     )  # fmt: skip
-    return made[_USE_COLUMNS]
+    return made[_USE_COLUMNS].astype({"identity": object})
 
 
 def _weaker(a: pd.Series, b: pd.Series) -> pd.Series:
     """The lesser of two confidences; missing counts as weak."""
-    order = {name: rank for rank, name in enumerate(tables.CONFIDENCE)}
-    rank = pd.concat([a.astype(object).map(order).fillna(0), b.astype(object).map(order).fillna(0)], axis=1).min(axis=1)
-    return rank.map(dict(enumerate(tables.CONFIDENCE)))
+    rank = [pd.Categorical(one, categories=list(tables.CONFIDENCE)).codes for one in (a, b)]
+    names = np.array([*tables.CONFIDENCE, tables.CONFIDENCE[0]], dtype=object)  # missing: the last
+    return pd.Series(names[np.minimum(*rank)], index=a.index)
 
 
 def _choose(default: str, index: pd.Index, *cases: tuple[pd.Series, str]) -> pd.Series:
     """The text of the first case that holds, for each row."""
-    chosen = pd.Series(default, index=index, dtype=object)
+    chosen = np.full(len(index), default, dtype=object)
     for holds, text in reversed(cases):
-        chosen = chosen.mask(holds.fillna(False).astype(bool), text)
-    return chosen
+        chosen[_true(holds).to_numpy()] = text
+    return pd.Series(chosen, index=index)
 
 
-def _pipe_uses(opens: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.DataFrame:
+def _true(condition: pd.Series) -> pd.Series:
+    """A condition in which what is not known does not hold."""
+    return condition.fillna(False).astype(bool)
+
+
+def _pipe_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
+    opens = rows.frame("pipe_opens", *_OF_THINGS, "opened", "pipe", "bytes_written", "bytes_read")
     things = _joined(opens, whose, rows)
     status = things["status"]
     both_ways = (things["bytes_written"] > 0) & (things["bytes_read"] > 0)
@@ -155,11 +166,11 @@ def _pipe_uses(opens: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.Dat
     )
 
 
-def _disk_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
-    trees = rows["trees"]
-    on_disk = trees[(trees["kind"] != "pipe") & (trees["share"] != "IPC$").fillna(True)]
+def _disk_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
+    trees = rows.frame("trees", *_OF_THINGS, "tree_key", "time", "share", "kind")
+    on_disk = trees[(trees["kind"] != "pipe") & (trees["share"] != "IPC$")]
     things = _joined(on_disk, whose, rows)
-    opens = rows["disk_opens"][["session_key", "tree_key", "opens", "succeeded", "denied"]].dropna(subset="tree_key")
+    opens = rows.frame("disk_opens", "tree_key", "opens", "succeeded", "denied").dropna(subset="tree_key")
     opens = opens.groupby("tree_key", as_index=False)[["opens", "succeeded", "denied"]].sum()
     things = things.merge(opens, on="tree_key", how="left", validate="many_to_one")
     for name in ("opens", "succeeded", "denied"):
@@ -197,19 +208,20 @@ def _disk_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _ipc_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
+def _ipc_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     """Connects to IPC$ that did not succeed. One that did proves nothing: it nearly always does."""
-    trees = rows["trees"]
-    ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$").fillna(False))]
-    things = _joined(ipc[(ipc["status"] != "STATUS_SUCCESS").fillna(True)], whose, rows)
+    trees = rows.frame("trees", *_OF_THINGS, "time", "share", "kind")
+    ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$")) & (trees["status"] != "STATUS_SUCCESS")]
+    things = _joined(ipc, whose, rows)
     denied = refused(things["status"], "tree_connect")
-    closed_by = rows["connections"].set_index("connection_id")["closed_by"].astype(object)
+    closed_by = rows.frame("connections", "connection_id", "closed_by").set_index("connection_id")["closed_by"]
+    closed_by = closed_by.astype(object)
     by_server = things["connection_id"].map(closed_by) == "server"
-    dropped = things["status"].isna() & by_server & _is_whole(things["connection_id"], rows["connections"])
+    dropped = things["status"].isna() & by_server & _is_whole(things["connection_id"], rows)
     unanswered = things["status"].isna() & ~dropped
     return _made(
         things,
-        resource=pd.Series("IPC$", index=things.index),
+        resource=pd.Series("IPC$", index=things.index, dtype=object),
         outcome=_choose(UNKNOWN, things.index, (denied | dropped, DENIED)),
         rung="tree_connect",
         confidence=_choose("weak", things.index, (denied, "certain"), (dropped, "strong")),
@@ -231,7 +243,8 @@ def _ipc_uses(rows: Frames, whose: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _call_uses(calls: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.DataFrame:
+def _call_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
+    calls = rows.frame("calls", *_OF_THINGS, "time", "protocol", "opnum", "name", "answered")
     housekeeping = (calls["protocol"] == "fsctl") & calls["opnum"].isin(list(knowledge.housekeeping()))
     things = _joined(calls[~housekeeping], whose, rows)
     denied = refused(things["status"], "call")
@@ -239,7 +252,7 @@ def _call_uses(calls: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.Dat
     resource = things["protocol"].astype(object).where(things["protocol"] != "fsctl", things["name"].fillna("IPC$"))
     return _made(
         things,
-        resource=resource.astype(tables.TEXT_DTYPE),
+        resource=resource,
         outcome=_choose(WORKED, things.index, (denied, DENIED), (unanswered, UNKNOWN)),
         rung="open",
         confidence=_choose("strong", things.index, (denied, "certain"), (unanswered, "weak")),
@@ -256,20 +269,20 @@ def _call_uses(calls: pd.DataFrame, whose: pd.DataFrame, rows: Frames) -> pd.Dat
     )
 
 
-def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
+def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     """What sessions in which nothing was done stand for themselves."""
-    trees = rows["trees"]
-    ipc = trees.loc[(trees["kind"] == "pipe") & (trees["status"] == "STATUS_SUCCESS").fillna(False), "session_key"]
+    trees = rows.frame("trees", "session_key", "kind", "status")
+    ipc = trees.loc[(trees["kind"] == "pipe") & (trees["status"] == "STATUS_SUCCESS"), "session_key"]
     had_ipc = idle["session_key"].isin(ipc)
     accepted = idle["outcome"] == "accepted"
     known = idle["identity"].isin(["anonymous", "guest"])
     at_setup = idle["outcome"] == "refused"
     denied = at_setup & refused(idle["status"], "session_setup")
     others = idle["other_operations"] > 0
-    given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows["connections"])
+    given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows)
     nothing = (known & ~others & ~denied) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
-    resource = pd.Series(pd.NA, index=idle.index, dtype=object).mask(had_ipc, "IPC$")
+    resource = pd.Series(np.where(had_ipc, "IPC$", None), index=idle.index)
     things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
     return _made(
         things,
@@ -307,9 +320,10 @@ def _session_uses(idle: pd.DataFrame, rows: Frames) -> pd.DataFrame:
     )
 
 
-def _is_whole(connection_id: pd.Series, connections: pd.DataFrame) -> pd.Series:
+def _is_whole(connection_id: pd.Series, rows: TableSet) -> pd.Series:
     """True where all of a connection was captured, to its end: what is not there was not sent."""
-    known = connections.set_index("connection_id")
+    known = rows.frame("connections", "connection_id", "closed_by", "missing_bytes", "directions", "midstream")
+    known = known.set_index("connection_id")
     whole = (
         known["closed_by"].notna() & (known["missing_bytes"] == 0) & (known["directions"] == "both") & ~known["midstream"]
     )
@@ -328,59 +342,62 @@ def _is_regular(probes: pd.DataFrame) -> pd.Series:
     return (pair.transform("size") >= REGULAR_PROBES) & (median >= REGULAR_AT_LEAST) & (share >= 0.75)
 
 
-def dependencies(rows: Frames) -> pd.DataFrame:
+def dependencies(rows: TableSet) -> pd.DataFrame:
     """The verdicts: key (site, client_ip, server_ip, resource), where a missing resource is a value too."""
     found = uses(rows)
     if not len(found):
-        return tables.empty("dependencies")
+        return tables.to_pandas("dependencies", tables.empty("dependencies"))
     anonymous = found["identity"].isin(["anonymous", "guest"])
-    found = found.assign(
-        rank=_choose(
-            "1",
-            found.index,
-            ((found["outcome"] == WORKED) & anonymous, "0"),
-            (found["outcome"] == DENIED, "3"),
-            (found["outcome"] == NOTHING, "4"),
-        ).astype(int),
-        certainty=found["confidence"].map({name: -rank for rank, name in enumerate(tables.CONFIDENCE)}),
-        worked=(found["outcome"] == WORKED).astype(int),
-        was_denied=(found["outcome"] == DENIED).astype(int),
-        is_unknown=(found["outcome"] == UNKNOWN) | ((found["outcome"] == WORKED) & ~anonymous),
-        rung_no=found["rung"].map({name: rank for rank, name in enumerate(tables.RUNG)}).where(
-            found["outcome"] == DENIED, -1
-        ),
-        day=found["time"].dt.floor("D"),
+    worked, denied = found["outcome"] == WORKED, found["outcome"] == DENIED
+    unknown = (found["outcome"] == UNKNOWN) | (worked & ~anonymous)
+    rank = np.select([worked & anonymous, denied, found["outcome"] == NOTHING], [0, 3, 4], 1)
+    certainty = -pd.Categorical(found["confidence"], categories=list(tables.CONFIDENCE)).codes.astype(int)
+    rung = pd.Categorical(found["rung"], categories=list(tables.RUNG)).codes
+    measured = pd.DataFrame(
+        {
+            "row": found.groupby(KEY, dropna=False, sort=False).ngroup(),
+            "session_key": found["session_key"],
+            "worked": worked,
+            "denied": denied,
+            "unknown": unknown,
+            "rung": np.where(denied, rung, -1),
+            "time": found["time"],
+            "day": found["time"].dt.floor("D"),
+        }
     )
-    found["resource"] = found["resource"].astype(object).where(found["resource"].notna(), None)
-    found = found.sort_values(["rank", "certainty", "time"], kind="stable")
-    groups = found.groupby(KEY, dropna=False, sort=False)
-    first = groups.head(1).set_index(KEY)
+    groups = measured.groupby("row", sort=True)
     counted = groups.agg(
         sessions=("session_key", "nunique"),
-        uses=("outcome", "size"),
+        uses=("worked", "size"),
         succeeded=("worked", "sum"),
-        denied=("was_denied", "sum"),
-        any_unknown=("is_unknown", "any"),
-        rung_no=("rung_no", "max"),
+        denied=("denied", "sum"),
+        any_unknown=("unknown", "any"),
+        rung_no=("rung", "max"),
         first_seen=("time", "min"),
         last_seen=("time", "max"),
         active_days=("day", "nunique"),
     )
-    joined = first.drop(columns=["rung_no"]).join(counted, how="left").reset_index()
-    return _verdicts(joined, rows)
+    # The use that decides: of the first verdict that applies, the surest, the earliest.
+    order = np.lexsort((found["time"].to_numpy(), certainty, rank, measured["row"].to_numpy()))
+    first = order[np.unique(measured["row"].to_numpy()[order], return_index=True)[1]]
+    deciding = found.iloc[first].assign(rank=rank[first]).drop(columns=["time", "outcome", "rung"])
+    return _verdicts(pd.concat([deciding.reset_index(drop=True), counted], axis=1), rows)
 
 
-def _verdicts(joined: pd.DataFrame, rows: Frames) -> pd.DataFrame:
-    credentialed = _with_credentials(joined, rows["credentialed_uses"])
+def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
+    credentialed = _with_credentials(joined, rows)
     covered = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
     verdict = joined["rank"].map({0: "depends", 1: "unknown", 3: "denied", 4: "probe"})
     verdict = verdict.mask(covered, "covered").mask(covered & joined["any_unknown"], "unknown")
     reason = joined["reason"].mask(
         covered, joined["reason"] + "; when it was refused, the same client did it with credentials"
     )
-    names = rows["hosts"].drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
-    made = tables.frame(
-        "dependencies",
+    pair = pd.MultiIndex.from_frame(joined[["session_evidence", "evidence"]].fillna(""))
+    codes, distinct = pd.factorize(pair)
+    evidence = np.array(["; ".join(filter(None, texts)) for texts in distinct], dtype=object)[codes]
+    hosts = rows.frame("hosts", "site", "ip", "name")
+    names = hosts.drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
+    made = pd.DataFrame(
         {
             "site": joined["site"],
             "client_ip": joined["client_ip"],
@@ -388,8 +405,8 @@ def _verdicts(joined: pd.DataFrame, rows: Frames) -> pd.DataFrame:
             "server_ip": joined["server_ip"],
             "server": _names(joined, "server_ip", names),
             "resource": joined["resource"],
-            "identity": joined["identity"].astype(object),
-            "verdict": verdict,
+            "identity": joined["identity"],
+            "verdict": pd.Categorical(verdict, categories=list(tables.VERDICT), ordered=True),
             "reason": reason,
             "sessions": joined["sessions"],
             "uses": joined["uses"],
@@ -402,11 +419,10 @@ def _verdicts(joined: pd.DataFrame, rows: Frames) -> pd.DataFrame:
             "last_seen": joined["last_seen"],
             "active_days": joined["active_days"],
             "confidence": joined["confidence"].mask(verdict == "unknown", None),
-            "evidence": joined["evidence"],
+            "evidence": evidence,
             "capture": joined["capture"],
             "frame": joined["frame"],
-        },
-        len(joined),
+        }
     )
     order = ["verdict", "site", "server_ip", "client_ip", "resource"]
     return made.sort_values(order, kind="stable", ignore_index=True)
@@ -417,38 +433,42 @@ def _names(joined: pd.DataFrame, address: str, names: pd.Series) -> pd.Series:
     return names.reindex(index).reset_index(drop=True)
 
 
-def _with_credentials(joined: pd.DataFrame, credentialed: pd.DataFrame) -> pd.DataFrame:
+def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     """For each row the same client's uses with credentials: `after_refusal`, and a text."""
+    credentialed = rows.frame("credentialed_uses", *KEY, "uses", "after_refusal", "capture", "frame")
     counted = credentialed.groupby(KEY, as_index=False).agg(
         used=("uses", "sum"), after_refusal=("after_refusal", "sum"), at=("capture", "first"), in_frame=("frame", "first")
     )
-    counted["resource"] = counted["resource"].astype(object)
     found = joined[KEY].merge(counted, on=KEY, how="left", validate="one_to_one")
-    text = (
-        found["used"].astype("string")
-        + " uses with credentials, first in frame "
-        + found["in_frame"].astype("string")
-        + " of "
-        + found["at"].astype("string")
-    )
+    known = found["used"].notna()
+    text = np.full(len(found), None, dtype=object)
+    text[known] = [
+        f"{used} uses with credentials, first in frame {frame} of {capture}"
+        for used, frame, capture in found.loc[known, ["used", "in_frame", "at"]].itertuples(index=False)
+    ]
     return pd.DataFrame({"after_refusal": found["after_refusal"].fillna(0), "text": text})
 
 
-def _root_causes(joined: pd.DataFrame, rows: Frames) -> pd.Series:
+def _root_causes(joined: pd.DataFrame, rows: TableSet) -> pd.Series:
     """The failed login of the same client, on the same connection, that an anonymous one followed."""
-    sessions = rows["sessions"]
-    failed = sessions[(sessions["outcome"] == "refused") & (sessions["asked"] != "anonymous").fillna(True)]
+    sessions = rows.frame(
+        "sessions", "session_key", "connection_id", "started", "outcome", "asked", "domain", "user", "status", "frame",
+        "answer_frame", "capture",
+    )  # fmt: skip
+    failed = sessions[(sessions["outcome"] == "refused") & ~_true(sessions["asked"] == "anonymous")]
     failed = failed.dropna(subset=["started"]).sort_values("started", kind="stable")
     mine = joined[["session_key"]].reset_index(names="row").dropna()
     mine = mine.merge(sessions[["session_key", "connection_id", "started"]], on="session_key", how="inner")
     mine = mine.dropna(subset=["started"]).sort_values("started", kind="stable")
     if not len(mine) or not len(failed):
-        return pd.Series(pd.NA, index=joined.index, dtype=tables.TEXT_DTYPE)
-    who = failed["domain"].fillna("").astype(str).where(failed["domain"].fillna("") == "", failed["domain"].fillna("").astype(str) + "\\")
-    text = (
-        "login as " + who + failed["user"].fillna("?").astype(str) + " failed with " + failed["status"].fillna("?").astype(str)
-        + " in frame " + failed["frame"].fillna(failed["answer_frame"]).astype(str) + " of " + failed["capture"].astype(str)
-    )  # fmt: skip
+        return pd.Series(None, index=joined.index, dtype=object)
+    text = [
+        f"login as {domain + chr(92) if domain else ''}{'?' if user is None else user} failed with {status} "
+        f"in frame {frame if pd.notna(frame) else answer_frame} of {capture}"
+        for domain, user, status, frame, answer_frame, capture in failed[
+            ["domain", "user", "status", "frame", "answer_frame", "capture"]
+        ].itertuples(index=False)
+    ]
     found = pd.merge_asof(
         mine,
         failed[["started", "connection_id"]].assign(text=text),
@@ -456,4 +476,4 @@ def _root_causes(joined: pd.DataFrame, rows: Frames) -> pd.Series:
         by="connection_id",
         tolerance=ROOT_CAUSE_WITHIN,
     )
-    return found.set_index("row")["text"].reindex(joined.index).astype(tables.TEXT_DTYPE)
+    return found.set_index("row")["text"].reindex(joined.index)

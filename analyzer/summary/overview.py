@@ -5,19 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from analyzer import knowledge, tables
+from analyzer.tables import TableSet
 
-Frames = dict[str, pd.DataFrame]
 
-
-def clients(rows: Frames, dependencies: pd.DataFrame) -> pd.DataFrame:
+def clients(rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
     """One row a client."""
-    return _by_host("clients", "client_ip", "server_ip", rows, dependencies)
+    return _by_host("client_ip", "server_ip", rows, dependencies)
 
 
-def servers(rows: Frames, dependencies: pd.DataFrame) -> pd.DataFrame:
+def servers(rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
     """One row a server."""
-    made = _by_host("servers", "server_ip", "client_ip", rows, dependencies)
-    connections = rows["connections"]
+    made = _by_host("server_ip", "client_ip", rows, dependencies)
+    connections = rows.frame("connections", "site", "server_ip", "dialect")
     by = connections.groupby(["site", "server_ip"])
     spoken = (
         connections.dropna(subset="dialect")
@@ -29,11 +28,11 @@ def servers(rows: Frames, dependencies: pd.DataFrame) -> pd.DataFrame:
     index = pd.MultiIndex.from_frame(made[["site", "server_ip"]])
     made["connections"] = by.size().reindex(index, fill_value=0).to_numpy()
     made["dialects"] = spoken.reindex(index).to_numpy()
-    return tables.frame("servers", dict(made.items()), len(made))
+    return made
 
 
-def _by_host(name: str, mine: str, theirs: str, rows: Frames, dependencies: pd.DataFrame) -> pd.DataFrame:
-    sessions = rows["sessions"]
+def _by_host(mine: str, theirs: str, rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
+    sessions = rows.frame("sessions", "site", mine, theirs, "session_key", "started", "identity")
     by = sessions.groupby(["site", mine], sort=True)
     made = by.agg(
         **{
@@ -49,16 +48,17 @@ def _by_host(name: str, mine: str, theirs: str, rows: Frames, dependencies: pd.D
         made[identity] = counts[identity].reindex(made.index, fill_value=0) if identity in counts else 0
     for verdict in tables.VERDICT:
         made[f"rows_{verdict}"] = verdicts[verdict].reindex(made.index, fill_value=0) if verdict in verdicts else 0
-    names = rows["hosts"].drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
+    hosts = rows.frame("hosts", "site", "ip", "name")
+    names = hosts.drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
     made[mine.removesuffix("_ip")] = names.reindex(made.index.set_names(["site", "ip"])).to_numpy()
-    made = made.reset_index()
-    return tables.frame(name, dict(made.items()), len(made)) if name == "clients" else made
+    return made.reset_index()
 
 
-def pipes(rows: Frames) -> pd.DataFrame:
+def pipes(rows: TableSet) -> pd.DataFrame:
     """One row a pipe of a server, whoever opened it."""
-    sessions = rows["sessions"][["session_key", "site", "client_ip", "server_ip", "identity"]]
-    opens = rows["pipe_opens"].merge(sessions, on="session_key", how="inner")
+    sessions = rows.frame("sessions", "session_key", "site", "client_ip", "server_ip", "identity")
+    opens = rows.frame("pipe_opens", "open_key", "session_key", "pipe", "status", "bytes_written", "bytes_read")
+    opens = opens.merge(sessions, on="session_key", how="inner")
     opens = opens[~opens["identity"].isin(["user", "machine", "authenticated"])]
     refused = {knowledge.status_names(kind)[code] for kind, code in knowledge.refusals("open")}
     opens = opens.assign(
@@ -75,25 +75,24 @@ def pipes(rows: Frames) -> pd.DataFrame:
         bytes_written=("bytes_written", "sum"),
         bytes_read=("bytes_read", "sum"),
     )
-    uses = rows["credentialed_uses"].rename(columns={"resource": "pipe"})
+    uses = rows.frame("credentialed_uses", "site", "server_ip", "resource", "uses").rename(columns={"resource": "pipe"})
     uses = uses[uses["pipe"].isin(set(opens["pipe"].dropna()) | knowledge.pipe_names())]
     with_credentials = uses.groupby(key)["uses"].sum().rename("credentialed_uses")
     made = counted.join(with_credentials, how="outer").fillna(0).sort_index().reset_index()
     purposes = {row["pipe"]: row["purpose"] for row in knowledge.rows("pipes")}
     made["purpose"] = made["pipe"].map(purposes)
-    return tables.frame("pipes", dict(made.items()), len(made))
+    return made
 
 
-def timeline(rows: Frames) -> pd.DataFrame:
+def timeline(rows: TableSet) -> pd.DataFrame:
     """One row an hour, server and identity."""
-    sessions = rows["sessions"].dropna(subset="started")
-    opened = rows["pipe_opens"].groupby("session_key").size().rename("pipe_opens")
+    sessions = rows.frame("sessions", "session_key", "site", "started", "server_ip", "client_ip", "identity")
+    sessions = sessions.dropna(subset="started")
+    opened = rows.frame("pipe_opens", "session_key").groupby("session_key").size().rename("pipe_opens")
     sessions = sessions.join(opened, on="session_key")
     sessions = sessions.assign(hour=sessions["started"].dt.floor("h"), pipe_opens=sessions["pipe_opens"].fillna(0))
-    made = (
+    return (
         sessions.groupby(["site", "hour", "server_ip", "identity"], observed=True, sort=True)
         .agg(sessions=("session_key", "size"), clients=("client_ip", "nunique"), pipe_opens=("pipe_opens", "sum"))
         .reset_index()
     )
-    made["identity"] = made["identity"].astype(object)
-    return tables.frame("timeline", dict(made.items()), len(made))
