@@ -771,7 +771,7 @@ def smb1(
     )
     for element, following in zip(chain, (*chain[1:], None), strict=True):
         begin = len(message)
-        has_link = element.command in ANDX_COMMANDS and (element.words or element.command == 0x74)
+        has_link = element.command in ANDX_COMMANDS and (element.words or element.word_count == 2 or element.command == 0x74)
         words = (4 if has_link else 0) + len(element.words)
         at = begin + 1 + words + 2
         data = element.data(at) if callable(element.data) else element.data
@@ -901,7 +901,7 @@ def smb1_tree_answer(service: bytes, *, words: int = 3) -> Smb1:
     fields = packed(("optional_support", "H", 1), ("maximal_rights", "I", 0x1FF), ("guest_rights", "I", 0x1FF))
     kept = fields[: 2 * words - 4]
     if not kept:  # the oldest form has the link only
-        return Smb1(0x75, b"\xff\0\0\0", service + b"\0", 2)
+        return Smb1(0x75, b"", service + b"\0", 2)
     return Smb1(0x75, kept, service + b"\0" + utf16("NTFS\0"))
 
 

@@ -41,13 +41,18 @@ def find_captures(paths: list[str]) -> list[Input]:
     A file that is named is taken whatever it is, so that it can be complained about; in a folder, files that neither
     begin nor end their names like captures are passed over. Raises UsageError for a name that leads nowhere.
     """
-    found: dict[str, Input] = {}
+    found: dict[Path, Input] = {}
+
+    def add(file: Path) -> None:
+        found.setdefault(file.resolve(), Input(str(file), str(file.parent)))
+
     for name in paths:
-        if name == STDIN:
-            found.setdefault(name, Input(name, name))
-            continue
         path = Path(name)
+        if name == STDIN:
+            found.setdefault(path, Input(name, name))
+            continue
         matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        matches = [match for match in matches if match.exists()]  # `none/**` gives `none/`
         if not matches:
             raise UsageError(f"{name}: no such file or folder, and no file matches it as a pattern")
         for match in matches:
@@ -56,9 +61,9 @@ def find_captures(paths: list[str]) -> list[Input]:
                 if not inside:
                     raise UsageError(f"{name}: no capture files in this folder or below it")
                 for file in inside:
-                    found.setdefault(str(file), Input(str(file), str(file.parent)))
+                    add(file)
             else:
-                found.setdefault(str(match), Input(str(match), str(match.parent)))
+                add(match)
     return list(found.values())
 
 

@@ -50,7 +50,7 @@ W_POS = 0  # in: first unread byte of the buffer; out: likewise
 W_STOP = 1  # out: why the walk stopped, one of STOP_
 W_FRAME = 2  # packets met so far in this file
 W_BASE = 3  # file offset of the buffer's first byte
-W_NEED = 4  # out: bytes that the next record takes (STOP_MORE), or that its header claims (STOP_BAD)
+W_NEED = 4  # out: bytes that the next record takes (STOP_MORE), or that its header claims (STOP_BAD), or its interface
 W_BIG = 5  # byte order of the file or section
 W_NANO = 6  # pcap: fractions are nanoseconds
 W_LINK = 7  # pcap: link type
@@ -67,6 +67,7 @@ STOP_MORE = 0  # the buffer ends before the next record does
 STOP_FULL = 1  # the packet table is full
 STOP_BAD = 2  # the next record is impossible
 STOP_BLOCK = 3  # pcapng: a block that is not a packet begins here
+STOP_NO_INTERFACE = 4  # pcapng: the next packet is of an interface that was not described
 
 MAX_PACKET = 262_144
 """The largest packet that a capture may hold: libpcap's and Wireshark's limit too."""

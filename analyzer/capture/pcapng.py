@@ -14,6 +14,7 @@ from analyzer.capture.packets import (
     STOP_BLOCK,
     STOP_FULL,
     STOP_MORE,
+    STOP_NO_INTERFACE,
     W_BIG,
     W_INTERFACES,
     W_NEED,
@@ -86,7 +87,8 @@ def read_block(block: bytes, state: Ints, interfaces: Table) -> None:
         return
     big = bool(state[W_BIG])
     if int.from_bytes(block[:4], "big" if big else "little") == BLOCK_INTERFACE:
-        _add_interface(Cursor(block, "pcapng", BLOCK_HEADER_SIZE), big, state, interfaces)
+        # Its last four bytes repeat the length.
+        _add_interface(Cursor(block[:-4], "pcapng", BLOCK_HEADER_SIZE), big, state, interfaces)
 
 
 def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) -> None:
@@ -97,8 +99,7 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) ->
     cursor.number(2, "reserved")
     snaplen = cursor.number(4, "snaplen", big_endian=big)
     resolution, offset = 6, 0
-    end = len(cursor.data) - 4
-    while cursor.offset + 4 <= end:
+    while len(cursor) >= 4:
         code = cursor.number(2, "option_code", big_endian=big)
         size = cursor.number(2, "option_length", big_endian=big)
         if code == OPTION_END:
@@ -164,7 +165,11 @@ def walk_pcapng(buf: Bytes, end: int, packets: Table, state: Ints, interfaces: T
             interface = u32(buf, pos + 8, big) if kind == BLOCK_ENHANCED_PACKET else u16(buf, pos + 8, big)
             have = u32(buf, pos + 20, big)
             size = u32(buf, pos + 24, big)
-        if interface >= state[W_INTERFACES] or have > total - fixed - 4:
+        if interface >= state[W_INTERFACES]:
+            state[W_STOP] = STOP_NO_INTERFACE
+            state[W_NEED] = interface
+            break
+        if have > total - fixed - 4:
             state[W_STOP] = STOP_BAD
             state[W_NEED] = have
             break

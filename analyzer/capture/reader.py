@@ -13,6 +13,7 @@ from analyzer.capture.packets import (
     STOP_BAD,
     STOP_BLOCK,
     STOP_FULL,
+    STOP_NO_INTERFACE,
     T_WIDTH,
     W_BASE,
     W_BIG,
@@ -183,6 +184,12 @@ class CaptureReader:
             raise CaptureError(
                 self.facts.capture,
                 f"the record after packet {state[W_FRAME]:,} claims an impossible length of {state[W_NEED]:,} bytes",
+                self._place(),
+            )
+        if stop == STOP_NO_INTERFACE:
+            raise CaptureError(
+                self.facts.capture,
+                f"the block after packet {state[W_FRAME]:,} is of interface {state[W_NEED]}, which was not described",
                 self._place(),
             )
         if stop == STOP_BLOCK and self._take_block(chunks):

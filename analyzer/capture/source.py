@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,11 +30,12 @@ SNIFF_SIZE = 64
 MAX_WINDOW = 2**27
 """The most memory that a zstd file may ask its reader for; `zstd` itself makes no larger ones unless told to."""
 
+PIECE = 2048
+"""Bytes that are decompressed at a time. Each may grow to 128 KB for every 4 of zstd: to 64 MB at most."""
+
 CARRY = MAX_PACKET + 128 * 1024
 """Room in front of each chunk for what the one before left: at most one record with its header and options."""
 CHUNK = 1024 * 1024
-
-ReadSome = Callable[[int], bytes]
 
 
 class Source:
@@ -48,21 +49,20 @@ class Source:
         self._failed = ""
         self._errors: tuple[type[Exception], ...] = (OSError,)
         head = self._counted.peek(4)
+        self.compression = ""
         if head[:2] == GZIP_MAGIC:
-            from isal import igzip, isal_zlib  # noqa: PLC0415 - only for compressed input
+            from isal import isal_zlib  # noqa: PLC0415 - only for compressed input
 
             self.compression = "gzip"
-            self._read: ReadSome = igzip.GzipFile(fileobj=self._counted, mode="rb").read1
             self._errors = (OSError, EOFError, isal_zlib.error)
+            self._unpacked = _Unpacked(self._counted, lambda: isal_zlib.decompressobj(wbits=31))
         elif head[:4] == ZSTD_MAGIC:
             import zstandard  # noqa: PLC0415 - only for compressed input
 
             self.compression = "zstd"
+            self._errors = (OSError, EOFError, zstandard.ZstdError)
             decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-            self._read = decompressor.stream_reader(self._counted, read_across_frames=True).read
-            self._errors = (OSError, zstandard.ZstdError)
-        else:
-            self.compression = ""
+            self._unpacked = _Unpacked(self._counted, decompressor.decompressobj)
 
     @property
     def consumed(self) -> int:
@@ -78,12 +78,8 @@ class Source:
         done = 0
         while done < len(target) and not self._failed:
             try:
-                if self.compression:
-                    data = self._read(min(len(target) - done, 256 * 1024))
-                    step = len(data)
-                    target[done : done + step] = data
-                else:
-                    step = self._counted.readinto(target[done:])
+                file = self._unpacked if self.compression else self._counted
+                step = file.readinto(target[done:])
             except self._errors as problem:
                 self._failed = _reason(problem, self.compression)
                 break
@@ -141,6 +137,43 @@ class _Counted(io.RawIOBase):
         else:
             step = self._raw.readinto(target) or 0  # type: ignore[attr-defined]
         self.consumed += step
+        return step
+
+
+class _Unpacked:
+    """The contents of a compressed file: of its gzip members, or zstd frames, one after the other.
+
+    What comes out of each small piece is handed out before the next one is looked at: so a file that breaks off, or is
+    damaged, gives all that stands before that, which the file objects of the compression libraries do not promise.
+    """
+
+    def __init__(self, packed: _Counted, begin: Callable[[], Any]) -> None:
+        self._packed = packed
+        self._begin = begin
+        self._one: Any = None  # decompresses the current member or frame; None: between two
+        self._rest = b""  # what was read beyond its end
+        self._ready = memoryview(b"")
+
+    def readinto(self, target: memoryview) -> int:
+        """Some bytes, 0 at the end. Raises EOFError where the file ends inside a member or frame."""
+        while not self._ready:
+            piece = self._rest or self._packed.read(PIECE)
+            self._rest = b""
+            if not piece:
+                if self._one is not None:
+                    raise EOFError
+                return 0
+            if self._one is None:
+                if not piece.strip(b"\0"):
+                    continue  # padding of tapes and disks
+                self._one = self._begin()
+            self._ready = memoryview(self._one.decompress(piece))
+            if self._one.eof:
+                self._rest = self._one.unused_data
+                self._one = None
+        step = min(len(target), len(self._ready))
+        target[:step] = self._ready[:step]
+        self._ready = self._ready[step:]
         return step
 
 

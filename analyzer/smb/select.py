@@ -238,6 +238,7 @@ def sweep(m: Memory, first: int, now: int, linger: int, even_open: int, ended: I
             base = F_DIRECTIONS + d * D_WIDTH
             # On a connection that was closed the rest of the message was lost; else the capture ended before it.
             if m.flows[f, base + D_HAVE] > 0 and state & (FS_RESET | FS_CLIENT_FIN | FS_SERVER_FIN):
+                note_problem(m, f, d, PROBLEM_CUT, m.flows[f, base + D_LEFT])
                 cut_message(m, f, d)
             drop_message(m, f, base)
         ended[0] += 1
@@ -318,7 +319,7 @@ def read_stream(
                 m.flows[f, base + D_LEFT] = HEADER_SIZE
             step = min(m.flows[f, base + D_NEED] - m.flows[f, base + D_HAVE], end - at)
             if not append(m, src, at, step, f, base):
-                give_up_message(m, f, base)
+                at = give_up_message(m, src, at, end, f, d)
                 continue
             at += step
             m.flows[f, base + D_LEFT] -= step
@@ -499,14 +500,23 @@ def drop_message(m: Memory, f: int, base: int) -> None:
 
 
 @kernel
-def give_up_message(m: Memory, f: int, base: int) -> None:
-    """There is no block left to store a message in: pass over it."""
-    m.state[G_GIVEN_UP] += m.flows[f, base + D_HAVE]
-    d = 0 if base == F_DIRECTIONS else 1
-    note_problem(m, f, d, PROBLEM_GIVEN_UP, m.flows[f, base + D_HAVE])
-    phase = m.flows[f, base + D_PHASE]
+def give_up_message(m: Memory, src: Bytes, at: int, end: int, f: int, d: int) -> int:
+    """There is no block left to store a message in: pass over it. Returns where in `src[at:end]` to go on."""
+    base = F_DIRECTIONS + d * D_WIDTH
+    have = m.flows[f, base + D_HAVE]
+    m.state[G_GIVEN_UP] += have
+    note_problem(m, f, d, PROBLEM_GIVEN_UP, have)
     drop_message(m, f, base)
-    m.flows[f, base + D_PHASE] = PHASE_LOST if phase == PHASE_START else PHASE_SKIP
+    if m.flows[f, base + D_PHASE] == PHASE_START:  # then nothing of it is stored
+        size = packet_size(src, at) if end - at >= HEADER_SIZE else -1
+        if size < 0:
+            m.flows[f, base + D_PHASE] = PHASE_LOST
+            m.flows[f, base + D_UNPARSED] += end - at
+            m.flows[f, base + D_POSITION] += end - at
+            return end
+        m.flows[f, base + D_LEFT] = size
+    m.flows[f, base + D_PHASE] = PHASE_SKIP
+    return at
 
 
 @kernel
@@ -628,7 +638,8 @@ def note_smb2(m: Memory, place: int, have: int, size: int, f: int, d: int, posit
         length = following if following else place + size - at
         cut = flags if at + length > end else 0
         if at + 64 > end:
-            note_problem(m, f, d, PROBLEM_CUT, length)
+            if not flags & MF_CUT:  # of a message that was cut this was told when it was
+                note_problem(m, f, d, PROBLEM_CUT, length)
             return
         if not (le32(m.arena, at + 16) & SMB2_FLAGS_RELATED and le32(m.arena, at + 36) == 0xFFFFFFFF):
             session = le64(m.arena, at + 40)
@@ -652,7 +663,8 @@ def note_smb1(m: Memory, place: int, have: int, size: int, f: int, d: int, posit
     """A row for each element of an AndX chain. [MS-CIFS 2.2.3.4]"""
     end = place + have
     if have < 35:
-        note_problem(m, f, d, PROBLEM_CUT, size)
+        if not flags & MF_CUT:
+            note_problem(m, f, d, PROBLEM_CUT, size)
         return
     command = byte(m.arena, place + 4)
     at = place + 32
@@ -662,8 +674,9 @@ def note_smb1(m: Memory, place: int, have: int, size: int, f: int, d: int, posit
         if is_andx(command) and byte(m.arena, at) >= 2 and at + 5 <= end:
             following = byte(m.arena, at + 1)
             offset = le16(m.arena, at + 3)
-        if following != NO_ANDX and (place + offset <= at or place + offset + 3 > end):
-            if place + offset <= at or offset + 3 > size:
+        begins_inside = place + offset < at + 3 + 2 * byte(m.arena, at)
+        if following != NO_ANDX and (begins_inside or place + offset + 3 > end):
+            if begins_inside or offset + 3 > size:
                 note_problem(m, f, d, PROBLEM_COMPOUND, offset)
             following = NO_ANDX
         more = MF_MORE if following != NO_ANDX else 0
@@ -709,7 +722,7 @@ def wanted(m: Memory, b: Bytes, at: int, size: int, f: int, d: int) -> int:
             return 0
         return min(size, wanted_smb1(m, b, at, size, f))
     if first == 0xFD:
-        return min(size, 52)
+        return min(size, HEAD)
     return min(size, KEEP_UNKNOWN)
 
 

@@ -165,7 +165,7 @@ MAX_PARKED_SEGMENTS = 64
 MAX_PARKED_BYTES = 262_144
 MAX_PARKED_NS = 3_000_000_000
 """The reordering that is put right: a segment may come this many segments, bytes or nanoseconds of its direction late."""
-PIECES = 4 * (MAX_PARKED_SEGMENTS + MAX_PARKED_BYTES // BLOCK)
+PIECES = 8 * (MAX_PARKED_SEGMENTS + MAX_PARKED_BYTES // BLOCK)
 
 
 @memory
@@ -285,7 +285,9 @@ def is_new_connection(flows: Table, f: int, d: int, segments: Table, row: int) -
     """1 if a SYN on the endpoints of connection `f` begins another one."""
     base = F_DIRECTIONS + d * D_WIDTH
     if not flows[f, base + D_SET]:
-        return 0
+        # Nothing was heard of this side. If the other one has talked, it was on a connection that is over.
+        talked = FS_CLIENT_DATA | FS_SERVER_DATA | FS_CLIENT_FIN | FS_SERVER_FIN | FS_RESET
+        return 1 if flows[f, F_STATE] & talked and not segments[row, T_FLAGS] & TCP_ACK else 0
     if flows[f, base + D_START] == (segments[row, T_SEQ] + 1) & 0xFFFFFFFF:
         return 0
     if segments[row, T_FLAGS] & TCP_ACK:
@@ -373,6 +375,8 @@ def note_segment(m: Memory, segments: Table, row: int, f: int, d: int) -> None:
             begin_stream(m.flows, f, 1 - d, segments[row, T_ACK], PHASE_START)
         else:
             m.flows[f, F_STATE] |= FS_SYN
+    if flags & TF_HANDSHAKE:
+        m.flows[f, F_STATE] |= FS_SYN
     if flags & TCP_FIN:
         m.flows[f, F_STATE] |= FS_SERVER_FIN if d else FS_CLIENT_FIN
     if flags & TCP_RST:
@@ -382,9 +386,11 @@ def note_segment(m: Memory, segments: Table, row: int, f: int, d: int) -> None:
     if segments[row, T_SIZE] > 0 and not flags & TCP_RST:
         m.flows[f, F_STATE] |= FS_SERVER_DATA if d else FS_CLIENT_DATA
         if not m.flows[f, base + D_SET]:
-            if not m.flows[f, F_STATE] & (FS_SYN | FS_SYN_ACK) and not flags & TF_HANDSHAKE:
+            # After a SYN this is most likely the beginning of the stream.
+            phase = PHASE_START
+            if not m.flows[f, F_STATE] & FS_SYN:
                 m.flows[f, F_STATE] |= FS_MIDSTREAM
-            phase = PHASE_START if flags & TF_HANDSHAKE else PHASE_LOST
+                phase = PHASE_LOST
             begin_stream(m.flows, f, d, segments[row, T_SEQ], phase)
 
 

@@ -52,8 +52,7 @@ def pick(buf: Bytes, segments: Table, n: int, ports: Ints, seen: Ints, counts: I
         if m != row:
             for column in range(T_WIDTH):
                 segments[m, column] = segments[row, column]
-        if known & TF_HANDSHAKE:
-            segments[m, T_FLAGS] = segments[m, T_FLAGS] | known
+        segments[m, T_FLAGS] = segments[m, T_FLAGS] | (known & (TF_HANDSHAKE | TF_FROM_SERVER))
         m += 1
     counts[C_SMB] += m
     return m

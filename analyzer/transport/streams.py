@@ -88,26 +88,37 @@ def arrange(m: Memory, buf: Bytes, segments: Table, row: int, f: int, d: int) ->
         # The capture has lost more than can be counted: go on here.
         while m.flows[f, base + D_QUEUE] >= 0:
             count = release_first(m, f, base, count)
-        count = add_gap(m, count, max(1, distance))
-        m.flows[f, base + D_MISSING] += max(1, distance)
+        gap = max(1, signed32(seq - m.flows[f, base + D_NEXT]))
+        count = add_gap(m, count, gap)
+        m.flows[f, base + D_MISSING] += gap
         m.flows[f, base + D_NEXT] = seq
         distance = 0
     m.flows[f, base + D_STRAYS] = 0
     if distance > 0:
         park(m, buf, segments, row, f, base, seq)
         return give_up_holes(m, f, base, segments[row, T_TIME], count)
-    old = -distance
-    if old < size:
-        have = max(0, segments[row, T_HAVE] - old)
-        count = add_piece(
-            m, count, -1, segments[row, T_DATA] + old, have, size - old - have,
-            segments[row, T_FILE], segments[row, T_FRAME], segments[row, T_TIME], segments[row, T_ACK],
-        )  # fmt: skip
-        m.flows[f, base + D_MISSING] += size - old - have
-        m.flows[f, base + D_NEXT] = (seq + size) & 0xFFFFFFFF
-        if m.flows[f, base + D_QUEUE] >= 0:
-            count = release_ready(m, f, base, count)
+    taken = -distance
+    while taken < size:
+        # What waits from here on came before this copy of it.
+        stop = min(size, taken + room_before_parked(m, f, base))
+        if stop > taken:
+            have = max(0, min(stop, segments[row, T_HAVE]) - taken)
+            count = add_piece(
+                m, count, -1, segments[row, T_DATA] + taken, have, stop - taken - have,
+                segments[row, T_FILE], segments[row, T_FRAME], segments[row, T_TIME], segments[row, T_ACK],
+            )  # fmt: skip
+            m.flows[f, base + D_MISSING] += stop - taken - have
+            m.flows[f, base + D_NEXT] = (seq + stop) & 0xFFFFFFFF
+        count = release_ready(m, f, base, count)
+        taken = signed32(m.flows[f, base + D_NEXT] - seq)
     return count
+
+
+@kernel
+def room_before_parked(m: Memory, f: int, base: int) -> int:
+    """Bytes from what is expected next to the first parked segment."""
+    q = m.flows[f, base + D_QUEUE]
+    return signed32(m.parked[q, Q_SEQ] - m.flows[f, base + D_NEXT]) if q >= 0 else STRAY_DISTANCE
 
 
 @kernel
@@ -120,17 +131,13 @@ def give_up_holes(m: Memory, f: int, base: int, time: int, count: int) -> int:
     ):
         count = release_first(m, f, base, count)
         count = release_ready(m, f, base, count)
-        m.flows[f, base + D_SINCE] = time
     return count
 
 
 @kernel
 def release_ready(m: Memory, f: int, base: int, count: int) -> int:
     """Turn the parked segments that are now in order into pieces."""
-    while m.flows[f, base + D_QUEUE] >= 0:
-        distance = signed32(m.parked[m.flows[f, base + D_QUEUE], Q_SEQ] - m.flows[f, base + D_NEXT])
-        if distance > 0:
-            break
+    while m.flows[f, base + D_QUEUE] >= 0 and room_before_parked(m, f, base) <= 0:
         count = release_first(m, f, base, count)
     return count
 
@@ -139,71 +146,85 @@ def release_ready(m: Memory, f: int, base: int, count: int) -> int:
 def release_first(m: Memory, f: int, base: int, count: int) -> int:
     """Turn the first parked segment into pieces, one a block, behind a gap if a hole lies before it."""
     q = m.flows[f, base + D_QUEUE]
-    m.flows[f, base + D_QUEUE] = m.parked[q, Q_NEXT]
-    m.flows[f, base + D_QUEUED] -= 1
-    m.flows[f, base + D_PARKED] -= m.parked[q, Q_SIZE]
-    seq = m.parked[q, Q_SEQ]
     size = m.parked[q, Q_SIZE]
     have = m.parked[q, Q_HAVE]
-    distance = signed32(seq - m.flows[f, base + D_NEXT])
-    if distance > 0:
-        count = add_gap(m, count, distance)
-        m.flows[f, base + D_MISSING] += distance
-        distance = 0
-    old = -distance
+    hole = room_before_parked(m, f, base)
+    if hole > 0:
+        count = add_gap(m, count, hole)
+    m.flows[f, base + D_QUEUE] = m.parked[q, Q_NEXT]
+    m.flows[f, base + D_QUEUED] -= 1
+    m.flows[f, base + D_PARKED] -= size
+    m.flows[f, base + D_NEXT] = (m.parked[q, Q_SEQ] + size) & 0xFFFFFFFF
+    m.flows[f, base + D_MISSING] += hole + size - have
     block = m.parked[q, Q_BLOCK]
     at = 0
-    if old >= size:
-        free_blocks(m, block)
-        block = -1
-    else:
-        m.flows[f, base + D_NEXT] = (seq + size) & 0xFFFFFFFF
-        m.flows[f, base + D_MISSING] += size - max(have, old)
     while block >= 0:
         following = m.block_next[block]
         m.block_next[block] = -1
         step = min(BLOCK, have - at)
-        skip = min(step, max(0, old - at))
         count = add_piece(
-            m, count, block, skip, step - skip, 0,
+            m, count, block, 0, step, 0,
             m.parked[q, Q_FILE], m.parked[q, Q_FRAME], m.parked[q, Q_TIME], m.parked[q, Q_ACK],
         )  # fmt: skip
         at += step
         block = following
-    if old < size and size > max(have, old):
-        count = add_gap(m, count, size - max(have, old))
+    if size > have:
+        count = add_gap(m, count, size - have)
     m.parked[q, Q_NEXT] = m.state[G_FREE_PARKED]
     m.state[G_FREE_PARKED] = q
+    note_since(m, f, base)
     return count
 
 
 @kernel
+def note_since(m: Memory, f: int, base: int) -> None:
+    """How long the first hole has been known: since the first of the segments behind it came."""
+    q = m.flows[f, base + D_QUEUE]
+    since = m.parked[q, Q_TIME] if q >= 0 else 0
+    while q >= 0:
+        since = min(since, m.parked[q, Q_TIME])
+        q = m.parked[q, Q_NEXT]
+    m.flows[f, base + D_SINCE] = since
+
+
+@kernel
 def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int) -> None:
-    """Store a segment that came too early, in its place among the others, unless its bytes are there already."""
+    """Store a segment that came too early, in its place among the others: those of its bytes that are not there yet."""
     size = segments[row, T_SIZE]
+    taken = 0
     before = -1
     after = m.flows[f, base + D_QUEUE]
-    while after >= 0:
-        distance = signed32(seq - m.parked[after, Q_SEQ])
-        if distance >= 0 and distance + size <= m.parked[after, Q_SIZE]:
-            return
-        if distance < 0:
-            break
+    while after >= 0 and taken < size:
+        begins = signed32(m.parked[after, Q_SEQ] - seq)
+        ends = begins + m.parked[after, Q_SIZE]
+        if begins > taken:
+            before = park_part(m, buf, segments, row, f, base, seq, taken, min(begins, size), before, after)
+        taken = max(taken, ends)
         before = after
         after = m.parked[after, Q_NEXT]
+    if taken < size:
+        park_part(m, buf, segments, row, f, base, seq, taken, size, before, after)
+    note_since(m, f, base)
+
+
+@kernel
+def park_part(
+    m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int, begin: int, end: int, before: int, after: int
+) -> int:
+    """Store the bytes `begin` to `end` of a segment between two parked ones; returns the row, or `before` if none is left."""
     q = m.state[G_FREE_PARKED]
-    have = segments[row, T_HAVE]
+    have = max(0, min(end, segments[row, T_HAVE]) - begin)
     if q < 0:
         m.state[G_GIVEN_UP] += have
-        return
-    block = store(m, buf, segments[row, T_DATA], have)
+        return before
+    block = store(m, buf, segments[row, T_DATA] + begin, have)
     if block < 0 and have > 0:
         m.state[G_GIVEN_UP] += have
         have = 0
     m.state[G_FREE_PARKED] = m.parked[q, Q_NEXT]
     m.parked[q, Q_NEXT] = after
-    m.parked[q, Q_SEQ] = seq
-    m.parked[q, Q_SIZE] = size
+    m.parked[q, Q_SEQ] = (seq + begin) & 0xFFFFFFFF
+    m.parked[q, Q_SIZE] = end - begin
     m.parked[q, Q_HAVE] = have
     m.parked[q, Q_BLOCK] = block
     m.parked[q, Q_FILE] = segments[row, T_FILE]
@@ -211,13 +232,12 @@ def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, se
     m.parked[q, Q_TIME] = segments[row, T_TIME]
     m.parked[q, Q_ACK] = segments[row, T_ACK]
     if before < 0:
-        if after < 0:
-            m.flows[f, base + D_SINCE] = segments[row, T_TIME]
         m.flows[f, base + D_QUEUE] = q
     else:
         m.parked[before, Q_NEXT] = q
     m.flows[f, base + D_QUEUED] += 1
-    m.flows[f, base + D_PARKED] += size
+    m.flows[f, base + D_PARKED] += end - begin
+    return q
 
 
 @kernel

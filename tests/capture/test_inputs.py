@@ -227,7 +227,7 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path: Path) -> None:
     four.write_bytes(b"")
     whole, seen = sequence([one, str(two), three, str(four)])
     assert [s.payload for s in seen] == [b"a", b"b", b"c", b"e"]
-    assert {r.facts.capture: len(r.facts.errors) for r in whole.readers} == {one: 0, str(two): 1, three: 0, str(four): 1}
+    assert {r.facts.capture for r in whole.readers if r.facts.errors} == {str(two), str(four)}
 
 
 def test_no_files() -> None:
