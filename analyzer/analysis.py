@@ -86,7 +86,7 @@ def analyze(
     detail: str = "default",
     separate: bool = False,
     progress: Progress | None = None,
-    announce: Callable[[str], None] = lambda message: None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Find the null-session dependencies in capture files.
 

@@ -433,9 +433,7 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[
     texts = reduced.texts
     first = keys_from["trees"] - len(trees)
     share = trees["share"].combine_chunks().take(pa.array(tree - first, mask=tree < 0))
-    samples = [
-        "|".join(texts.values[code] for code in codes if code >= 0) for codes in rows["samples"].tolist()
-    ]
+    samples = ["|".join(texts.values[code] for code in codes if code >= 0) for codes in rows["samples"].tolist()]
     return tables.table(
         "disk_opens",
         {

@@ -90,34 +90,44 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     del version
 
 
 @app.command()
 def analyze(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.")] = None,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.")
+    ] = None,
     engine: Annotated[str, typer.Option(help=f"What decodes: {', '.join(engines.NAMES)}.")] = "native",
-    port: Annotated[list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")] = None,
-    detail: Annotated[Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")] = Detail.DEFAULT,
+    port: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")
+    ] = None,
+    detail: Annotated[
+        Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")
+    ] = Detail.DEFAULT,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
     separate: Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")] = False,
 ) -> None:
     """Who depends on null sessions, on which server, for what."""
-    from analyzer.analysis import PORTS, analyze as run_analysis  # noqa: PLC0415 - NumPy; not needed for help
+    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
 
     with _progress(quiet) as progress:
-        analysis = run_analysis(
+        analysis = analyses.analyze(
             paths,
             engine=engine,
-            ports=(*PORTS, *(port or ())),
+            ports=(*analyses.PORTS, *(port or ())),
             detail=detail.value,
             separate=separate,
             progress=progress,
-            announce=(lambda message: None) if quiet else _announce,
+            announce=(lambda _: None) if quiet else _announce,
         )
     if output:
         from analyzer import results  # noqa: PLC0415
@@ -185,7 +195,9 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
 @app.command()
 def doctor(
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile the scanner now, so that no analysis has to wait.")] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the scanner now, so that no analysis has to wait.")
+    ] = False,
 ) -> None:
     """What is installed, and what each engine needs."""
     from analyzer import compiled  # noqa: PLC0415
@@ -198,7 +210,9 @@ def doctor(
         begun = time.monotonic()
         was_warm = compiled.cache_is_warm()
         compiled.compiled_kernels()
-        print("kernels: were compiled already" if was_warm else f"kernels: compiled in {time.monotonic() - begun:.0f} s")
+        print(
+            "kernels: were compiled already" if was_warm else f"kernels: compiled in {time.monotonic() - begun:.0f} s"
+        )
     state = "ready" if compiled.cache_is_warm() else "empty; `nullsession doctor --compile` fills it"
     print(f"kernel cache: {state} ({compiled.cache_directory()})")
     print("engine native: available")

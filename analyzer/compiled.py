@@ -80,9 +80,9 @@ def memory(named_tuple: C) -> C:
 def view(argument: Any) -> Any:
     """What the plain form of a kernel gets in place of an array, or of a NamedTuple of them."""
     if isinstance(argument, np.ndarray):
-        return memoryview(argument)
+        return argument.data
     if isinstance(argument, tuple):
-        return type(argument)(*[memoryview(array) for array in argument])
+        return type(argument)(*[array.data for array in argument])
     return argument
 
 
@@ -126,7 +126,8 @@ def compiled_kernels() -> Kernels:
     warm = cache_is_warm()
     import numba  # noqa: PLC0415 - half a second that a small analysis need not pay
 
-    numba.config.CACHE_DIR = str(directory)
+    settings: Any = numba.config
+    settings.CACHE_DIR = str(directory)
     dispatchers: dict[str, Any] = {}
     twins: dict[str, dict[str, Any]] = {}
 
@@ -145,7 +146,12 @@ def compiled_kernels() -> Kernels:
             twin = types.FunctionType(function.__code__, namespace, name)
             twin.__module__ = function.__module__
             # Kernels hold no references and raise nothing, so they do without Numba's bookkeeping for both.
-            options = {"nogil": True, "error_model": "numpy", "_nrt": False, "boundscheck": _bounds_checked()}
+            options: dict[str, Any] = {
+                "nogil": True,
+                "error_model": "numpy",
+                "_nrt": False,
+                "boundscheck": _bounds_checked(),
+            }
             dispatcher = numba.njit(cache=name in _entries, **options)(twin)
             if name in _entries or not warm:  # the machine code of an entry in the cache contains its callees
                 dispatcher.compile(_signature(function, numba))
@@ -167,7 +173,7 @@ def _signature(function: Callable[..., Any], numba: Any) -> tuple[Any, ...]:
         "int": numba.int64,
     }
     for name, named_tuple in _memories.items():
-        fields = [kinds[getattr(a, "__forward_arg__", a)] for a in named_tuple.__annotations__.values()]
+        fields = [kinds[str(getattr(a, "__forward_arg__", a))] for a in named_tuple.__annotations__.values()]
         kinds[name] = numba.types.NamedTuple(fields, named_tuple)
     return tuple(kinds[p.annotation] for p in inspect.signature(function).parameters.values())
 

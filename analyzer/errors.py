@@ -45,5 +45,5 @@ class DecodeError(AnalyzerError):
         super().__init__(f"{layer}.{field} at byte {offset}{': ' if detail else ''}{detail}")
 
 
-class NeedMoreBytes(DecodeError):
+class NeedMoreBytes(DecodeError):  # noqa: N818 - a state, more than an error
     """The structure goes on after the last byte that is there."""

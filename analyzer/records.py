@@ -20,7 +20,7 @@ import numpy.typing as npt
 from analyzer.wire.enums import Code
 from analyzer.wire.texts import Texts
 
-Rows = npt.NDArray[np.void]
+Rows = npt.NDArray[Any]
 
 
 class Protocol(IntEnum):
@@ -234,9 +234,7 @@ OPEN_REQUEST = np.dtype([*_ROW, ("name", "i4"), ("via", "u1"), ("access_mask", "
 FILE = [("file_hi", "u8"), ("file_lo", "u8")]  # SMB 2 persistent and volatile id; SMB 1: 0 and the FID
 OPEN_ANSWER = np.dtype([*_ROW, *FILE, ("is_pipe", "?")])
 CLOSE_REQUEST = np.dtype([*_ROW, *FILE])
-DATA_REQUEST = np.dtype(
-    [*_ROW, *FILE, ("way", "u1"), ("bytes", "i8"), ("payload_at", "i8"), ("payload_size", "i4")]
-)
+DATA_REQUEST = np.dtype([*_ROW, *FILE, ("way", "u1"), ("bytes", "i8"), ("payload_at", "i8"), ("payload_size", "i4")])
 DATA_ANSWER = np.dtype([*_ROW, ("bytes", "i8"), ("payload_at", "i8"), ("payload_size", "i4")])
 CALL_REQUEST = np.dtype([*_ROW, ("protocol", "u1"), ("function", "u4"), ("name", "i4")])
 CALL_ANSWER = np.dtype([*_ROW, ("code", "i8"), ("bytes", "i8")])  # RAP: its own Win32 code; -1: none

@@ -364,7 +364,9 @@ def dtype_of(kind: str | tuple[str, ...]) -> Any:
     """The pandas dtype of a kind of column."""
     if isinstance(kind, tuple):
         return pd.CategoricalDtype(list(kind), ordered=True)
-    return {TEXT: TEXT_DTYPE, INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype(), TIME: pd.DatetimeTZDtype("ns", "UTC")}[kind]
+    return {TEXT: TEXT_DTYPE, INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype(), TIME: pd.DatetimeTZDtype("ns", "UTC")}[
+        kind
+    ]
 
 
 def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
@@ -415,7 +417,9 @@ def from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
             columns[column.name] = named_categories(values, column.kind)
         elif column.kind == TEXT:
             codes, distinct = pd.factorize(values)
-            columns[column.name] = coded(codes.astype(np.int32), pa.array(distinct.astype(object), type=pa.large_string()))
+            columns[column.name] = coded(
+                codes.astype(np.int32), pa.array(distinct.astype(object), type=pa.large_string())
+            )
         else:
             columns[column.name] = pa.array(values.astype(dtype_of(column.kind)), type=_ARROW[column.kind])
     return table(name, columns, len(frame))
@@ -439,7 +443,7 @@ def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
     array = _one_chunk(column)
     if isinstance(kind, tuple):
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return pd.Categorical.from_codes(codes, categories=list(kind), ordered=True)
+        return pd.Categorical.from_codes(codes, dtype=dtype_of(kind))
     if kind == TEXT:
         return pd.array(array.dictionary_decode(), dtype=TEXT_DTYPE)
     if kind == TIME:
@@ -470,7 +474,9 @@ class TableSet:
         table_ = self._tables[name]
         return pd.DataFrame(
             {
-                column: _shared_texts(table_[column]) if kinds[column] == TEXT else _pandas_array(table_[column], kinds[column])
+                column: _shared_texts(table_[column])
+                if kinds[column] == TEXT
+                else _pandas_array(table_[column], kinds[column])
                 for column in columns
             },
             copy=False,
@@ -508,7 +514,7 @@ def chosen(codes: npt.NDArray[np.generic], values: Sequence[str | None]) -> pa.A
     return coded(number[codes], pa.array([text for text in texts_ if text is not None], type=pa.large_string()))
 
 
-def coded(codes: npt.NDArray[np.int32], values: pa.Array, ordered: bool = False) -> pa.Array:
+def coded(codes: npt.NDArray[np.signedinteger[Any]], values: pa.Array, ordered: bool = False) -> pa.Array:
     """A dictionary column; codes below zero are missing."""
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values, ordered=ordered)
 
@@ -524,7 +530,9 @@ def formatted(codes: npt.NDArray[np.generic], text: Any) -> pa.Array:
     return chosen(places.reshape(-1), [text(code) for code in distinct.tolist()])
 
 
-def hexadecimal(values: npt.NDArray[np.uint8], prefix: bytes, breaks: Sequence[int], missing: npt.NDArray[np.bool_]) -> pa.Array:
+def hexadecimal(
+    values: npt.NDArray[np.uint8], prefix: bytes, breaks: Sequence[int], missing: npt.NDArray[np.bool_]
+) -> pa.Array:
     """Each row of bytes in hexadecimal digits, behind a prefix, with dashes before the bytes at `breaks`."""
     wanted = np.flatnonzero(~missing)
     digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
@@ -581,7 +589,9 @@ def addresses(hi: npt.NDArray[np.int64], lo: npt.NDArray[np.int64]) -> pa.Array:
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.cumsum(new) - 1
     first = order[new]
-    return chosen(number, [_address(high, low) for high, low in zip(hi[first].tolist(), lo[first].tolist(), strict=True)])
+    return chosen(
+        number, [_address(high, low) for high, low in zip(hi[first].tolist(), lo[first].tolist(), strict=True)]
+    )
 
 
 def _address(high: int, low: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ CAPTURES = Path(__file__).parents[1] / "captures"
 
 
 @pytest.fixture(params=["plain", "compiled"])
-def kernel_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def kernel_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both forms of the kernels, one after the other, for everything that the native engine reads in the test."""
     if request.param == "compiled":
         monkeypatch.setattr(native, "plain_kernels", compiled.compiled_kernels)
@@ -24,7 +23,7 @@ def kernel_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(native, "PLAIN_PACKETS", 1 << 40)
         monkeypatch.setattr(native, "PLAIN_BYTES", 1 << 40)
         monkeypatch.setattr(native, "SURELY_LARGE", 1 << 40)
-    yield request.param
+    return request.param
 
 
 @pytest.fixture(scope="session")

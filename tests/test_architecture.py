@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.compiled import KERNEL_MODULES
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
@@ -75,8 +77,6 @@ def test_libraries_stay_in_their_rooms(module: Path) -> None:
 
 
 def test_kernels_stand_in_the_modules_that_name_the_cache() -> None:
-    from analyzer.compiled import KERNEL_MODULES
-
     using = {
         "analyzer." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         for path in MODULES

@@ -64,9 +64,8 @@ def comparable(path: Path) -> dict[str, pd.DataFrame]:
             zip(found[name][key], of.astype(str) + "-" + found[name].groupby(of).cumcount().astype(str), strict=True)
         )
         found[name] = found[name].sort_values("connection_id", kind="stable", ignore_index=True)
-    for name, table in found.items():
-        for key in set(table.columns) & set(places):
-            table = table.assign(**{key: table[key].map(places[key])})
+    for name, rows in found.items():
+        table = rows.assign(**{key: rows[key].map(places[key]) for key in set(rows.columns) & set(places)})
         if name == "disk_opens":
             table = table.sort_values(["session_key", "tree_key"], ignore_index=True)
         left_out = COUNTS_OF_PACKETS | {"session_no"}
@@ -119,7 +118,7 @@ def test_repetition_and_order(
 
 def records(path: Path) -> list[str]:
     """All protocol records of a capture, in order, spelt out."""
-    reader = engines.make("native", (445, 139), lambda message: None)
+    reader = engines.make("native", (445, 139), lambda _: None)
     found = []
     for batch in reader.read(find_captures([str(path)])):
         found += _of_batch(batch)

@@ -16,7 +16,9 @@ from analyzer.wire.texts import Texts
 Index = npt.NDArray[np.int64]
 
 
-def read_tokens(arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: npt.NDArray[np.bool_], texts: Texts) -> Rows:
+def read_tokens(
+    arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: npt.NDArray[np.bool_], texts: Texts
+) -> Rows:
     """The tokens in `arena[start:end]`, one a row. An empty blob is `TokenKind.NONE`.
 
     cut: True where bytes are missing at the end. What the bytes that are there do not show stays missing.
@@ -50,7 +52,14 @@ def read_tokens(arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: npt
     )
     # The same mechanism is told apart by its wrapping.
     tokens["mechanism"] = np.select(
-        [is_ntlm & blob.wrapped, is_ntlm, is_kerberos & blob.wrapped, is_kerberos, is_negoex, rest & has_token & ~unreadable],
+        [
+            is_ntlm & blob.wrapped,
+            is_ntlm,
+            is_kerberos & blob.wrapped,
+            is_kerberos,
+            is_negoex,
+            rest & has_token & ~unreadable,
+        ],
         [
             Mechanism.SPNEGO_NTLMSSP,
             Mechanism.NTLMSSP,

@@ -30,6 +30,6 @@ def sniff(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> npt.NDArray
     framed = (outer.tag == TAG_APPLICATION_0) & (oid.tag == TAG_OID) & known
     request = (framed & is_bytes(arena, oid.next, outer.end, TOK_AP_REQ)) | (outer.tag == TAG_AP_REQ)
     other = framed | (outer.tag == TAG_AP_REP) | (outer.tag == TAG_KRB_ERROR)
-    return np.select(
-        [request, other], [TokenKind.KERBEROS_REQUEST, TokenKind.KERBEROS_REPLY], TokenKind.NONE
-    ).astype(np.uint8)
+    return np.select([request, other], [TokenKind.KERBEROS_REQUEST, TokenKind.KERBEROS_REPLY], TokenKind.NONE).astype(
+        np.uint8
+    )

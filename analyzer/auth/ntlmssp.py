@@ -169,8 +169,8 @@ def _parse_authenticate(
     for name in ("user", "domain", "workstation"):
         tokens[name] = _names(arena, start, end, fixed, name, whole, flags, texts)
     for code in np.unique(tokens["user"]).tolist():
-        name = texts.text(code)
-        if name and not name.strip("\0"):
+        user = texts.text(code)
+        if user and not user.strip("\0"):
             tokens["user_is_nul"][tokens["user"] == code] = True
             tokens["user"][tokens["user"] == code] = texts.code("")
     # A response that lies outside the message makes the message unreadable, unless its end is only not captured.
@@ -203,7 +203,7 @@ def _names(
     at = start + fixed[f"{name}_offset"].astype(np.int64)
     there = whole & ((size == 0) | (at + size <= end))
     at = np.where(size == 0, start, at)
-    unicode = (flags & Negotiate.UNICODE) != 0
+    unicode = (flags & np.uint32(Negotiate.UNICODE)) != 0
     codes = np.full(len(start), MISSING, dtype=np.int32)
     for chosen, encoding in ((there & unicode, "utf-16-le"), (there & ~unicode, OEM)):
         places = np.flatnonzero(chosen)
@@ -213,7 +213,7 @@ def _names(
 
 def _read_build(tokens: Rows, fixed: Rows, there: Mask, flags: Rows, texts: Texts) -> None:
     """The VERSION structure as `major.minor.build`. [MS-NLMP 2.2.2.10]"""
-    has_version = there & ((flags & Negotiate.VERSION) != 0)
+    has_version = there & ((flags & np.uint32(Negotiate.VERSION)) != 0)
     numbers = np.ascontiguousarray(fixed["version"][has_version]).view("<u4")[::2]  # the rest is reserved
     versions, places = np.unique(numbers, return_inverse=True)
     names = [texts.code(f"{value & 0xFF}.{value >> 8 & 0xFF}.{value >> 16}") for value in versions.tolist()]

@@ -41,7 +41,8 @@ def sniff(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> Mask:
     outer = read_elements(arena, start, end)
     oid = read_elements(arena, outer.start, outer.end)
     initial = (outer.tag == TAG_APPLICATION_0) & (oid.tag == TAG_OID) & is_bytes(arena, oid.start, oid.end, OID_SPNEGO)
-    return initial | (outer.tag == TAG_NEG_TOKEN_RESP) | (outer.tag == TAG_NEG_TOKEN_INIT)
+    found: Mask = initial | (outer.tag == TAG_NEG_TOKEN_RESP) | (outer.tag == TAG_NEG_TOKEN_INIT)
+    return found
 
 
 def unwrap(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> Unwrapped:

@@ -174,7 +174,9 @@ class CaptureSequence:
         begin = 0
         for end in (np.flatnonzero(np.diff(owners, append=-1)) + 1).tolist():
             ahead = self._open[int(owners[begin])]
-            yield Block(ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin)
+            yield Block(
+                ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin
+            )
             ahead.first += end - begin
             begin = end
 

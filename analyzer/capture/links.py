@@ -206,9 +206,7 @@ def read_ipv6(buf: Bytes, ip: int, end: int, past: int, segments: Table, m: int,
 
 
 @kernel
-def read_transport(
-    buf: Bytes, proto: int, at: int, end: int, past: int, segments: Table, m: int, counts: Ints
-) -> int:
+def read_transport(buf: Bytes, proto: int, at: int, end: int, past: int, segments: Table, m: int, counts: Ints) -> int:
     """Write the TCP header between `at` and `past` (on the wire; captured up to `end`) into row `m`. [RFC 9293]"""
     if proto != PROTO_TCP:
         if proto == PROTO_UDP:

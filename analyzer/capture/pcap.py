@@ -128,8 +128,7 @@ def note_packet(
     if time > 0:
         if state[W_FIRST] == 0 or time < state[W_FIRST]:
             state[W_FIRST] = time
-        if time > state[W_LAST]:
-            state[W_LAST] = time
+        state[W_LAST] = max(state[W_LAST], time)
     if have < size:
         state[W_CUT] += 1
     packets[n, P_FRAME] = state[W_FRAME]

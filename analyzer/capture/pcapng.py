@@ -192,7 +192,5 @@ def nanoseconds(high: int, low: int, interfaces: Table, interface: int) -> int:
     if seconds < 0 or seconds > MAX_SECONDS:
         return 0
     fraction = units % interfaces[interface, I_UNITS]
-    fraction = (
-        fraction // interfaces[interface, I_PRE] * interfaces[interface, I_MUL] // interfaces[interface, I_DIV]
-    )
+    fraction = fraction // interfaces[interface, I_PRE] * interfaces[interface, I_MUL] // interfaces[interface, I_DIV]
     return seconds * 1_000_000_000 + fraction

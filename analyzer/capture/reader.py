@@ -118,7 +118,7 @@ class CaptureReader:
             while self._chunks is not None:
                 rows = self._walk(kernels, self._chunks)
                 if rows > 0:
-                    self._note_links(rows)
+                    self._note_links()
                     found: int = kernels.peel(
                         self._chunks.buffer, self._packets, rows, self.facts.capture_no, self.segments, counts
                     )
@@ -237,7 +237,9 @@ class CaptureReader:
             )
         if is_section or int.from_bytes(there[:4], "big" if state[W_BIG] else "little") == pcapng.BLOCK_INTERFACE:
             if size > CARRY:
-                raise CaptureError(self.facts.capture, f"a header block of {size:,} bytes is not believable", self._place())
+                raise CaptureError(
+                    self.facts.capture, f"a header block of {size:,} bytes is not believable", self._place()
+                )
             if at + size > chunks.end:
                 state[W_NEED] = size
                 return False
@@ -264,7 +266,7 @@ class CaptureReader:
             state[W_BASE] = chunks.offset - chunks.start
         return True
 
-    def _note_links(self, rows: int) -> None:
+    def _note_links(self) -> None:
         if self.facts.format.startswith("pcapng"):
             self._links.update(self._interfaces[: int(self._state[W_INTERFACES]), pcapng.I_LINK].tolist())
 
@@ -287,5 +289,3 @@ def _what_it_is(head: bytes) -> str:
         if head.startswith(magic):
             return f"is {name}, which this engine does not read: convert it with `editcap -F pcapng`, or unpack it"
     return f"is no capture file: it begins with {head[:8].hex(' ')}"
-
-

@@ -47,7 +47,7 @@ class Source:
         self._raw = raw
         self._counted = _Counted(raw)
         self._failed = ""
-        self._errors: tuple[type[Exception], ...] = (OSError,)
+        self._errors: tuple[Any, ...] = (OSError,)
         head = self._counted.peek(4)
         self.compression = ""
         if head[:2] == GZIP_MAGIC:
@@ -226,7 +226,7 @@ class Chunks:
                 self._wanted.put(self._turn)
         else:
             buffer = self._buffers[0]
-            got = self.source.fill(memoryview(buffer)[CARRY:])
+            got = self.source.fill(buffer.data[CARRY:])
         if got == 0:
             self._filled.put(0)
             return False
@@ -238,8 +238,8 @@ class Chunks:
     def _fill_ahead(self) -> None:
         while (turn := self._wanted.get()) is not None:
             try:
-                got = self.source.fill(memoryview(self._buffers[turn])[CARRY:])
-            except BaseException as problem:  # noqa: BLE001 - handed to the thread that waits for it
+                got = self.source.fill(self._buffers[turn].data[CARRY:])
+            except BaseException as problem:
                 self._filled.put(problem)
                 return
             self._filled.put(got)

@@ -144,9 +144,7 @@ class NativeEngine:
 
     def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
         segments = block.segments[block.first : block.end]
-        found = self._kernels.pick(
-            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts
-        )
+        found = self._kernels.pick(block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts)
         block.reader.facts.smb_packets += found
         at = 0
         while at < found:
@@ -253,7 +251,7 @@ def _in_background(windows: Iterator[Filled]) -> Iterator[Filled]:
                 if stop.is_set():
                     return
             ready.put(None)
-        except BaseException as problem:  # noqa: BLE001 - raised again in the thread that waits for it
+        except BaseException as problem:
             ready.put(problem)
 
     threading.Thread(target=fill, name="scan", daemon=True).start()

@@ -7,6 +7,7 @@ first line names its columns; `source` says where a row comes from, `confidence`
 from __future__ import annotations
 
 import csv
+import io
 from functools import cache
 from importlib.resources import files
 
@@ -14,8 +15,8 @@ from importlib.resources import files
 @cache
 def rows(name: str) -> list[dict[str, str]]:
     """The rows of the table `name` (`"pipes"`, ...), each a dictionary from column to text."""
-    with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    text = files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 @cache

@@ -72,7 +72,8 @@ def printable(text: Any) -> str:
     if pd.isna(text):
         return ""
     return "".join(
-        char if char == " " or unicodedata.category(char)[0] not in "CZ" else f"\\u{ord(char):04x}" for char in str(text)
+        char if char == " " or unicodedata.category(char)[0] not in "CZ" else f"\\u{ord(char):04x}"
+        for char in str(text)
     )
 
 
@@ -92,6 +93,7 @@ def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width:
     if wide:
         table.add_column("Why", overflow="fold", min_width=32)
     names = _short_names(analysis)
+    row: Any
     for row in rows.head(MOST_ROWS).itertuples():
         cells = [
             Text(str(row.verdict), style=STYLES[str(row.verdict)]),
@@ -101,7 +103,10 @@ def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width:
             Text(f"{row.uses:,}"),
         ]
         if wide:
-            cells += [Text(str(row.identity)), Text(f"{row.last_seen:%Y-%m-%d %H:%M}" if pd.notna(row.last_seen) else "")]
+            cells += [
+                Text(str(row.identity)),
+                Text(f"{row.last_seen:%Y-%m-%d %H:%M}" if pd.notna(row.last_seen) else ""),
+            ]
         cells.append(Text(f"{names[row.capture]}\nframe {row.frame}" if several else f"{row.frame}"))
         if wide:
             cells.append(Text(_why(row)))

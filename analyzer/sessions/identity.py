@@ -253,9 +253,7 @@ def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, tex
     for name in ("user", "domain", "workstation", "build"):
         attempts[name] = tokens[name]
     attempts["ntlm_flags"] = np.where(ntlm, tokens["flags"], -1)
-    attempts["mechanism"] = np.where(
-        passwords & share_level & no_user, Mechanism.SHARE_LEVEL, tokens["mechanism"]
-    )
+    attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, tokens["mechanism"])
     no_claim = np.isin(kind, (TokenKind.NONE, TokenKind.NTLM_NEGOTIATE, TokenKind.WITHOUT_TOKEN))
     attempts["signs"] |= _signs(
         (Sign.NTLM_EMPTY_USER, ntlm & no_user),
@@ -336,7 +334,9 @@ def judge(attempts: Rows, texts: Texts) -> None:
 
 
 def _facts(attempts: Rows, texts: Texts) -> Facts:
-    has = lambda sign: _has(attempts, sign)  # noqa: E731
+    def has(sign: Sign) -> Mask:
+        return _has(attempts, sign)
+
     asked = attempts["asked"]
     no_responses = has(Sign.NTLM_EMPTY_RESPONSES) | has(Sign.SMB1_EMPTY_PASSWORDS)
     named = asked == Asked.NAMED

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.void]
+Rows = npt.NDArray[Any]
 
 NONE = -1
 _SEED = np.uint64(secrets.randbits(64))
@@ -29,9 +30,7 @@ def mixed(*columns: npt.NDArray[np.generic]) -> Keys:
     return value
 
 
-def as_of(
-    keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[np.generic], known_orders: Ints
-) -> Ints:
+def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[np.generic], known_orders: Ints) -> Ints:
     """For each (key, order) the place of the last known row with that key and a smaller order; `NONE` if there is none."""
     found = np.full(len(keys), NONE, dtype=np.int64)
     if not len(keys) or not len(known_keys):

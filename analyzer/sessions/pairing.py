@@ -112,7 +112,9 @@ def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
 
 def _can_wait(messages: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Encrypted messages have no key; a DATA payload would be gone with its window, but its counts are in the bodies."""
-    waits: np.ndarray[tuple[int], np.dtype[np.bool_]] = (messages["kind"] != Kind.ENCRYPTED) & (messages["key"] != NO_KEY)
+    waits: np.ndarray[tuple[int], np.dtype[np.bool_]] = (messages["kind"] != Kind.ENCRYPTED) & (
+        messages["key"] != NO_KEY
+    )
     return waits
 
 

@@ -270,9 +270,9 @@ class Reducer:
         if binding["status"] == STATUS_SUCCESS or binding["status"] < 0:
             for candidate in among[sessions["session_id"][among] == np.uint64(session_id)].tolist():
                 there = connections[sessions["connection"][candidate]]
-                same_server = (
-                    there["server_hi"] == here["server_hi"] and there["server_lo"] == here["server_lo"]
-                ) or (_tells(here["server_guid"]) and there["server_guid"] == here["server_guid"])
+                same_server = (there["server_hi"] == here["server_hi"] and there["server_lo"] == here["server_lo"]) or (
+                    _tells(here["server_guid"]) and there["server_guid"] == here["server_guid"]
+                )
                 if same_server and sessions["connection"][candidate] != connection:
                     number = candidate
             if number == NONE:
@@ -355,7 +355,9 @@ class Reducer:
         found: Mask = np.isin(identities, CREDENTIALED) | ((attempt < 0) & bound)
         return found
 
-    def _exchange_rows(self, paired: Paired, session: Ints, request: Ints, answer: Ints, record: np.dtype[np.void]) -> Rows:
+    def _exchange_rows(
+        self, paired: Paired, session: Ints, request: Ints, answer: Ints, record: np.dtype[np.void]
+    ) -> Rows:
         """Rows of a kind of thing with what all of them have: whose, where, and the answer's status."""
         messages = paired.messages
         rows = np.zeros(len(request), dtype=record)
@@ -503,9 +505,7 @@ class Reducer:
         in_compound = (messages["flags"][any_message[order]] & Flag.RELATED) != 0
         followed = _followed_by_related(messages)[any_message[order]]
         chosen = np.flatnonzero(in_compound | followed)
-        return dict(
-            zip(messages["message"][any_message[order[chosen]]].tolist(), places[chosen].tolist(), strict=True)
-        )
+        return dict(zip(messages["message"][any_message[order[chosen]]].tolist(), places[chosen].tolist(), strict=True))
 
     def _pipe_name(self, name: int) -> tuple[int, bool]:
         """The code of a pipe's name as the tables write it, and whether the client wrote the prefix `\\PIPE\\`."""
@@ -538,7 +538,9 @@ class Reducer:
             disk["succeeded"] += succeeded[place]
             disk["denied"] += denied[place]
             samples = [name for name in disk["samples"][0].tolist() if name >= 0]
-            new = [name for name in dict.fromkeys(rows["name"][begin:end].tolist()) if name >= 0 and name not in samples]
+            new = [
+                name for name in dict.fromkeys(rows["name"][begin:end].tolist()) if name >= 0 and name not in samples
+            ]
             samples = [*samples, *new][:5]
             disk["samples"][0, : len(samples)] = samples
 
@@ -625,7 +627,9 @@ class Reducer:
     def _end_sessions(self, paired: Paired, session: Ints) -> None:
         """A LOGOFF ends the period in force; trees and files of SMB 2 sessions end with it."""
         messages = paired.messages
-        logoff = np.flatnonzero((messages["kind"] == Kind.LOGOFF) & ~messages["from_server"] & paired.ready & (session >= 0))
+        logoff = np.flatnonzero(
+            (messages["kind"] == Kind.LOGOFF) & ~messages["from_server"] & paired.ready & (session >= 0)
+        )
         if len(logoff):
             attempt = _in_force(self._attempts.rows, self._live_attempts, session[logoff], messages["order"][logoff])
             known = attempt >= 0
@@ -650,12 +654,21 @@ class Reducer:
         first_attempt = np.full(len(sessions), np.iinfo(np.int64).max)
         np.minimum.at(first_attempt, attempts["session"], attempts["order"])
         used_before = (sessions["first_order"] >= 0) & (sessions["first_order"] < first_attempt)
-        proven_before = (
-            (sessions["first_success"] >= 0) & (sessions["first_success"] < first_attempt)
-        ) | ((sessions["signs"] & np.uint64(Sign.HINT_ENCRYPTED | Sign.BIND_SUCCESS)) != 0)
+        proven_before = ((sessions["first_success"] >= 0) & (sessions["first_success"] < first_attempt)) | (
+            (sessions["signs"] & np.uint64(Sign.HINT_ENCRYPTED | Sign.BIND_SUCCESS)) != 0
+        )
         unseen = np.flatnonzero(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
         rows = np.zeros(len(unseen), dtype=ATTEMPT)
-        for name in ("user", "domain", "workstation", "build", "native_os", "native_lanman", "server_name", "server_domain"):
+        for name in (
+            "user",
+            "domain",
+            "workstation",
+            "build",
+            "native_os",
+            "native_lanman",
+            "server_name",
+            "server_domain",
+        ):
             rows[name] = MISSING
         known = sessions[unseen]
         rows["session"] = unseen
@@ -847,6 +860,7 @@ def _tree_key(scope: Ints, tree_id: npt.NDArray[np.generic]) -> Ints:
 def _followed_by_related(messages: Rows) -> Mask:
     related = np.zeros(len(messages), dtype=bool)
     if len(messages) > 1:
-        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (messages["message"][1:] == messages["message"][:-1])
+        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (
+            messages["message"][1:] == messages["message"][:-1]
+        )
     return related
-

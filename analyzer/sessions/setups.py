@@ -90,9 +90,7 @@ def read_legs(paired: Paired) -> Rows:
     legs["server_name"][has_body] = np.where(
         token["dns_computer"] >= 0, token["dns_computer"], token["netbios_computer"]
     )
-    legs["server_domain"][has_body] = np.where(
-        token["dns_domain"] >= 0, token["dns_domain"], token["netbios_domain"]
-    )
+    legs["server_domain"][has_body] = np.where(token["dns_domain"] >= 0, token["dns_domain"], token["netbios_domain"])
     return legs
 
 
@@ -156,7 +154,9 @@ def _adopt_first_legs(legs: Rows) -> Rows:
     return legs
 
 
-def make_attempts(legs: Rows, starts: Ints, share_level: np.ndarray[tuple[int], np.dtype[np.bool_]], texts: Texts) -> Rows:
+def make_attempts(
+    legs: Rows, starts: Ints, share_level: np.ndarray[tuple[int], np.dtype[np.bool_]], texts: Texts
+) -> Rows:
     """Attempts from their legs, judged only as far as request and answer go: `session` and identity are still open.
 
     share_level: for each connection number, True if its server wants passwords for shares.
@@ -174,7 +174,17 @@ def make_attempts(legs: Rows, starts: Ints, share_level: np.ndarray[tuple[int], 
     chosen = np.where(first_claim >= 0, first_claim, np.where(any_request >= 0, any_request, ends - 1))
     told = legs[chosen]
     final = legs[ends - 1]
-    for name in ("connection", "protocol", "order", "capture_no", "frame", "place", "time_ns", "native_os", "native_lanman"):
+    for name in (
+        "connection",
+        "protocol",
+        "order",
+        "capture_no",
+        "frame",
+        "place",
+        "time_ns",
+        "native_os",
+        "native_lanman",
+    ):
         made[name] = told[name]
     for name in ("session_id", "status", "dos_status", "answer_capture_no", "answer_frame"):
         made[name] = final[name]

@@ -76,7 +76,9 @@ class UseCounter:
         for place in np.flatnonzero(uses["succeeded"] & np.isin(used, refused)).tolist():
             use = uses[place]
             same = refusals[refused == used[place]]
-            same_client = (same["connection"] == use["connection"]) | ((use["guid"] != 0) & (same["guid"] == use["guid"]))
+            same_client = (same["connection"] == use["connection"]) | (
+                (use["guid"] != 0) & (same["guid"] == use["guid"])
+            )
             since = use["time_ns"] - same["time_ns"][same_client]
             found[place] = np.any((since >= 0) & (since <= COVER_NS))
         return found

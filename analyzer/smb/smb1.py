@@ -406,7 +406,9 @@ def _with_words(window: Window, which: Index, counts: tuple[int, ...], layout: L
     right = np.isin(words, counts)
     odd = ~right & (words != 0)
     if odd.any():
-        window.tell(which[odd], Layer.SMB1, layout.title, 0, "word_count", "|".join(map(str, sorted(set(words[odd].tolist())))))
+        window.tell(
+            which[odd], Layer.SMB1, layout.title, 0, "word_count", "|".join(map(str, sorted(set(words[odd].tolist()))))
+        )
     window.messages["kind"][which[~right]] = np.where(
         window.rows[which[~right], M_FROM_SERVER] != 0, window.messages["kind"][which[~right]], Kind.OTHER
     )
@@ -418,10 +420,7 @@ def read_strings(data: bytes, offset: int, unicode: bool, most: int) -> list[str
 
     offset: of `data` from the SMB header: Unicode begins on an even one.
     """
-    if unicode:
-        text = data[offset & 1 :].decode("utf-16-le", "replace")
-    else:
-        text = data.decode(OEM)
+    text = data[offset & 1 :].decode("utf-16-le", "replace") if unicode else data.decode(OEM)
     strings = text.split("\0", most)
     if len(strings) > most or strings[-1] == "":
         strings.pop()
@@ -737,13 +736,12 @@ def parse_transaction_request(window: Window, which: Index) -> dict[str, Rows]:
     is_rap = np.array([name.upper().startswith("\\PIPE\\LANMAN") for name in names], dtype=bool)
     is_pipe = np.array([not name.upper().startswith("\\MAILSLOT") for name in names], dtype=bool)
     moves = is_pipe & np.isin(
-        function, (PipeFunction.TRANSACT, PipeFunction.READ, PipeFunction.WRITE, PipeFunction.RAW_READ, PipeFunction.RAW_WRITE)
+        function,
+        (PipeFunction.TRANSACT, PipeFunction.READ, PipeFunction.WRITE, PipeFunction.RAW_READ, PipeFunction.RAW_WRITE),
     )
     calls = is_pipe & ~moves & (is_rap | (function == PipeFunction.WAIT))
     opens = is_pipe & ~moves & ~calls & (function == PipeFunction.CALL)
-    window.messages["kind"][which] = np.select(
-        [moves, calls, opens], [Kind.DATA, Kind.CALL, Kind.OPEN], Kind.OTHER
-    )
+    window.messages["kind"][which] = np.select([moves, calls, opens], [Kind.DATA, Kind.CALL, Kind.OPEN], Kind.OTHER)
     data = _data_of_transactions(window, which[moves], fixed[moves])
     asked = body(CALL_REQUEST, which[calls])
     asked["protocol"] = np.where(is_rap[calls], CallProtocol.RAP, CallProtocol.FSCTL)
@@ -864,15 +862,15 @@ def parse_nt_transact_request(window: Window, which: Index) -> dict[str, Rows]:
     opens = function == NT_TRANSACT_CREATE
     control = (function == NT_TRANSACT_IOCTL) & (fixed["setup_count"] >= 4)
     moves = control & (fixed["control_code"] == FSCTL_PIPE_TRANSCEIVE)
-    window.messages["kind"][which] = np.select(
-        [opens, moves, control], [Kind.OPEN, Kind.DATA, Kind.CALL], Kind.OTHER
-    )
+    window.messages["kind"][which] = np.select([opens, moves, control], [Kind.OPEN, Kind.DATA, Kind.CALL], Kind.OTHER)
     opened = body(OPEN_REQUEST, which[opens])
     opened["via"] = Via.NT_TRANSACT_CREATE
     opened["name"] = MISSING
     unicode = _is_unicode(window, which[opens])
     start, size = window.clip(
-        which[opens], fixed["parameter_offset"][opens].astype(np.int64), fixed["parameter_count"][opens].astype(np.int64)
+        which[opens],
+        fixed["parameter_offset"][opens].astype(np.int64),
+        fixed["parameter_count"][opens].astype(np.int64),
     )
     parameters = NT_TRANSACT_CREATE_PARAMETERS
     for place in np.flatnonzero(size >= parameters.size).tolist():

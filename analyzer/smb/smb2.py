@@ -517,9 +517,7 @@ def parse_ioctl_request(window: Window, which: Index) -> dict[str, Rows]:
     data["way"] = Way.TRANSACT
     data["bytes"] = fixed["input_count"][transceive]
     _copy_file(data, fixed[transceive])
-    _place_payload(
-        window, which[transceive], data, fixed["input_offset"][transceive], fixed["input_count"][transceive]
-    )
+    _place_payload(window, which[transceive], data, fixed["input_offset"][transceive], fixed["input_count"][transceive])
     is_call = ~transceive & ~other
     calls = body(CALL_REQUEST, which[is_call])
     codes = fixed["ctl_code"][is_call]

@@ -36,9 +36,10 @@ MEANINGS = {
 def coverage(rows: TableSet, counts: dict[str, int]) -> pd.DataFrame:
     """One row a measure: of all first, then of each server. counts: what the engine and the reducer counted."""
     servers = _by_server(rows)
-    whole = {**_of_all(rows), **servers.sum().to_dict(), **{name: counts[name] for name in MEANINGS if name in counts}}
+    whole = _of_all(rows) | {str(name): int(total) for name, total in servers.sum().items()}
+    whole |= {name: counts[name] for name in MEANINGS if name in counts}
     measured = [("", None, name, value) for name, value in whole.items()]
-    long = servers.stack().rename("value").reset_index()
+    long = servers.stack().reset_index()
     measured += list(long.itertuples(index=False, name=None))
     made = pd.DataFrame(measured, columns=["site", "server_ip", "measure", "value"])
     return made.assign(meaning=made["measure"].map(MEANINGS))
@@ -57,7 +58,9 @@ def _of_all(rows: TableSet) -> dict[str, int]:
 def _by_server(rows: TableSet) -> pd.DataFrame:
     """Measures as columns, one row a server; index (site, server_ip)."""
     key = ["site", "server_ip"]
-    connections = rows.frame("connections", *key, "midstream", "directions", "missing_bytes", "unparsed_bytes", "encrypted_messages")
+    connections = rows.frame(
+        "connections", *key, "midstream", "directions", "missing_bytes", "unparsed_bytes", "encrypted_messages"
+    )
     of_connections = connections.assign(
         connections=1,
         connections_midstream=connections["midstream"].astype("Int64"),

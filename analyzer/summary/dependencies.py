@@ -38,9 +38,7 @@ _USE_COLUMNS = [
 
 def refused(status: pd.Series, rung: str) -> pd.Series:
     """True where a status, by name, means on this rung that access was refused."""
-    names = {
-        knowledge.status_names(kind)[code] for kind, code in knowledge.refusals(rung)
-    }
+    names = {knowledge.status_names(kind)[code] for kind, code in knowledge.refusals(rung)}
     return status.isin(names)
 
 
@@ -256,9 +254,7 @@ def _call_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
         outcome=_choose(WORKED, things.index, (denied, DENIED), (unanswered, UNKNOWN)),
         rung="open",
         confidence=_choose("strong", things.index, (denied, "certain"), (unanswered, "weak")),
-        evidence=_choose(
-            "call.answered", things.index, (denied, "call.refused"), (unanswered, "call.answer_missing")
-        ),
+        evidence=_choose("call.answered", things.index, (denied, "call.refused"), (unanswered, "call.answer_missing")),
         reason=_choose(
             "an operation on IPC$ was answered, and not with a refusal of access",
             things.index,
@@ -282,7 +278,7 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows)
     nothing = (known & ~others & ~denied) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
-    resource = pd.Series(np.where(had_ipc, "IPC$", None), index=idle.index)
+    resource = pd.Series("IPC$", index=idle.index, dtype=object).where(had_ipc, None)
     things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
     return _made(
         things,
@@ -325,7 +321,10 @@ def _is_whole(connection_id: pd.Series, rows: TableSet) -> pd.Series:
     known = rows.frame("connections", "connection_id", "closed_by", "missing_bytes", "directions", "midstream")
     known = known.set_index("connection_id")
     whole = (
-        known["closed_by"].notna() & (known["missing_bytes"] == 0) & (known["directions"] == "both") & ~known["midstream"]
+        known["closed_by"].notna()
+        & (known["missing_bytes"] == 0)
+        & (known["directions"] == "both")
+        & ~known["midstream"]
     )
     return connection_id.map(whole).fillna(False).astype(bool)
 
@@ -437,7 +436,10 @@ def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     """For each row the same client's uses with credentials: `after_refusal`, and a text."""
     credentialed = rows.frame("credentialed_uses", *KEY, "uses", "after_refusal", "capture", "frame")
     counted = credentialed.groupby(KEY, as_index=False).agg(
-        used=("uses", "sum"), after_refusal=("after_refusal", "sum"), at=("capture", "first"), in_frame=("frame", "first")
+        used=("uses", "sum"),
+        after_refusal=("after_refusal", "sum"),
+        at=("capture", "first"),
+        in_frame=("frame", "first"),
     )
     found = joined[KEY].merge(counted, on=KEY, how="left", validate="one_to_one")
     known = found["used"].notna()

@@ -21,7 +21,9 @@ M_BODY = 8  # arena offset of what this row is about: behind the SMB 2 header, a
 M_END = 9  # arena offset behind the last stored byte of this PDU
 M_SIZE = 10  # bytes of the PDU on the wire; more than are stored where the rest is of no use
 M_PLACE = 11  # which PDU of its message, from 0
-M_POSITION = 12  # place in the client's stream: of its end, or (server) up to which the client had been heard; -1 unknown
+M_POSITION = (
+    12  # place in the client's stream: of its end, or (server) up to which the client had been heard; -1 unknown
+)
 M_FLAGS = 13  # MF_
 M_MESSAGE = 14  # number of the message, the same for all its PDUs
 M_WIDTH = 15

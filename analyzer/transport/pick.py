@@ -19,6 +19,8 @@ from analyzer.capture.packets import (
     T_SRC_PORT,
     T_WIDTH,
     TCP_ACK,
+    TCP_FIN,
+    TCP_RST,
     TCP_SYN,
     TF_FROM_SERVER,
     TF_HANDSHAKE,
@@ -72,10 +74,8 @@ def look(buf: Bytes, segments: Table, row: int, seen: Ints) -> int:
     """0 if the segment is of no interest, else 1, with TF_ flags added at the payload that shows its kind."""
     flags = segments[row, T_FLAGS]
     have = segments[row, T_HAVE]
-    if have == 0 and not flags & TCP_SYN:
-        # Without payload only the end of a connection could matter, and only of one that is known.
-        if not flags & 5:
-            return 0
+    if have == 0 and not flags & (TCP_SYN | TCP_FIN | TCP_RST):
+        return 0  # an acknowledgment tells nothing; the end of a connection does, if it is a known one
     low = from_low(segments, row)
     key = endpoint_hash(segments, row, low) * 8
     slot = -1
@@ -121,7 +121,7 @@ def begins_like_smb(b: Bytes, at: int, size: int) -> int:
     """1 for a session message (00, length) that holds SMB 1, 2, an encrypted or a compressed one."""
     if size < 8 or byte(b, at) != 0:
         return 0
-    return 1 if 0xFC <= byte(b, at + 4) and smb_follows(b, at + 5) else 0
+    return 1 if byte(b, at + 4) >= 0xFC and smb_follows(b, at + 5) else 0
 
 
 @kernel

@@ -209,7 +209,17 @@ def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, se
 
 @kernel
 def park_part(
-    m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int, begin: int, end: int, before: int, after: int
+    m: Memory,
+    buf: Bytes,
+    segments: Table,
+    row: int,
+    f: int,
+    base: int,
+    seq: int,
+    begin: int,
+    end: int,
+    before: int,
+    after: int,
 ) -> int:
     """Store the bytes `begin` to `end` of a segment between two parked ones; returns the row, or `before` if none is left."""
     q = m.state[G_FREE_PARKED]

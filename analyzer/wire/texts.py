@@ -58,7 +58,7 @@ class Texts:
         for size in np.unique(sizes[sizes >= 0]).tolist():
             places = np.flatnonzero(sizes == size)
             if size == 0 or len(places) < FEW:
-                data = memoryview(arena)
+                data = arena.data
                 codes[places] = [self.decode(bytes(data[at : at + size]), encoding) for at in starts[places].tolist()]
                 continue
             window = np.lib.stride_tricks.sliding_window_view(arena, size)

@@ -52,9 +52,11 @@ SMB1_OPENS = {
 }
 
 WELL_KNOWN_PIPES = frozenset(
-    ("lsarpc", "lsass", "samr", "netlogon", "srvsvc", "wkssvc", "svcctl", "winreg", "spoolss", "atsvc", "eventlog")
-    + ("epmapper", "browser", "netdfs", "initshutdown", "ntsvcs", "dssetup", "efsrpc", "mdssvc")
-)
+    (
+        "lsarpc", "lsass", "samr", "netlogon", "srvsvc", "wkssvc", "svcctl", "winreg", "spoolss", "atsvc", "eventlog",
+        "epmapper", "browser", "netdfs", "initshutdown", "ntsvcs", "dssetup", "efsrpc", "mdssvc",
+    )
+)  # fmt: skip
 """Where the tree connect was not captured, these names are taken for what they are everywhere else."""
 
 DOS_ERRORS = {0x00050002: "ERRSRV/ERRinvtid"}

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.compiled import Kernels
-from analyzer.smb.select import HEAD, KEEP_HEADER, KEEP_UNKNOWN, KEEP_WHOLE, MAX_CHAIN, MAX_COMPOUND, MAX_TREES, ROOM_ROWS
+from analyzer.smb.select import (
+    HEAD,
+    KEEP_HEADER,
+    KEEP_UNKNOWN,
+    KEEP_WHOLE,
+    MAX_CHAIN,
+    MAX_COMPOUND,
+    MAX_TREES,
+    ROOM_ROWS,
+)
 from analyzer.transport.flows import G_FREE_BLOCK, G_GIVEN_UP, G_TREES_FORGOTTEN
 from analyzer.transport.messages import (
     MF_MORE,
