@@ -58,16 +58,42 @@ class Analysis:
     timeline = _Table()
     coverage = _Table()
 
-    def __init__(self, tables: dict[str, pa.Table], settings: dict[str, Any]) -> None:
+    def __init__(self, rows: dict[str, pa.Table], counts: dict[str, int], settings: dict[str, Any]) -> None:
         self.settings = settings
-        self._arrow = tables
+        self._counts = counts
+        self._arrow = dict(rows)
         self._frames: dict[str, pd.DataFrame] = {}
 
     def arrow(self, name: str) -> pa.Table:
-        """A table in the form in which it is kept: Arrow, texts as dictionaries. Raises UsageError if there is none."""
+        """A table in the form in which it is kept: Arrow, texts as dictionaries. Raises UsageError if there is none.
+
+        Summaries are made when they are first asked for.
+        """
+        from analyzer import tables  # noqa: PLC0415 - imported in the background, see below
+
+        if name not in tables.TABLES:
+            raise UsageError(f"no table is called {name!r}; there are {', '.join(tables.TABLES)}")
         if name not in self._arrow:
-            raise UsageError(f"no table is called {name!r}; there are {', '.join(self._arrow)}")
+            self._arrow[name] = tables.from_pandas(name, self._summary(name))
         return self._arrow[name]
+
+    def _summary(self, name: str) -> pd.DataFrame:
+        from analyzer import tables  # noqa: PLC0415
+        from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
+
+        if name in ("clients", "servers"):
+            self.arrow("dependencies")
+        rows = tables.TableSet(self._arrow)
+        if name == "coverage":
+            return coverage.coverage(rows, self._counts)
+        make = {
+            "dependencies": dependencies.dependencies,
+            "clients": overview.clients,
+            "servers": overview.servers,
+            "pipes": overview.pipes,
+            "timeline": overview.timeline,
+        }
+        return make[name](rows)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table or summary by name. Raises UsageError if there is none of that name."""
@@ -115,7 +141,7 @@ def analyze(
     importing.join()
     gc.collect()  # generators and threads of the scan hold its buffers in cycles
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate}
-    return Analysis(_tables(reader, parts), settings)
+    return Analysis(*_tables(reader, parts), settings)
 
 
 def _sites(inputs: list[Input], separate: bool) -> dict[str, list[Input]]:
@@ -150,10 +176,11 @@ def _import_in_background() -> threading.Thread:
     return thread
 
 
-def _tables(reader: Engine, parts: dict[str, tuple[list[Input], Reduced]]) -> dict[str, pa.Table]:
-    """All tables and summaries. The columns of numbers that they are made of are let go on the way."""
+def _tables(
+    reader: Engine, parts: dict[str, tuple[list[Input], Reduced]]
+) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    """All tables, and what was counted. The columns of numbers that they are made of are let go on the way."""
     from analyzer import assemble, tables  # noqa: PLC0415 - imported in the background, see above
-    from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
 
     names = [file.capture for file in reader.files]
     site_of = {item.capture: site for site, (members, _) in parts.items() for item in members}
@@ -167,15 +194,6 @@ def _tables(reader: Engine, parts: dict[str, tuple[list[Input], Reduced]]) -> di
         made.append(assemble.site_tables(reduced, names, site, keys_from))
         del reduced
     found = {"captures": assemble.captures(reader.files, [site_of[name] for name in names])}
-    found |= {name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"}
-    rows = tables.TableSet(found)
-    verdicts = dependencies.dependencies(rows)
-    summaries = {
-        "dependencies": verdicts,
-        "clients": overview.clients(rows, verdicts),
-        "servers": overview.servers(rows, verdicts),
-        "pipes": overview.pipes(rows),
-        "timeline": overview.timeline(rows),
-        "coverage": coverage.coverage(rows, counts),
-    }
-    return found | {name: tables.from_pandas(name, summary) for name, summary in summaries.items()}
+    return found | {
+        name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"
+    }, counts

@@ -6,12 +6,12 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from analyzer import knowledge, tables
 from analyzer.capture.reader import FileFacts
@@ -72,23 +72,41 @@ def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[s
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "calls", "disks")}
     keys = _Keys(connection_key, none, none, whose | {"channels": in_force(reduced, bindings)})
-    uses = _credentialed_uses(reduced, names, site)
-    reduced.connections = reduced.connections[:0]  # what has become a table is let go
-    sessions = _sessions(reduced, connections, names, site, keys, keys_from)
-    reduced.attempts, reduced.sessions = reduced.attempts[:0], reduced.sessions[:0]
-    trees = _trees(reduced, names, keys, keys_from)
-    return {
-        "connections": connections,
-        "sessions": sessions,
-        "channels": _channels(reduced, names, keys),
-        "trees": trees,
-        "pipe_opens": _pipe_opens(reduced, names, keys, keys_from),
-        "calls": _calls(reduced, names, keys, keys_from),
-        "credentialed_uses": uses,
-        "disk_opens": _disk_opens(reduced, keys, trees, keys_from),
-        "hosts": _hosts(tables.TableSet({"connections": connections, "sessions": sessions}), site),
-        "problems": _problems(reduced, names, keys),
-    }
+    made = {"connections": connections, "credentialed_uses": _credentialed_uses(reduced, names, site)}
+    _let_go(reduced, "connections", "uses")
+    made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
+    _let_go(reduced, "attempts", "sessions")
+    made["channels"] = _channels(reduced, names, keys)
+    made["trees"] = _trees(reduced, names, keys, keys_from)
+    _let_go(reduced, "channels", "trees")
+    made["pipe_opens"] = _pipe_opens(reduced, names, keys, keys_from)
+    made["calls"] = _calls(reduced, names, keys, keys_from)
+    _let_go(reduced, "opens", "calls")
+    made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
+    made["problems"] = _problems(reduced, names, keys)
+    _let_go(reduced, "disks", "problems")
+    made["hosts"] = _hosts(tables.TableSet(made), site)
+    return made
+
+
+def _let_go(reduced: Reduced, *names: str) -> None:
+    """What has become a table is not needed as columns of numbers any more."""
+    for name in names:
+        setattr(reduced, name, getattr(reduced, name)[:0].copy())
+
+
+class _Ordered:
+    """Rows in another order, of which one column at a time is copied."""
+
+    def __init__(self, rows: Rows, order: Ints) -> None:
+        self._rows = rows
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._rows[name][self._order]
 
 
 def _in_order(rows: Rows) -> Ints:
@@ -106,7 +124,7 @@ def _new_keys(order: Ints, first: int) -> Ints:
     return keys
 
 
-def _place(rows: Rows, names: list[str]) -> dict[str, object]:
+def _place(rows: Rows | _Ordered, names: list[str]) -> dict[str, object]:
     """The columns that say where: of the request, or of the answer where only that was captured."""
     capture_no = np.where(rows["frame"] >= 0, rows["capture_no"], rows["answer_capture_no"])
     return {
@@ -139,14 +157,14 @@ def _statuses(status: npt.NDArray[np.generic], kind: npt.NDArray[np.generic]) ->
 
 
 def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> tuple[pa.Table, Ints]:
-    rows = reduced.connections
-    wanted = np.flatnonzero(rows["established"])
-    order = wanted[np.lexsort((rows["frame"][wanted], rows["capture_no"][wanted]))]
+    found = reduced.connections
+    wanted = np.flatnonzero(found["established"])
+    order = wanted[np.lexsort((found["frame"][wanted], found["capture_no"][wanted]))]
     first = keys_from["connections"]
     keys_from["connections"] += len(order)
-    keys = np.full(len(rows) + 1, NONE, dtype=np.int64)
+    keys = np.full(len(found) + 1, NONE, dtype=np.int64)
     keys[order] = np.arange(first, first + len(order))
-    rows = rows[order]
+    rows = _Ordered(found, order)
     client, server = rows["client_bytes"] > 0, rows["server_bytes"] > 0
     netbios = (rows["server_port"] == 139) | (rows["called"] >= 0)
     directions = np.select([client & server, client, server], [0, 1, 2], 3)
@@ -205,7 +223,7 @@ def _sessions(
     first = keys_from["sessions"]
     keys_from["sessions"] += len(order)
     keys.session = _new_keys(order, first)
-    rows = reduced.attempts[order]
+    rows = _Ordered(reduced.attempts, order)
     _, first_place, number = np.unique(rows["session"], return_index=True, return_inverse=True)
     by_appearance = np.empty(len(first_place), dtype=np.int64)
     by_appearance[np.argsort(first_place)] = np.arange(len(first_place))
@@ -273,7 +291,7 @@ def _guids(rows: Rows) -> pa.Array:
     return tables.hexadecimal(turned, b"", (4, 6, 8, 10), ~rows["known"])
 
 
-def _ends(rows: Rows) -> Ints:
+def _ends(rows: Rows | _Ordered) -> Ints:
     """A period ends with the logoff, or with the next attempt on the same id."""
     order = np.lexsort((rows["order"], rows["session"]))
     following = np.full(len(rows), NONE, dtype=np.int64)
@@ -303,7 +321,7 @@ def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
     first = keys_from["trees"]
     keys_from["trees"] += len(order)
     keys.tree = _new_keys(order, first)
-    rows = reduced.trees[order]
+    rows = _Ordered(reduced.trees, order)
     texts = reduced.texts
     return tables.table(
         "trees",
@@ -327,7 +345,7 @@ def _trees(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
 
 def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
     order = _in_order(reduced.opens)
-    rows = reduced.opens[order]
+    rows = _Ordered(reduced.opens, order)
     first = keys_from["pipe_opens"]
     keys_from["pipe_opens"] += len(rows)
     return tables.table(
@@ -393,9 +411,8 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
 
 def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
     rows, connections = reduced.uses, reduced.connections
-    begun = connections[connections["begun"]]
-    _, first = np.unique(begun["pair"], return_index=True)
-    ends = begun[first] if len(begun) else begun
+    begun = np.flatnonzero(connections["begun"])
+    ends = connections[begun[np.unique(connections["pair"][begun], return_index=True)[1]]]
     pair = np.searchsorted(ends["pair"], rows["pair"])
     client = tables.addresses(ends["client_hi"], ends["client_lo"]).take(pa.array(pair))
     server = tables.addresses(ends["server_hi"], ends["server_lo"]).take(pa.array(pair))
@@ -419,9 +436,8 @@ def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Tabl
         },
         len(rows),
     )
-    order = ["client_ip", "server_ip", "resource", "interface", "operation", "hour"]
-    plain = [pc.cast(made[name], pa.large_string()) if name != "hour" else made[name] for name in order]
-    return made.take(pc.sort_indices(pa.table(plain, names=order), sort_keys=[(name, "ascending") for name in order]))
+    order = ["client_ip", "server_ip", "resource", "interface", "operation"]
+    return made.take(pa.array(np.lexsort((rows["hour"], *[tables.ranks(made[name]) for name in reversed(order)]))))
 
 
 def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[str, int]) -> pa.Table:

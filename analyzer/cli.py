@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +27,7 @@ from analyzer.errors import AnalyzerError, UsageError
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis, Progress
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 DONE, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 2, 3, 4, 130
 
 app = typer.Typer(
@@ -119,6 +120,7 @@ def analyze(
     """Who depends on null sessions, on which server, for what."""
     from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
 
+    _give_back_freed_memory()
     with _progress(quiet) as progress:
         analysis = analyses.analyze(
             paths,
@@ -136,6 +138,25 @@ def analyze(
     if not quiet:
         _print(analysis, format_)
     raise typer.Exit(_exit_status(analysis))
+
+
+def _give_back_freed_memory() -> None:
+    """Large blocks of memory that are no longer needed go back to the system at once.
+
+    glibc raises the size that it treats so each time such a block is freed and keeps a heap for each thread, and
+    Arrow's own allocator keeps what it has: together a third more memory on captures with many sessions.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415
+
+        with suppress(OSError, AttributeError):  # another C library
+            allocator = ctypes.CDLL(None)
+            allocator.mallopt(M_ARENA_MAX, 1)
+            allocator.mallopt(M_MMAP_THRESHOLD, 1 << 19)
+            allocator.mallopt(M_TRIM_THRESHOLD, 1 << 21)
 
 
 def _announce(message: str) -> None:

@@ -24,7 +24,8 @@ from analyzer.errors import AnalyzerError
 
 FORMAT_VERSION = 1
 """Raised when a reader of older results would misread newer ones."""
-CSV_ROWS = 20_000
+PARQUET_ROWS = 32_768
+CSV_ROWS = 8_192
 """Rows that are spelt out at a time."""
 EXECUTABLE = r"^([=+\-@\t\r])"
 """How a cell begins that a spreadsheet would take for a formula."""
@@ -41,8 +42,10 @@ def save(analysis: Analysis, directory: Path) -> None:
         try:
             for name in (*tables.ROWS, *tables.SUMMARIES):
                 table = analysis.arrow(name)
-                pyarrow.parquet.write_table(table, making / f"{name}.parquet", compression="zstd")
                 write_csv(table, making / f"{name}.csv")
+                pyarrow.parquet.write_table(
+                    table, making / f"{name}.parquet", compression="zstd", row_group_size=PARQUET_ROWS
+                )
             (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             for file in sorted(making.iterdir()):
                 os.replace(file, directory / file.name)
@@ -56,6 +59,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     """What the results are, in a few numbers."""
     overall = analysis.coverage[analysis.coverage["server_ip"].isna()]
     errors = analysis.captures.dropna(subset="errors")
+    verdicts = tables.to_pandas("dependencies", analysis.arrow("dependencies"), ["verdict"])["verdict"]
     return {
         "format_version": FORMAT_VERSION,
         "analyzer_version": __version__,
@@ -63,7 +67,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "captures": len(analysis.captures),
         "unreadable": [str(error) for error in errors["errors"]],
         "rows": {name: len(analysis.arrow(name)) for name in (*tables.ROWS, *tables.SUMMARIES)},
-        "verdicts": {name: int((analysis.dependencies["verdict"] == name).sum()) for name in tables.VERDICT},
+        "verdicts": {name: int((verdicts == name).sum()) for name in tables.VERDICT},
         "coverage": dict(zip(overall["measure"].tolist(), (int(value) for value in overall["value"]), strict=True)),
     }
 
@@ -71,20 +75,27 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 def write_csv(table: pa.Table, target: Any) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
     options = pyarrow.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    plain = [_plain(column) for column in table.slice(0, 0).columns]
-    schema = pa.schema(list(zip(table.column_names, [column.type for column in plain], strict=True)))
+    columns = [_Spelt(column) for column in table.columns]
+    schema = pa.schema([(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])
     with pyarrow.csv.CSVWriter(target, schema, write_options=options) as writer:
         for start in range(0, len(table), CSV_ROWS):
-            columns = [_plain(column) for column in table.slice(start, CSV_ROWS).columns]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            writer.write_table(
+                pa.Table.from_arrays([column.rows(start, CSV_ROWS) for column in columns], schema=schema)
+            )
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts instead of dictionaries, defused."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    parts = []
-    for chunk in column.chunks:
-        texts = pc.replace_substring_regex(chunk.dictionary, EXECUTABLE, r"'\1")
-        parts.append(texts.take(chunk.indices))
-    return pa.chunked_array(parts, type=pa.large_string())
+class _Spelt:
+    """A column as it is written: texts instead of numbers of a dictionary, defused."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._numbers = column.combine_chunks()
+        self._texts = None
+        self.type = column.type
+        if pa.types.is_dictionary(column.type):
+            self._texts = pc.replace_substring_regex(self._numbers.dictionary, EXECUTABLE, r"'\1")
+            self._numbers = self._numbers.indices
+            self.type = self._texts.type
+
+    def rows(self, start: int, count: int) -> pa.Array:
+        part = self._numbers.slice(start, count)
+        return part if self._texts is None else self._texts.take(part)

@@ -483,11 +483,20 @@ class TableSet:
         )
 
 
-def _shared_texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+def ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """For each text of a column its place in alphabetical order; missing ones come last."""
+    array = _one_chunk(column)
+    by_code = np.full(len(array.dictionary) + 1, len(array.dictionary), dtype=np.int64)
+    by_code[np.argsort(np.array(array.dictionary.to_pylist(), dtype=object))] = np.arange(len(array.dictionary))
+    found: npt.NDArray[np.int64] = by_code[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    return found
+
+
+def _shared_texts(column: pa.ChunkedArray) -> pd.Series:
     array = _one_chunk(column)
     pool = np.array([*array.dictionary.to_pylist(), None], dtype=object)
-    found: npt.NDArray[np.object_] = pool[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
-    return found
+    # With its dtype said: pandas would else copy each text into a column of its own kind of strings.
+    return pd.Series(pool[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)], dtype=object, copy=False)
 
 
 # Columns from numbers. #

@@ -62,7 +62,8 @@ class Exchange:
 
 
 class Smb2:
-    """An SMB 2 or 3 connection. `at`: when it begins, in seconds after the first; `opened`: with its TCP handshake."""
+    """An SMB 2 or 3 connection. `at`: when it begins, in seconds after the first; `opened`: with its TCP handshake;
+    `isn`: the client's first sequence number."""
 
     def __init__(
         self,
@@ -76,8 +77,11 @@ class Smb2:
         guid: bytes = bytes(range(16)),
         server_guid: bytes = bytes(range(16, 32)),
         opened: bool = True,
+        isn: int = 1_000,
     ) -> None:
-        self.tcp = Conversation((client, port), (server, server_port), now_ns=build.START_NS + int(at * SECOND))
+        self.tcp = Conversation(
+            (client, port), (server, server_port), isn, isn + 4_000, now_ns=build.START_NS + int(at * SECOND)
+        )
         self.message_id = 0
         if opened:
             self.tcp.open()
@@ -102,9 +106,7 @@ class Smb2:
         """An answer only, to the last request unless `message_id` says otherwise; errors have the error body."""
         body = body if status in (SUCCESS, MORE_PROCESSING, build.BUFFER_OVERFLOW) else build.error_answer()
         header.setdefault("message_id", self.message_id)
-        return self.tcp.server(
-            build.framed(build.smb2(command, body, status=status, flags=RESPONSE | flags, **header))
-        )
+        return self.tcp.server(build.framed(build.smb2(command, body, status=status, flags=RESPONSE | flags, **header)))
 
     def exchange(
         self,
@@ -185,9 +187,7 @@ class Smb2:
             new_session=session,
         )
 
-    def tree(
-        self, session: int, tree: int, share: str = "IPC$", *, status: int = SUCCESS, flags: int = 0
-    ) -> Exchange:
+    def tree(self, session: int, tree: int, share: str = "IPC$", *, status: int = SUCCESS, flags: int = 0) -> Exchange:
         """TREE_CONNECT."""
         kind = PIPE if share == "IPC$" else DISK
         return self.exchange(
@@ -219,9 +219,7 @@ class Smb2:
         body, answer = build.write_request(file_id, data), build.write_answer(len(data))
         return self.exchange(build.WRITE, body, answer, session=session, tree=tree)
 
-    def read(
-        self, session: int, tree: int, file_id: FileId, data: bytes, *, status: int = SUCCESS
-    ) -> Exchange:
+    def read(self, session: int, tree: int, file_id: FileId, data: bytes, *, status: int = SUCCESS) -> Exchange:
         """READ."""
         body, answer = build.read_request(file_id), build.read_answer(data)
         return self.exchange(build.READ, body, answer, session=session, tree=tree, status=status)
@@ -363,15 +361,11 @@ class Smb1:
         status: int = SUCCESS,
     ) -> Exchange:
         """SESSION_SETUP_ANDX without extended security."""
-        request = build.smb1_setup(
-            user, "CORP", "Windows 4.0", "LM 4.0", oem_password=oem, unicode_password=unicode
-        )
+        request = build.smb1_setup(user, "CORP", "Windows 4.0", "LM 4.0", oem_password=oem, unicode_password=unicode)
         answer = build.smb1_setup_answer(action, "Unix", "Samba", "CORP") if status == SUCCESS else build.failed(0x73)
         return self.exchange(request, answer, status=status, new_uid=uid if status == SUCCESS else 0)
 
-    def login_extended(
-        self, uid: int, token: bytes = ANONYMOUS, *, action: int = 0, status: int = SUCCESS
-    ) -> Exchange:
+    def login_extended(self, uid: int, token: bytes = ANONYMOUS, *, action: int = 0, status: int = SUCCESS) -> Exchange:
         """Both legs of an NTLMSSP login with extended security; returns the last."""
         self.exchange(
             build.smb1_setup_blob(build.spnego_init(build.ntlm_negotiate()), "Unix", "Samba"),

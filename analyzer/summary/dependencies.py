@@ -53,6 +53,11 @@ def uses(rows: TableSet) -> pd.DataFrame:
 
     `outcome` is worked, unknown, denied, or nothing: the session itself, where nothing was done in it.
     """
+    found = _in_parts(rows)
+    return found.sort_values(["capture", "frame"], kind="stable", ignore_index=True)
+
+
+def _in_parts(rows: TableSet) -> pd.DataFrame:
     sessions = sessions_of_interest(rows.frame("sessions", *_OF_SESSIONS))
     # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
     whose = sessions.loc[
@@ -67,8 +72,7 @@ def uses(rows: TableSet) -> pd.DataFrame:
     ]
     busy = pd.concat([part["session_key"] for part in parts]).dropna()
     parts.append(_session_uses(sessions[~sessions["session_key"].isin(busy)], rows))
-    found = pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
-    return found.sort_values(["capture", "frame"], kind="stable", ignore_index=True)
+    return pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
 
 
 _OF_SESSIONS = (
@@ -114,7 +118,7 @@ def _weaker(a: pd.Series, b: pd.Series) -> pd.Series:
     """The lesser of two confidences; missing counts as weak."""
     rank = [pd.Categorical(one, categories=list(tables.CONFIDENCE)).codes for one in (a, b)]
     names = np.array([*tables.CONFIDENCE, tables.CONFIDENCE[0]], dtype=object)  # missing: the last
-    return pd.Series(names[np.minimum(*rank)], index=a.index)
+    return pd.Series(names[np.minimum(*rank)], index=a.index, dtype=object)
 
 
 def _choose(default: str, index: pd.Index, *cases: tuple[pd.Series, str]) -> pd.Series:
@@ -122,7 +126,7 @@ def _choose(default: str, index: pd.Index, *cases: tuple[pd.Series, str]) -> pd.
     chosen = np.full(len(index), default, dtype=object)
     for holds, text in reversed(cases):
         chosen[_true(holds).to_numpy()] = text
-    return pd.Series(chosen, index=index)
+    return pd.Series(chosen, index=index, dtype=object)
 
 
 def _true(condition: pd.Series) -> pd.Series:
@@ -343,9 +347,11 @@ def _is_regular(probes: pd.DataFrame) -> pd.Series:
 
 def dependencies(rows: TableSet) -> pd.DataFrame:
     """The verdicts: key (site, client_ip, server_ip, resource), where a missing resource is a value too."""
-    found = uses(rows)
-    if not len(found):
-        return tables.to_pandas("dependencies", tables.empty("dependencies"))
+    return _verdicts(_grouped(uses(rows)), rows)
+
+
+def _grouped(found: pd.DataFrame) -> pd.DataFrame:
+    """One row a key: the use that decides, and how many there were of which kind."""
     anonymous = found["identity"].isin(["anonymous", "guest"])
     worked, denied = found["outcome"] == WORKED, found["outcome"] == DENIED
     unknown = (found["outcome"] == UNKNOWN) | (worked & ~anonymous)
@@ -380,14 +386,23 @@ def dependencies(rows: TableSet) -> pd.DataFrame:
     order = np.lexsort((found["time"].to_numpy(), certainty, rank, measured["row"].to_numpy()))
     first = order[np.unique(measured["row"].to_numpy()[order], return_index=True)[1]]
     deciding = found.iloc[first].assign(rank=rank[first]).drop(columns=["time", "outcome", "rung"])
-    return _verdicts(pd.concat([deciding.reset_index(drop=True), counted], axis=1), rows)
+    return pd.concat([deciding.reset_index(drop=True), counted], axis=1)
 
 
 def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
+    if not len(joined):
+        return tables.to_pandas("dependencies", tables.empty("dependencies"))
     credentialed = _with_credentials(joined, rows)
     covered = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
     verdict = joined["rank"].map({0: "depends", 1: "unknown", 3: "denied", 4: "probe"})
     verdict = verdict.mask(covered, "covered").mask(covered & joined["any_unknown"], "unknown")
+    verdict = pd.Categorical(verdict, categories=list(tables.VERDICT), ordered=True)
+    # Put in order here, where there are few columns yet.
+    joined = joined.assign(verdict=verdict, covered=covered, shadowed_by=credentialed["text"])
+    joined = joined.sort_values(
+        ["verdict", "site", "server_ip", "client_ip", "resource"], kind="stable", ignore_index=True
+    )
+    covered, verdict = joined["covered"], joined["verdict"]
     reason = joined["reason"].mask(
         covered, joined["reason"] + "; when it was refused, the same client did it with credentials"
     )
@@ -396,7 +411,7 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     evidence = np.array(["; ".join(filter(None, texts)) for texts in distinct], dtype=object)[codes]
     hosts = rows.frame("hosts", "site", "ip", "name")
     names = hosts.drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
-    made = pd.DataFrame(
+    return pd.DataFrame(
         {
             "site": joined["site"],
             "client_ip": joined["client_ip"],
@@ -405,7 +420,7 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             "server": _names(joined, "server_ip", names),
             "resource": joined["resource"],
             "identity": joined["identity"],
-            "verdict": pd.Categorical(verdict, categories=list(tables.VERDICT), ordered=True),
+            "verdict": verdict,
             "reason": reason,
             "sessions": joined["sessions"],
             "uses": joined["uses"],
@@ -413,7 +428,7 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             "denied": joined["denied"],
             "refused_at": joined["rung_no"].map(dict(enumerate(tables.RUNG))),
             "root_cause": _root_causes(joined, rows),
-            "shadowed_by": credentialed["text"],
+            "shadowed_by": joined["shadowed_by"],
             "first_seen": joined["first_seen"],
             "last_seen": joined["last_seen"],
             "active_days": joined["active_days"],
@@ -423,8 +438,6 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             "frame": joined["frame"],
         }
     )
-    order = ["verdict", "site", "server_ip", "client_ip", "resource"]
-    return made.sort_values(order, kind="stable", ignore_index=True)
 
 
 def _names(joined: pd.DataFrame, address: str, names: pd.Series) -> pd.Series:
@@ -459,17 +472,18 @@ def _root_causes(joined: pd.DataFrame, rows: TableSet) -> pd.Series:
     )  # fmt: skip
     failed = sessions[(sessions["outcome"] == "refused") & ~_true(sessions["asked"] == "anonymous")]
     failed = failed.dropna(subset=["started"]).sort_values("started", kind="stable")
+    failed["frame"] = failed["frame"].fillna(failed["answer_frame"])
     mine = joined[["session_key"]].reset_index(names="row").dropna()
     mine = mine.merge(sessions[["session_key", "connection_id", "started"]], on="session_key", how="inner")
     mine = mine.dropna(subset=["started"]).sort_values("started", kind="stable")
     if not len(mine) or not len(failed):
         return pd.Series(None, index=joined.index, dtype=object)
     text = [
-        f"login as {domain + chr(92) if domain else ''}{'?' if user is None else user} failed with {status} "
-        f"in frame {frame if pd.notna(frame) else answer_frame} of {capture}"
-        for domain, user, status, frame, answer_frame, capture in failed[
-            ["domain", "user", "status", "frame", "answer_frame", "capture"]
-        ].itertuples(index=False)
+        f"login as {domain + chr(92) if pd.notna(domain) and domain else ''}{'?' if pd.isna(user) else user} "
+        f"failed with {status} in frame {frame} of {capture}"
+        for domain, user, status, frame, capture in failed[["domain", "user", "status", "frame", "capture"]].itertuples(
+            index=False
+        )
     ]
     found = pd.merge_asof(
         mine,

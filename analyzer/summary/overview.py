@@ -8,14 +8,14 @@ from analyzer import knowledge, tables
 from analyzer.tables import TableSet
 
 
-def clients(rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
+def clients(rows: TableSet) -> pd.DataFrame:
     """One row a client."""
-    return _by_host("client_ip", "server_ip", rows, dependencies)
+    return _by_host("client_ip", "server_ip", rows)
 
 
-def servers(rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
+def servers(rows: TableSet) -> pd.DataFrame:
     """One row a server."""
-    made = _by_host("server_ip", "client_ip", rows, dependencies)
+    made = _by_host("server_ip", "client_ip", rows)
     connections = rows.frame("connections", "site", "server_ip", "dialect")
     by = connections.groupby(["site", "server_ip"])
     spoken = (
@@ -31,7 +31,7 @@ def servers(rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
-def _by_host(mine: str, theirs: str, rows: TableSet, dependencies: pd.DataFrame) -> pd.DataFrame:
+def _by_host(mine: str, theirs: str, rows: TableSet) -> pd.DataFrame:
     sessions = rows.frame("sessions", "site", mine, theirs, "session_key", "started", "identity")
     by = sessions.groupby(["site", mine], sort=True)
     made = by.agg(
@@ -43,7 +43,12 @@ def _by_host(mine: str, theirs: str, rows: TableSet, dependencies: pd.DataFrame)
         }
     )
     counts = sessions.groupby(["site", mine, "identity"], observed=False).size().unstack(fill_value=0)
-    verdicts = dependencies.groupby(["site", mine, "verdict"], observed=False).size().unstack(fill_value=0)
+    verdicts = (
+        rows.frame("dependencies", "site", mine, "verdict")
+        .groupby(["site", mine, "verdict"], observed=False)
+        .size()
+        .unstack(fill_value=0)
+    )
     for identity in tables.IDENTITY:
         made[identity] = counts[identity].reindex(made.index, fill_value=0) if identity in counts else 0
     for verdict in tables.VERDICT:

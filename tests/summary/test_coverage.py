@@ -1,0 +1,249 @@
+"""What the captures cannot show is counted: each measure is not 0 when it happened, and 0 when nothing did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import analyzer
+from tests import build
+from tests.build import ACCESS_DENIED
+from tests.dialogue import ALICE, SECOND, Smb2, lose, named, packets_of, segments_of, write
+
+PRESENT = ("connections", "seconds_observed")
+"""Measures that say what is there."""
+
+
+def measured(analysis: analyzer.Analysis, server: str | None = None) -> dict[str, int]:
+    """The measures of all, or of a server."""
+    rows = analysis.coverage
+    rows = rows[rows["server_ip"].isna()] if server is None else rows[rows["server_ip"] == server]
+    assert not rows["measure"].duplicated().any()
+    return dict(zip(rows["measure"], rows["value"].astype(int), strict=True))
+
+
+def missing(analysis: analyzer.Analysis) -> dict[str, int]:
+    """What is not 0, except what says what is there."""
+    return {name: value for name, value in measured(analysis).items() if value and name not in PRESENT}
+
+
+def whole() -> Smb2:
+    """A connection of which nothing is missing."""
+    talk = Smb2()
+    talk.refused_use(0x11, "srvsvc")
+    talk.credentialed_use(0x22, "lsarpc")
+    talk.tcp.close()
+    return talk
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A capture to be."""
+    return tmp_path / "c.pcap"
+
+
+def test_a_whole_capture_misses_nothing(path: Path) -> None:
+    talk = whole()
+    talk.wait(10)
+    talk.tcp.send()  # ten seconds later: the capture goes on
+    analysis = analyzer.analyze(write(path, talk))
+    assert missing(analysis) == {}
+    span = (talk.tcp.segments[-1].time_ns - talk.tcp.segments[0].time_ns) / SECOND
+    assert measured(analysis)["seconds_observed"] == round(span) == 10
+    assert measured(analysis)["connections"] == 1
+
+
+def test_every_measure_says_what_it_means(path: Path) -> None:
+    rows = analyzer.analyze(write(path, whole())).coverage
+    assert rows["meaning"].notna().all()
+    assert rows["meaning"].str.len().min() > 10
+    meanings = rows.groupby("measure")["meaning"].nunique()
+    assert (meanings == 1).all()
+
+
+def _no_login() -> Smb2:
+    """Midstream: no handshake, no negotiation, no login."""
+    talk = Smb2(opened=False, dialect=None)
+    talk.tree(0x11, 1)
+    talk.create(0x11, 1, "srvsvc", (0, 0), status=ACCESS_DENIED)
+    return talk
+
+
+def _unanswered() -> Smb2:
+    talk = whole()
+    talk = Smb2()
+    lose(talk, talk.login(0x11).answer)
+    return talk
+
+
+def _abandoned() -> Smb2:
+    talk = Smb2()
+    talk.challenge(0x11)
+    return talk
+
+
+def _unclear() -> Smb2:
+    talk = Smb2()
+    talk.login(0x11, named("bob", lm=b""))
+    return talk
+
+
+def _one_way(side: str) -> Callable[[], Smb2]:
+    def make() -> Smb2:
+        talk = Smb2()
+        talk.login(0x11, ALICE)
+        ends = {"client": talk.tcp.server_end, "server": talk.tcp.client_end}
+        lose(talk, *[segment for segment in talk.tcp.segments if segment.source == ends[side]])
+        return talk
+
+    return make
+
+
+def _gap() -> Smb2:
+    """The capture lost a request of so many bytes in the middle."""
+    talk = whole()
+    segments = [segment for segment in talk.tcp.segments if segment.payload]
+    lose(talk, segments[-3])
+    return talk
+
+
+def _noise() -> Smb2:
+    """Bytes between two messages that are no message."""
+    talk = Smb2()
+    talk.login(0x11, ALICE)
+    talk.tcp.client(bytes(range(1, 251)))
+    talk.tree(0x11, 1)
+    talk.tcp.close()
+    return talk
+
+
+def _encrypted() -> Smb2:
+    talk = Smb2(dialect=0x0311)
+    talk.login(0x11, ALICE)
+    for _ in range(3):
+        talk.tcp.client(build.framed(build.encrypted(0x11)))
+        talk.tcp.server(build.framed(build.encrypted(0x11)))
+    return talk
+
+
+def _not_decoded() -> Smb2:
+    talk = Smb2()
+    talk.anonymous_use(0x11, "srvsvc")
+    talk.use(0x11, 1, "lsarpc")
+    talk.create(0x11, 1, "samr", (0, 0), status=ACCESS_DENIED)
+    return talk
+
+
+def _short() -> Smb2:
+    """A tree connect whose body ends before its fixed part does."""
+    talk = Smb2()
+    talk.login(0x11, ALICE)
+    talk.ask(build.TREE_CONNECT, build.tree_request("")[:4], session_id=0x11)
+    talk.answer(build.TREE_CONNECT, build.tree_answer(2), session_id=0x11, tree_id=1)
+    return talk
+
+
+def _outside() -> Smb2:
+    """A tree connect whose path lies outside its message."""
+    talk = Smb2()
+    talk.login(0x11, ALICE)
+    body = bytearray(build.tree_request(r"\\FILES1\IPC$"))
+    body[4:6] = (0xFFF0).to_bytes(2, "little")
+    talk.ask(build.TREE_CONNECT, bytes(body), session_id=0x11)
+    talk.answer(build.TREE_CONNECT, build.tree_answer(2), session_id=0x11, tree_id=1)
+    return talk
+
+
+LOST = len([segment for segment in whole().tcp.segments if segment.payload][-3].payload)
+MEASURES: list[tuple[str, Callable[[], Smb2], dict[str, int]]] = [
+    ("no login", _no_login, {"sessions_unknown": 1, "sessions_not_captured": 1, "connections_midstream": 1}),
+    ("no answer to the login", _unanswered, {"sessions_unknown": 1, "sessions_unanswered": 1}),
+    ("a login begun", _abandoned, {"sessions_unknown": 1, "sessions_abandoned": 1}),
+    ("a login that does not decide", _unclear, {"sessions_unknown": 1, "sessions_unclear": 1}),
+    ("the client's side", _one_way("client"), {"connections_one_way": 1}),
+    ("the server's side", _one_way("server"), {"connections_one_way": 1}),
+    ("a lost segment", _gap, {"missing_bytes": LOST}),
+    ("encryption", _encrypted, {"encrypted_messages": 6}),
+    ("answers that are not decoded", _not_decoded, {"results_not_decoded": 2}),
+    ("a body that is too short", _short, {"problems": 1}),
+    ("a field that lies outside its message", _outside, {"problems": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"), [pytest.param(make, expected, id=name) for name, make, expected in MEASURES]
+)
+def test_what_is_missing_is_counted(make: Callable[[], Smb2], expected: dict[str, int], path: Path) -> None:
+    found = missing(analyzer.analyze(write(path, make())))
+    assert {name: found.get(name, 0) for name in expected} == expected
+
+
+def test_bytes_that_are_no_message_are_counted(path: Path) -> None:
+    """All of them, give or take what could have begun a message."""
+    found = missing(analyzer.analyze(write(path, _noise())))
+    assert found["unparsed_bytes"] >= 250
+
+
+def test_truncated_packets(path: Path) -> None:
+    """Three packets of which the capture has not all bytes."""
+    packets = whole().tcp.packets()
+    for place in (5, 6, 9):
+        packets[place] = build.Packet(packets[place].time_ns, packets[place].data[:60], len(packets[place].data))
+    path.write_bytes(build.pcap(packets))
+    analysis = analyzer.analyze(path)
+    assert measured(analysis)["truncated_packets"] == 3
+    assert analysis.captures["truncated_packets"].tolist() == [3]
+
+
+def test_a_login_cut_off_by_the_capture_is_unknown_and_counted(path: Path) -> None:
+    """A snap length of 96 bytes keeps the SMB header, and not the token."""
+    talk = Smb2()
+    talk.anonymous_use(0x11, "srvsvc")
+    short = [build.Packet(p.time_ns, p.data[:150], len(p.data)) for p in talk.tcp.packets()]
+    path.write_bytes(build.pcap(short, snaplen=150))
+    analysis = analyzer.analyze(path)
+    assert not set(analysis.sessions["identity"]) - {"unknown"}
+    found = measured(analysis)
+    assert found["truncated_packets"] == sum(len(p.data) > 150 for p in talk.tcp.packets())
+    assert found["sessions_unknown"] == len(analysis.sessions) == 1
+    assert not set(analysis.dependencies["verdict"]) - {"unknown"}
+
+
+def test_fragments_and_foreign_packets(path: Path) -> None:
+    talk = whole()
+    packets = talk.tcp.packets()
+    half = build.ipv4(bytes(64), fragment=0x2000)
+    rest = build.ipv4(bytes(64), fragment=8)
+    packets += [build.Packet(packets[-1].time_ns, build.ethernet(part)) for part in (half, rest)]
+    path.write_bytes(build.pcap(packets))
+    assert measured(analyzer.analyze(path))["ip_fragments"] == 2
+
+
+def test_a_link_type_that_is_not_known(path: Path) -> None:
+    path.write_bytes(build.pcap(whole().tcp.packets(), link=147))
+    found = measured(analyzer.analyze(path))
+    assert found["unknown_link_packets"] == len(whole().tcp.segments)
+    assert found["connections"] == 0
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path / "good.pcap", whole())
+    (tmp_path / "none.pcap").write_bytes(b"this is no capture")
+    data = build.pcap(packets_of(segments_of(whole())))
+    (tmp_path / "cut.pcap").write_bytes(data[:-5])
+    analysis = analyzer.analyze(tmp_path)
+    assert measured(analysis)["files_unreadable"] == 2
+    assert analysis.captures["errors"].notna().sum() == 2
+
+
+def test_each_server_has_its_own_measures(path: Path) -> None:
+    good, bad = whole(), Smb2("10.0.0.7", "10.0.0.9", opened=False, dialect=None, at=1)
+    bad.tree(0x11, 1)
+    bad.use(0x11, 1, "srvsvc")
+    analysis = analyzer.analyze(write(path, good, bad))
+    assert measured(analysis, "10.0.0.2")["sessions_unknown"] == 0
+    assert measured(analysis, "10.0.0.9")["sessions_unknown"] == 1
+    assert measured(analysis)["sessions_unknown"] == 1
+    assert measured(analysis)["connections"] == 2

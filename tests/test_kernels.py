@@ -1,0 +1,233 @@
+"""The compiled kernels, the plain ones, and compiled ones that check every index: all find the same, and stay inside.
+
+The checks are trusted only after they caught a deliberate overrun in kernels that are made as all others are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import checked_kernels
+import manifest
+import pytest
+
+import analyzer
+from analyzer import compiled
+from analyzer.engines import native
+
+ROOT = Path(__file__).parents[1]
+SEED = 20_240_229
+FLIPS = 3
+"""Damaged variants of each capture with flipped bytes."""
+MOST_BYTES = 60_000
+"""Larger captures are taken whole only: damaging them shows nothing that smaller ones do not."""
+
+Tables = dict[str, list[str]]
+
+
+def records(data: bytes) -> list[tuple[int, int]]:
+    """Begin and end of the packets of a little-endian pcap file."""
+    found = []
+    at = 24
+    while at < len(data):
+        (size,) = struct.unpack_from("<I", data, at + 8)
+        found.append((at + 16, at + 16 + size))
+        at += 16 + size
+    return found
+
+
+def damaged(data: bytes, chance: random.Random) -> dict[str, bytes]:
+    """Variants of a capture: cut off, bytes flipped anywhere, and bytes flipped behind the TCP headers only."""
+    made = {"cut": data[: chance.randrange(len(data))]}
+    for number in range(FLIPS):
+        flipped = bytearray(data)
+        # Behind byte 40 the file header is whole, and one damaged record does not hide all others.
+        for _ in range(chance.choice([1, 4, 16])):
+            flipped[chance.randrange(40, len(data))] ^= 1 << chance.randrange(8)
+        made[f"flipped-{number}"] = bytes(flipped)
+        if data[:4] == b"\xd4\xc3\xb2\xa1":
+            flipped = bytearray(data)
+            payloads = [(begin + 54, end) for begin, end in records(data) if end - begin > 60]
+            for _ in range(chance.choice([4, 16, 64])):
+                flipped[chance.randrange(*chance.choice(payloads))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF])
+            made[f"payload-{number}"] = bytes(flipped)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All captures of the project, whole and damaged, each in a folder of its own."""
+    top = tmp_path_factory.mktemp("captures")
+    chance = random.Random(SEED)
+    for path in sorted(manifest.CAPTURES.glob("*.pcap*")):
+        data = path.read_bytes()
+        variants = {"whole": data}
+        if path.suffix in (".pcap", ".pcapng", ".gz") and len(data) <= MOST_BYTES:
+            variants |= damaged(gzip.decompress(data) if path.suffix == ".gz" else data, chance)
+        for kind, variant in variants.items():
+            place = top / path.name / kind
+            place.mkdir(parents=True)
+            (place / path.name).write_bytes(variant)
+    return top
+
+
+def forced(monkeypatch: pytest.MonkeyPatch, kernels: compiled.Kernels) -> None:
+    """Whatever is analyzed from here on is read with these kernels, and no others."""
+    monkeypatch.setattr(native, "plain_kernels", lambda: kernels)
+    monkeypatch.setattr(native, "compiled_kernels", lambda: kernels)
+
+
+@pytest.fixture(scope="module")
+def by_plain_kernels(folder: Path) -> Tables:
+    """What the kernels as they are written find."""
+    with pytest.MonkeyPatch.context() as patch:
+        forced(patch, compiled.plain_kernels())
+        return checked_kernels.outcome(folder)
+
+
+@pytest.fixture(scope="module")
+def by_checked_kernels(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What compiled kernels find that check each index. Warnings are errors there."""
+    target = tmp_path_factory.mktemp("outcome") / "outcome.json"
+    settings = {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NULLSESSION_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    script = ROOT / "tests" / "checked_kernels.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(folder), str(target)],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    return told
+
+
+def compared(found: Tables, expected: Tables) -> None:
+    """Both have the same tables, told by the first row that differs."""
+    assert list(found) == list(expected)
+    for name in expected:
+        for have, want in zip(found[name], expected[name], strict=False):
+            assert have == want, name
+        assert len(found[name]) == len(expected[name]), name
+
+
+def test_the_captures_give_the_kernels_something_to_do(folder: Path, by_plain_kernels: Tables) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 4 * len(manifest.entries())
+    assert len(by_plain_kernels["captures"]) == len(files)
+    assert len(by_plain_kernels["sessions"]) > len(files)
+    assert len(by_plain_kernels["problems"]) > 50
+    unreadable = [row for row in by_plain_kernels["captures"] if json.loads(row)[-1] is not None]
+    assert len(unreadable) > len(manifest.entries()) // 2  # those that were cut off, at least
+    assert len(unreadable) < len(files) // 2
+
+
+def test_checks_of_bounds_are_really_on(by_checked_kernels: dict[str, Any]) -> None:
+    assert by_checked_kernels["checked"] == "1"
+    assert by_checked_kernels["caught"] == {"overrun": True, "overrun_in_entry": True}
+    assert by_checked_kernels["calls"] > 4 * len(manifest.entries())
+
+
+def test_kernels_stay_inside_their_arrays(by_checked_kernels: dict[str, Any]) -> None:
+    assert by_checked_kernels["failed"] == ""
+    assert "tables" in by_checked_kernels
+
+
+def test_checked_kernels_find_what_plain_ones_find(
+    by_checked_kernels: dict[str, Any], by_plain_kernels: Tables
+) -> None:
+    compared(by_checked_kernels["tables"], by_plain_kernels)
+
+
+@pytest.mark.filterwarnings("error")
+def test_compiled_kernels_find_what_plain_ones_find(
+    folder: Path, by_plain_kernels: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = compiled.compiled_kernels()
+    assert kernels.compiled
+    forced(monkeypatch, kernels)
+    compared(checked_kernels.outcome(folder), by_plain_kernels)
+
+
+def test_an_analysis_may_begin_plain_and_go_on_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    forms: list[bool] = []
+    for kernels in (compiled.plain_kernels(), compiled.compiled_kernels()):
+        follow = kernels.follow
+
+        def noted(*arguments: Any, follow: Any = follow, form: bool = kernels.compiled) -> Any:
+            forms.append(form)
+            return follow(*arguments)
+
+        monkeypatch.setattr(kernels, "follow", noted)
+    for name in ("PLAIN_BYTES", "SURELY_LARGE", "PLAIN_PACKETS"):
+        monkeypatch.setattr(native, name, 1 << 40)
+    plain = checked_kernels.spelt(analyzer.analyze(manifest.CAPTURES))
+    assert forms
+    assert not any(forms)
+    forms.clear()
+    monkeypatch.setattr(native, "PLAIN_PACKETS", 1000)
+    changing = checked_kernels.spelt(analyzer.analyze(manifest.CAPTURES))
+    assert forms == sorted(forms)  # never back to plain
+    assert {True, False} == set(forms)
+    compared(changing, plain)
+
+
+# The cache is named by all that decides its content. #
+
+
+def cache_name(monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
+    """The directory for compiled kernels under these settings."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    compiled.cache_directory.cache_clear()
+    name = str(compiled.cache_directory())
+    monkeypatch.undo()
+    compiled.cache_directory.cache_clear()
+    return name
+
+
+def test_kernels_with_and_without_checks_do_not_share_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = cache_name(monkeypatch, NUMBA_BOUNDSCHECK="1")
+    assert checked != cache_name(monkeypatch, NUMBA_BOUNDSCHECK="0")
+
+
+def test_a_change_in_any_kernel_changes_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {cache_name(monkeypatch)}
+    read = Path.read_bytes
+    for module in compiled.KERNEL_MODULES:
+        changed = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        monkeypatch.setattr(
+            Path, "read_bytes", lambda path, changed=changed: read(path) + (b"#" if path == changed else b"")
+        )
+        names.add(cache_name(monkeypatch))
+    assert len(names) == 1 + len(compiled.KERNEL_MODULES)
+
+
+def test_kernels_at_another_place_or_of_another_time_do_not_share_a_cache(tmp_path: Path) -> None:
+    """Numba finds kernels by the path and the time of their source: where it finds none, the cache is not warm."""
+    shutil.copytree(ROOT / "analyzer", tmp_path / "analyzer", ignore=shutil.ignore_patterns("__pycache__"))
+    touched = tmp_path / "analyzer" / "transport" / "flows.py"
+    names = []
+    for root, seconds in ((ROOT, None), (tmp_path, None), (tmp_path, 1_000_000_000)):
+        if seconds:
+            os.utime(touched, (seconds, seconds))
+        code = "from analyzer import compiled; print(compiled.cache_directory())"
+        settings = {"PYTHONPATH": str(root), "NULLSESSION_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True)
+        names.append(done.stdout)
+    assert len(set(names)) == len(names)
