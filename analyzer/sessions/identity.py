@@ -115,6 +115,7 @@ class Sign(IntFlag):
     SETUP_ELSEWHERE = 1 << 36
     CONFLICT_NAME_BUT_NULL = 1 << 37
     GUEST_NOT_EXCLUDED = 1 << 38
+    CONFLICT_FINAL_SIGNED = 1 << 39
 
 
 def sign_text(signs: int) -> str:
@@ -252,7 +253,7 @@ def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, tex
     )
     for name in ("user", "domain", "workstation", "build"):
         attempts[name] = tokens[name]
-    attempts["ntlm_flags"] = np.where(ntlm, tokens["flags"], -1)
+    attempts["ntlm_flags"] = np.where(ntlm, tokens["flags"].astype(np.int64), -1)
     attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, tokens["mechanism"])
     no_claim = np.isin(kind, (TokenKind.NONE, TokenKind.NTLM_NEGOTIATE, TokenKind.WITHOUT_TOKEN))
     attempts["signs"] |= _signs(
@@ -323,12 +324,14 @@ def judge(attempts: Rows, texts: Texts) -> None:
         attempts["confidence"][holds] = rule.confidence
         undecided &= ~holds
     anonymous = attempts["identity"] == Identity.ANONYMOUS
-    # A final answer that is signed speaks for a real user (servers do not sign it for others), unless it is signed
-    # with the key that anybody can derive from an anonymous login.
-    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED) & (attempts["confidence"] == Confidence.CERTAIN)
-    attempts["confidence"][doubtful] = Confidence.STRONG
+    # A final answer that is signed speaks for a real user: servers do not sign it for others. It might be signed with
+    # the key that anybody can derive from an anonymous login, which is not checked.
+    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED)
+    attempts["identity"][doubtful] = Identity.UNKNOWN
+    attempts["confidence"][doubtful] = Confidence.NONE
     attempts["signs"] |= _signs(
         (Sign.CONFLICT_NAME_BUT_NULL, anonymous & facts.named & facts.null_sign),
+        (Sign.CONFLICT_FINAL_SIGNED, doubtful),
         (Sign.GUEST_NOT_EXCLUDED, anonymous & ~facts.answered),
     )
 

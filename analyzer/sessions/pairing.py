@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analyzer.records import BODIES, MESSAGE, NO_KEY, Batch, Kind, Protocol, Rows, empty_bodies
+from analyzer.records import BODIES, MESSAGE, NO_KEY, Batch, Flag, Kind, Protocol, Rows, empty_bodies
 from analyzer.sessions.joins import NONE, Ints, mixed
 
 MAX_WAITING = 32_768
+NO_ERROR = (0, 0xC0000016)
+"""Success, and that a login goes on (STATUS_MORE_PROCESSING_REQUIRED)."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,14 @@ class Paired:
     answer: Ints
     ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
+    def failed(self, kind: Kind) -> Ints:
+        """Error answers of a kind that were given up waiting for their requests: they have no body."""
+        messages = self.messages
+        has_request = np.zeros(len(messages), dtype=bool)
+        has_request[self.answer[self.answer >= 0]] = True
+        alone = messages["from_server"] & self.ready & ~has_request & (messages["kind"] == kind)
+        return np.flatnonzero(alone & ~np.isin(messages["status"], NO_ERROR))
+
     def exchanges(self, name: str) -> tuple[Rows, Ints, Ints, Ints, Ints]:
         """The ready exchanges of a kind (`"tree"`, ...), in order.
 
@@ -42,7 +52,7 @@ class Paired:
         body_of = np.full(len(self.messages), NONE, dtype=np.int64)
         body_of[answers["row"]] = np.arange(len(answers))
         asked = requests["row"].astype(np.int64)
-        wanted = np.flatnonzero(self.ready[asked])
+        wanted = np.flatnonzero(self.ready[asked] & ~_is_void(self.messages, self.answer)[asked])
         asked = asked[wanted]
         answered = self.answer[asked]
         answer_body = np.where(answered >= 0, body_of[answered], NONE)
@@ -80,6 +90,7 @@ class Pairing:
         alone = answer < 0
         alone[answer[answer >= 0]] = False
         waits = alone & _can_wait(messages) & ~np.isin(messages["connection"], batch.ended["connection"])
+        waits &= ~_is_void(messages, answer)
         if np.count_nonzero(waits) > MAX_WAITING:
             oldest = np.flatnonzero(waits)[: -MAX_WAITING // 2]
             waits[oldest] = False
@@ -116,6 +127,18 @@ def _can_wait(messages: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         messages["key"] != NO_KEY
     )
     return waits
+
+
+def _is_void(messages: Rows, answer: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """True for SMB 1 requests that were never carried out: what their chain begins with failed. [MS-CIFS 3.3.5.2.9]"""
+    void = np.zeros(len(messages), dtype=bool)
+    chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & ~messages["from_server"] & (answer < 0))
+    if len(chained):
+        failed = np.flatnonzero((answer >= 0) & ((messages["flags"] & Flag.CHAINED) == 0) & ~messages["from_server"])
+        failed = failed[messages["status"][answer[failed]] != 0]
+        mine = mixed(messages["connection"][chained], messages["message"][chained])
+        void[chained] = np.isin(mine, mixed(messages["connection"][failed], messages["message"][failed]))
+    return void
 
 
 def _pair(messages: Rows) -> Ints:

@@ -26,6 +26,7 @@ from analyzer.records import (
     CallProtocol,
     Flag,
     Kind,
+    Mechanism,
     Protocol,
     Rows,
     TreeKind,
@@ -377,7 +378,7 @@ class Reducer:
 
     def _connect_trees(self, paired: Paired, session: Ints) -> None:
         requests, request_body, request, answer, answer_body = paired.exchanges("tree")
-        failed = self._failed_answers(paired, Kind.TREE_CONNECT)
+        failed = paired.failed(Kind.TREE_CONNECT)
         if len(failed):
             request = np.concatenate([request, np.full(len(failed), NONE)])
             request_body = np.concatenate([request_body, np.full(len(failed), NONE)])
@@ -427,14 +428,6 @@ class Reducer:
         used = named & credentialed & (rows["status"] >= 0)
         self._uses.add(self._used(rows[used], resources[used], operations[used]))
         return credentialed
-
-    def _failed_answers(self, paired: Paired, kind: Kind) -> Ints:
-        """Error answers of a kind that were given up waiting for their requests: they have no body."""
-        messages = paired.messages
-        has_request = np.zeros(len(messages), dtype=bool)
-        has_request[paired.answer[paired.answer >= 0]] = True
-        alone = messages["from_server"] & paired.ready & ~has_request & (messages["kind"] == kind)
-        return np.flatnonzero(alone & (messages["status"] != STATUS_SUCCESS))
 
     def _trees_in_use(self, paired: Paired, session: Ints) -> Ints:
         messages = paired.messages
@@ -658,26 +651,13 @@ class Reducer:
             (sessions["signs"] & np.uint64(Sign.HINT_ENCRYPTED | Sign.BIND_SUCCESS)) != 0
         )
         unseen = np.flatnonzero(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
-        rows = np.zeros(len(unseen), dtype=ATTEMPT)
-        for name in (
-            "user",
-            "domain",
-            "workstation",
-            "build",
-            "native_os",
-            "native_lanman",
-            "server_name",
-            "server_domain",
-        ):
-            rows[name] = MISSING
+        rows = _blank_attempts(len(unseen))
         known = sessions[unseen]
         rows["session"] = unseen
         rows["connection"] = known["connection"]
         rows["session_id"] = known["session_id"]
         rows["protocol"] = known["protocol"]
         rows["order"] = known["first_order"] - 1
-        rows["capture_no"] = rows["frame"] = rows["status"] = rows["session_flags"] = rows["ntlm_flags"] = NONE
-        rows["ended_ns"] = NONE
         rows["answer_capture_no"] = known["proof_capture_no"]
         rows["answer_frame"] = known["proof_frame"]
         rows["place"] = known["proof_place"]
@@ -689,7 +669,43 @@ class Reducer:
         rows["confidence"] = np.where(bound, Confidence.STRONG, Confidence.NONE)
         self._find_elsewhere(rows)
         self._attempts.add(rows)
+        self._judge_loginless()
         self._live_attempts = np.arange(len(self._attempts))
+
+    def _judge_loginless(self) -> None:
+        """SMB 1 servers that protect shares and not users may be used without a login: by anybody. [MS-CIFS 3.2.4.2.4]"""
+        connections, trees = self._connections.rows, self._trees.rows
+        logged_in = np.zeros(len(connections), dtype=bool)
+        logged_in[self._attempts.rows["connection"]] = True
+        anybody = connections["share_level"] & ~logged_in
+        connected = np.flatnonzero(
+            (trees["session"] < 0) & (trees["status"] == STATUS_SUCCESS) & anybody[trees["connection"]]
+        )
+        where, first = np.unique(trees["connection"][connected], return_index=True)
+        if not len(where):
+            return
+        begins = trees[connected[first]]
+        rows = _blank_attempts(len(where))
+        for name in ("connection", "order", "place", "time_ns", "answer_capture_no", "answer_frame"):
+            rows[name] = begins[name]
+        rows["order"] -= 1
+        rows["protocol"] = Protocol.SMB1
+        rows["asked"] = who.Asked.ANONYMOUS
+        rows["outcome"] = Outcome.ACCEPTED
+        rows["mechanism"] = Mechanism.SHARE_LEVEL
+        rows["session"] = np.arange(len(self._sessions), len(self._sessions) + len(where))
+        password = np.isin(where, trees["connection"][trees["password_size"] > 1])
+        rows["signs"] = np.where(password, Sign.SMB1_SHARE_LEVEL | Sign.SMB1_TREE_PASSWORD, Sign.SMB1_SHARE_LEVEL)
+        rows["identity"] = np.where(password, Identity.UNKNOWN, Identity.ANONYMOUS)
+        rows["confidence"] = np.where(password, Confidence.NONE, Confidence.STRONG)
+        self._add_sessions(rows, len(rows))
+        self._attempts.add(rows)
+        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of[where] = rows["session"]
+        for store in (self._trees, self._opens, self._calls):
+            things = store.rows
+            mine = (things["session"] < 0) & (session_of[things["connection"]] >= 0)
+            things["session"][mine] = session_of[things["connection"][mine]]
 
     def _judge_unanswered(self) -> None:
         """A claim whose answer was not captured succeeded if what came after it did."""
@@ -733,7 +749,10 @@ class Reducer:
         theirs = mixed(pair[attempts["connection"][accepted]], attempts["session_id"][accepted])
         mine = mixed(pair[rows["connection"]], rows["session_id"])
         for place in np.flatnonzero(np.isin(mine, theirs) & (rows["protocol"] == Protocol.SMB2)).tolist():
-            same = accepted[theirs == mine[place]]
+            # A later login on the same connection says nothing about who used the id before it.
+            same = accepted[(theirs == mine[place]) & (attempts["connection"][accepted] != rows["connection"][place])]
+            if not len(same):
+                continue
             before = same[attempts["order"][same] < rows["order"][place]]
             other = attempts[before[-1] if len(before) else same[0]]
             guid, other_guid = (
@@ -773,6 +792,25 @@ class Reducer:
             return np.empty(0, dtype=DISK)
         disks = np.concatenate(list(self._disks.values()))
         return disks[~self._has_credentials(disks)]
+
+
+def _blank_attempts(count: int) -> Rows:
+    """Attempts of which nothing is known yet."""
+    rows = np.zeros(count, dtype=ATTEMPT)
+    for name in (
+        "user",
+        "domain",
+        "workstation",
+        "build",
+        "native_os",
+        "native_lanman",
+        "server_name",
+        "server_domain",
+    ):
+        rows[name] = MISSING
+    for name in ("capture_no", "frame", "status", "session_flags", "ntlm_flags", "ended_ns"):
+        rows[name] = NONE
+    return rows
 
 
 def _in_force(attempts: Rows, among: Ints, session: Ints, order: Ints) -> Ints:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyzer.records import Flag, Mechanism, Protocol, Rows, TokenKind, missing_token
+from analyzer.records import Flag, Kind, Mechanism, Protocol, Rows, TokenKind, missing_token
 from analyzer.sessions.identity import (
     ATTEMPT,
     NO_FORM,
@@ -55,6 +55,11 @@ LEG = np.dtype(
 def read_legs(paired: Paired) -> Rows:
     """The legs of a window, in order."""
     requests, request_body, request, answer, answer_body = paired.exchanges("setup")
+    failed = paired.failed(Kind.SETUP)
+    if len(failed):
+        nothing = np.full(len(failed), NONE)
+        request, request_body, answer_body = (np.append(one, nothing) for one in (request, request_body, answer_body))
+        answer = np.append(answer, failed)
     messages, answers = paired.messages, paired.bodies["setup_answers"]
     legs = np.zeros(len(request), dtype=LEG)
     asked, answered = request >= 0, answer >= 0

@@ -209,8 +209,8 @@ def sweep(m: Memory, first: int, now: int, linger: int, even_open: int, ended: I
     """Finish connections that are over: read past their holes, and write their rows' numbers into `ended`.
 
     A connection is over when both sides closed it, it was reset, replaced or never answered (or whatever its state if
-    `even_open`), and more than `linger` nanoseconds went by. Goes through the rows from `first` on; returns the row to
-    go on with, and stops where the window or `ended` (first item: how many) is full.
+    `even_open`), and more than `linger` nanoseconds went by (below 0: whatever the clock says). Goes through the rows
+    from `first` on; returns the row to go on with, and stops where the window or `ended` (first item: how many) is full.
     """
     for f in range(first, m.flows.shape[0]):
         state = m.flows[f, F_STATE]
@@ -221,7 +221,7 @@ def sweep(m: Memory, first: int, now: int, linger: int, even_open: int, ended: I
             or (state & FS_CLIENT_FIN and state & FS_SERVER_FIN)
             or not state & (FS_SYN_ACK | FS_CLIENT_DATA | FS_SERVER_DATA)
         )
-        if not (over or even_open) or now - m.flows[f, F_LAST_TIME] <= linger:
+        if not (over or even_open) or (linger >= 0 and now - m.flows[f, F_LAST_TIME] <= linger):
             continue
         for d in range(2):
             base = F_DIRECTIONS + d * D_WIDTH
@@ -332,9 +332,10 @@ def read_stream(
 def note_frame(flows: Table, f: int, base: int, file: int, frame: int, time: int) -> None:
     """A message can be read once it, and all that stands before it in its stream, has come: by the latest packet so far.
 
-    So the messages of a stream keep their order by frame, even if their packets came in another one.
+    So the messages of a stream keep their order by frame, even if their packets came in another one. Between files,
+    which may overlap, time decides.
     """
-    if file > flows[f, base + D_FILE] or (file == flows[f, base + D_FILE] and frame > flows[f, base + D_FRAME]):
+    if frame > flows[f, base + D_FRAME] if file == flows[f, base + D_FILE] else time >= flows[f, base + D_TIME]:
         flows[f, base + D_FILE] = file
         flows[f, base + D_FRAME] = frame
         flows[f, base + D_TIME] = time

@@ -414,7 +414,9 @@ def parse_tree_request(window: Window, which: Index) -> dict[str, Rows]:
     which = window.having(which, TREE_CONNECT_REQUEST_BODY.size, Layer.SMB2, TREE_CONNECT_REQUEST_BODY.title)
     fixed = window.gather(TREE_CONNECT_REQUEST_BODY, which)
     made = body(TREE_REQUEST, which)
-    made["path"] = window.utf16(which, fixed["path_offset"].astype(np.int64), fixed["path_length"].astype(np.int64))
+    made["path"] = window.utf16(
+        which, "path", fixed["path_offset"].astype(np.int64), fixed["path_length"].astype(np.int64)
+    )
     return {"tree_requests": made}
 
 
@@ -432,7 +434,9 @@ def parse_open_request(window: Window, which: Index) -> dict[str, Rows]:
     which = window.having(which, CREATE_REQUEST_BODY.size, Layer.SMB2, CREATE_REQUEST_BODY.title)
     fixed = window.gather(CREATE_REQUEST_BODY, which)
     made = body(OPEN_REQUEST, which)
-    made["name"] = window.utf16(which, fixed["name_offset"].astype(np.int64), fixed["name_length"].astype(np.int64))
+    made["name"] = window.utf16(
+        which, "name", fixed["name_offset"].astype(np.int64), fixed["name_length"].astype(np.int64)
+    )
     made["via"] = Via.CREATE
     made["access_mask"] = fixed["desired_access"]
     return {"open_requests": made}

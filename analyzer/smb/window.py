@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.records import PROBLEM, Kind, Layer, Rows
-from analyzer.transport.messages import M_BODY, M_CONNECTION, M_END, M_FILE, M_FRAME, M_HEADER
+from analyzer.transport.messages import M_BODY, M_CONNECTION, M_END, M_FILE, M_FLAGS, M_FRAME, M_HEADER, MF_CUT
 from analyzer.wire.layout import Layout
 from analyzer.wire.texts import MISSING, Texts
 
@@ -61,9 +61,12 @@ class Window:
         told["detail"] = self.texts.code(detail) if detail else MISSING
         self.problems.append(told)
 
-    def utf16(self, which: Index, offset: Index, size: Index) -> npt.NDArray[np.int32]:
-        """The texts that messages hold at these places, in UTF-16. A cut text is told and missing."""
+    def utf16(self, which: Index, name: str, offset: Index, size: Index) -> npt.NDArray[np.int32]:
+        """The texts that SMB 2 messages hold at these places, in UTF-16. One that is not there is missing, and told."""
         start, there = self.clip(which, offset, size)
+        outside = (there != size) & ((self.rows[which, M_FLAGS] & MF_CUT) == 0)
+        if outside.any():
+            self.tell(which[outside], Layer.SMB2, name, 0, "outside_message")
         return self.texts.slices(self.arena, start, np.where(there == size, size, MISSING), "utf-16-le")
 
 

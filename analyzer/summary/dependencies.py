@@ -64,6 +64,7 @@ def _in_parts(rows: TableSet) -> pd.DataFrame:
         sessions["outcome"] != "refused",
         ["session_key", "site", "client_ip", "server_ip", "identity", "confidence", "evidence"],
     ].rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
+    whose["missing"] = _what_is_missing(sessions).reindex(whose.index)
     parts = [
         _pipe_uses(rows, whose),
         _disk_uses(rows, whose),
@@ -82,6 +83,19 @@ _OF_SESSIONS = (
 _OF_THINGS = ("session_key", "connection_id", "capture", "frame", "answer_frame", "status")
 
 
+def _what_is_missing(sessions: pd.DataFrame) -> pd.Series:
+    """Why it is not known who a session was for; missing where it is."""
+    outcome = sessions["outcome"]
+    text = _choose(
+        "the login is not in the captures",
+        sessions.index,
+        (outcome == "abandoned", "who the login was for is not in the captures"),
+        (outcome == "unanswered", "the answer to the login is not in the captures"),
+        (outcome == "accepted", "the login was accepted, and does not show whether it was anonymous"),
+    )
+    return text.where(sessions["identity"] == "unknown", None)
+
+
 def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     """Things done, with whose session it was. Without a session the connection tells client and server."""
     known = things.merge(whose, on="session_key", how="inner", validate="many_to_one")
@@ -90,7 +104,10 @@ def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: TableSet) -> pd.Dat
         return known
     ends = rows.frame("connections", "connection_id", "site", "client_ip", "server_ip")
     lost = lost.merge(ends, on="connection_id", how="inner", validate="many_to_one").assign(
-        identity="unknown", session_confidence=None, session_evidence="session.not_known"
+        identity="unknown",
+        session_confidence=None,
+        session_evidence="session.not_known",
+        missing="whose session it was is not in the captures",
     )
     return pd.concat([known.astype({"identity": object, "session_confidence": object}), lost], ignore_index=True)
 
@@ -107,6 +124,8 @@ def _made(
     time: pd.Series,
 ) -> pd.DataFrame:
     frame = things["frame"].fillna(things["answer_frame"])
+    missing = things["missing"]
+    reason = reason.where(missing.isna() | (outcome == DENIED), reason + "; " + missing.fillna(""))
     made = things.assign(
         resource=resource, outcome=outcome, rung=rung, reason=reason, time=time, frame=frame,
         confidence=_weaker(confidence, things["session_confidence"]), evidence=evidence,
@@ -213,7 +232,10 @@ def _disk_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
 def _ipc_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     """Connects to IPC$ that did not succeed. One that did proves nothing: it nearly always does."""
     trees = rows.frame("trees", *_OF_THINGS, "time", "share", "kind")
-    ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$")) & (trees["status"] != "STATUS_SUCCESS")]
+    ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$")) & ~_true(trees["status"] == "STATUS_SUCCESS")]
+    # Where pipes were opened, an answer that was not captured must have been a success.
+    in_use = pd.concat([rows.frame(name, "session_key")["session_key"] for name in ("pipe_opens", "calls")]).dropna()
+    ipc = ipc[ipc["status"].notna() | ~ipc["session_key"].isin(in_use)]
     things = _joined(ipc, whose, rows)
     denied = refused(things["status"], "tree_connect")
     closed_by = rows.frame("connections", "connection_id", "closed_by").set_index("connection_id")["closed_by"]
@@ -283,7 +305,9 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     nothing = (known & ~others & ~denied) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
     resource = pd.Series("IPC$", index=idle.index, dtype=object).where(had_ipc, None)
-    things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
+    things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"}).assign(
+        missing=None
+    )
     return _made(
         things,
         resource=resource,
@@ -396,7 +420,7 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     covered = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
     verdict = joined["rank"].map({0: "depends", 1: "unknown", 3: "denied", 4: "probe"})
     verdict = verdict.mask(covered, "covered").mask(covered & joined["any_unknown"], "unknown")
-    verdict = pd.Categorical(verdict, categories=list(tables.VERDICT), ordered=True)
+    verdict = verdict.astype(tables.dtype_of(tables.VERDICT))
     # Put in order here, where there are few columns yet.
     joined = joined.assign(verdict=verdict, covered=covered, shadowed_by=credentialed["text"])
     joined = joined.sort_values(
@@ -465,31 +489,36 @@ def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
 
 
 def _root_causes(joined: pd.DataFrame, rows: TableSet) -> pd.Series:
-    """The failed login of the same client, on the same connection, that an anonymous one followed."""
+    """The failed login of the same client at the same server that an anonymous one followed."""
+    pair = ["site", "client_ip", "server_ip"]
     sessions = rows.frame(
-        "sessions", "session_key", "connection_id", "started", "outcome", "asked", "domain", "user", "status", "frame",
-        "answer_frame", "capture",
+        "sessions", "session_key", "connection_id", *pair, "started", "outcome", "asked", "domain", "user", "status",
+        "frame", "answer_frame", "capture",
     )  # fmt: skip
     failed = sessions[(sessions["outcome"] == "refused") & ~_true(sessions["asked"] == "anonymous")]
     failed = failed.dropna(subset=["started"]).sort_values("started", kind="stable")
-    failed["frame"] = failed["frame"].fillna(failed["answer_frame"])
     mine = joined[["session_key"]].reset_index(names="row").dropna()
-    mine = mine.merge(sessions[["session_key", "connection_id", "started"]], on="session_key", how="inner")
+    mine = mine.merge(sessions[["session_key", "connection_id", *pair, "started"]], on="session_key", how="inner")
     mine = mine.dropna(subset=["started"]).sort_values("started", kind="stable")
     if not len(mine) or not len(failed):
         return pd.Series(None, index=joined.index, dtype=object)
+    frame = failed["frame"].fillna(failed["answer_frame"])
     text = [
         f"login as {domain + chr(92) if pd.notna(domain) and domain else ''}{'?' if pd.isna(user) else user} "
-        f"failed with {status} in frame {frame} of {capture}"
-        for domain, user, status, frame, capture in failed[["domain", "user", "status", "frame", "capture"]].itertuples(
-            index=False
+        f"failed with {status} in frame {number} of {capture}"
+        for domain, user, status, number, capture in zip(
+            failed["domain"], failed["user"], failed["status"], frame, failed["capture"], strict=True
         )
     ]
     found = pd.merge_asof(
         mine,
-        failed[["started", "connection_id"]].assign(text=text),
+        failed[[*pair, "started"]].assign(text=text, failed_on=failed["connection_id"]),
         on="started",
-        by="connection_id",
+        by=pair,
         tolerance=ROOT_CAUSE_WITHIN,
     )
+    # Behind one address there may be several machines; where both say which they are, it must be the same.
+    guids = rows.frame("connections", "connection_id", "client_guid").set_index("connection_id")["client_guid"]
+    guid, other = found["connection_id"].map(guids), found["failed_on"].map(guids)
+    found["text"] = found["text"].where(guid.isna() | other.isna() | (guid == other), None)
     return found.set_index("row")["text"].reindex(joined.index)
