@@ -35,12 +35,20 @@ class Paired:
     ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
     def failed(self, kind: Kind) -> Ints:
-        """Error answers of a kind that were given up waiting for their requests: they have no body."""
+        """Error answers of a kind that were given up waiting for their requests: they have no body.
+
+        A second answer to a request (servers tell so that a session has expired) is none of them.
+        """
         messages = self.messages
+        answered = np.flatnonzero(self.answer >= 0)
         has_request = np.zeros(len(messages), dtype=bool)
-        has_request[self.answer[self.answer >= 0]] = True
+        has_request[self.answer[answered]] = True
         alone = messages["from_server"] & self.ready & ~has_request & (messages["kind"] == kind)
-        return np.flatnonzero(alone & ~np.isin(messages["status"], NO_ERROR))
+        found = np.flatnonzero(alone & ~np.isin(messages["status"], NO_ERROR))
+        if not len(found):
+            return found
+        asked = mixed(messages["connection"][answered], messages["key"][answered])
+        return found[~np.isin(mixed(messages["connection"][found], messages["key"][found]), asked)]
 
     def exchanges(self, name: str) -> tuple[Rows, Ints, Ints, Ints, Ints]:
         """The ready exchanges of a kind (`"tree"`, ...), in order.

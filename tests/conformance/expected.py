@@ -458,7 +458,9 @@ class Conversation:
                 started.opened.read += bytes_read(block, message.protocol)
                 started.opened.written -= started.written if message.status >= STATUS_ERROR else 0
                 self._prove_by_answer(message)
-            case None if block.command == SESSION_SETUP[message.protocol] and not failed:
+            case None if (
+                block.command == SESSION_SETUP[message.protocol] and message.status != STATUS_MORE_PROCESSING_REQUIRED
+            ):
                 login = Login(None, protocol=message.protocol)
                 self.logins.append(login)
                 self._finish_login(login, message, block, failed=failed)
