@@ -427,13 +427,17 @@ def read_strings(data: bytes, offset: int, unicode: bool, most: int) -> list[str
     return strings
 
 
-def _tail(window: Window, row: int, start: int) -> tuple[bytes, int]:
-    """The bytes of a message from an arena offset on (to the end of its ByteCount or chain element), and that offset."""
-    place = int(window.rows[row, M_BODY])
-    count_at = place + 1 + 2 * int(window.arena[place])
-    count = int(window.arena[count_at]) | int(window.arena[count_at + 1]) << 8
-    end = min(int(window.rows[row, M_END]), count_at + 2 + count)
-    return window.arena[start : max(start, end)].tobytes(), start - int(window.rows[row, M_HEADER])
+def _tails(window: Window, which: Index, starts: Index) -> list[tuple[bytes, int]]:
+    """For each message its bytes from an arena offset on (to the end of its byte part), and that offset in the message."""
+    count_at = window.rows[which, M_BODY] + 1 + 2 * _word_counts(window, which)
+    count = window.arena[count_at].astype(np.int64) | window.arena[count_at + 1].astype(np.int64) << 8
+    ends = np.minimum(window.rows[which, M_END], count_at + 2 + count)
+    offsets = starts - window.rows[which, M_HEADER]
+    data = window.arena.data
+    return [
+        (bytes(data[start : max(start, end)]), offset)
+        for start, end, offset in zip(starts.tolist(), ends.tolist(), offsets.tolist(), strict=True)
+    ]
 
 
 def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
@@ -441,8 +445,7 @@ def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
     made = body(NEGOTIATE_REQUEST, which)
     starts = _bytes_places(window, which)
     cache: dict[bytes, int] = {}
-    for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
-        data, _ = _tail(window, row, start)
+    for place, (data, _) in enumerate(_tails(window, which, starts)):
         if data not in cache:
             names = [part.decode(OEM) for part in data.split(b"\0") if part[:1] == b"\x02"]
             cache[data] = window.texts.code("|".join(name[1:] for name in names))
@@ -476,9 +479,10 @@ def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
         layout = Layout("ServerGUID", [("guid", "16s")])
         made["server_guid"][whole] = guids(layout.gather(window.arena, starts[whole])["guid"])
     unicode = _is_unicode(window, which)
-    for place in np.flatnonzero(is_nt & ~extended).tolist():
-        # DomainName follows the challenge without a pad byte in practice.
-        data, _ = _tail(window, int(which[place]), int(starts[place]) + int(fixed["challenge_length"][place]))
+    plain = np.flatnonzero(is_nt & ~extended)
+    # DomainName follows the challenge without a pad byte in practice.
+    tails = _tails(window, which[plain], starts[plain] + fixed["challenge_length"][plain])
+    for place, (data, _) in zip(plain.tolist(), tails, strict=True):
         strings = read_strings(data, 0, bool(unicode[place]), 1)
         if strings:
             made["domain"][place] = window.texts.code(strings[0])
@@ -504,12 +508,12 @@ def parse_setup_request(window: Window, which: Index) -> dict[str, Rows]:
     first = np.minimum(starts, len(window.arena) - 1)
     token["lm_is_zero"] = (token["lm_size"] == 1) & (window.arena[first] == 0) & (starts < window.rows[which, M_END])
     starts += fixed["first_length"].astype(np.int64) + np.where(words == 13, fixed["second_length"], 0)
+    inside = starts <= window.rows[which, M_END]
     unicode = _is_unicode(window, which)
     cut = (window.messages["flags"][which] & Flag.CUT) != 0
     code = window.texts.code
     cache: dict[tuple[bytes, int, bool, int], list[int]] = {}
-    for place, (row, start, count) in enumerate(zip(which.tolist(), starts.tolist(), words.tolist(), strict=True)):
-        data, offset = _tail(window, row, start)
+    for place, ((data, offset), count) in enumerate(zip(_tails(window, which, starts), words.tolist(), strict=True)):
         key = (data, offset & 1, bool(unicode[place]), count)
         if key not in cache:
             cache[key] = [code(text) for text in read_strings(data, offset, key[2], 4)]
@@ -517,7 +521,7 @@ def parse_setup_request(window: Window, which: Index) -> dict[str, Rows]:
         if count != 12:
             if strings:
                 token["user"][place], strings = strings[0], strings[1:]
-            elif not cut[place] and start <= int(window.rows[row, M_END]):
+            elif not cut[place] and inside[place]:
                 token["user"][place] = code("")
             if strings:
                 token["domain"][place], strings = strings[0], strings[1:]
@@ -541,8 +545,7 @@ def parse_setup_answer(window: Window, which: Index) -> dict[str, Rows]:
     starts = _bytes_places(window, which) + np.where(words == 4, fixed["blob_length"], 0)
     unicode = _is_unicode(window, which)
     cache: dict[tuple[bytes, int, bool], list[int]] = {}
-    for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
-        data, offset = _tail(window, row, start)
+    for place, (data, offset) in enumerate(_tails(window, which, starts)):
         key = (data, offset & 1, bool(unicode[place]))
         if key not in cache:
             cache[key] = [window.texts.code(text) for text in read_strings(data, offset, key[2], 3)]
@@ -572,8 +575,7 @@ def parse_tree_request(window: Window, which: Index) -> dict[str, Rows]:
     made["password_size"] = fixed["password_length"]
     starts = _bytes_places(window, which) + fixed["password_length"].astype(np.int64)
     unicode = _is_unicode(window, which)
-    for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
-        data, offset = _tail(window, row, start)
+    for place, (data, offset) in enumerate(_tails(window, which, starts)):
         path = read_strings(data, offset, bool(unicode[place]), 1)
         if path:
             made["path"][place] = window.texts.code(path[0])
@@ -583,8 +585,7 @@ def parse_tree_request(window: Window, which: Index) -> dict[str, Rows]:
 def _parse_core_tree_request(window: Window, which: Index) -> Rows:
     made = body(TREE_REQUEST, which)
     made["path"] = MISSING
-    for place, row in enumerate(which.tolist()):
-        data, _ = _tail(window, row, int(window.rows[row, M_BODY]) + 3)
+    for place, (data, _) in enumerate(_tails(window, which, window.rows[which, M_BODY] + 3)):
         parts = [part[1:] for part in data.split(b"\0") if part[:1] == b"\x04"]
         if parts:
             made["path"][place] = window.texts.code(parts[0].decode(OEM))
@@ -601,9 +602,8 @@ def parse_tree_answer(window: Window, which: Index) -> dict[str, Rows]:
     starts = _bytes_places(window, which)
     made = body(TREE_ANSWER, which)
     kinds = {b"IPC": TreeKind.PIPE, b"A:": TreeKind.DISK, b"LPT1:": TreeKind.PRINT}
-    for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
-        service = _tail(window, row, start)[0].partition(b"\0")[0]
-        made["kind"][place] = kinds.get(service, TreeKind.UNKNOWN)
+    services = [data.partition(b"\0")[0] for data, _ in _tails(window, which, starts)]
+    made["kind"] = [kinds.get(service, TreeKind.UNKNOWN) for service in services]
     return {"tree_answers": np.concatenate([made, made_core])}
 
 
@@ -634,14 +634,14 @@ def _names_of_opens(window: Window, rows: Index, via: Rows) -> list[int]:
     starts = _bytes_places(window, rows)
     unicode = _is_unicode(window, rows)
     names = []
-    for place, (row, start) in enumerate(zip(rows.tolist(), starts.tolist(), strict=True)):
-        data, offset = _tail(window, row, start)
+    for place, (data, offset) in enumerate(_tails(window, rows, starts)):
+        skip, end = 0, len(data)
         if via[place] == Via.OPEN:  # a byte 04 stands before the name
-            data, offset = data[1:], offset + 1
-        if via[place] == Via.NT_CREATE_ANDX:
-            pad = offset & 1 if unicode[place] else 0
-            data, offset = data[pad : pad + int(lengths[place])], offset + pad
-        strings = read_strings(data, offset, bool(unicode[place]), 1)
+            skip = 1
+        elif via[place] == Via.NT_CREATE_ANDX:
+            skip = offset & 1 if unicode[place] else 0
+            end = skip + int(lengths[place])
+        strings = read_strings(data[skip:end], offset + skip, bool(unicode[place]), 1)
         names.append(window.texts.code(strings[0]) if strings else MISSING)
     return names
 
@@ -757,8 +757,7 @@ def _transaction_names(window: Window, which: Index) -> list[str]:
     starts = _bytes_places(window, which)
     unicode = _is_unicode(window, which)
     names = []
-    for place, (row, start) in enumerate(zip(which.tolist(), starts.tolist(), strict=True)):
-        data, offset = _tail(window, row, start)
+    for place, (data, offset) in enumerate(_tails(window, which, starts)):
         names.append("".join(read_strings(data[:1024], offset, bool(unicode[place]), 1)))
     return names
 
