@@ -6,11 +6,12 @@ import gc
 import importlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analyzer import engines
-from analyzer.capture.inputs import Input, find_captures
+from analyzer.capture.inputs import Input, as_text, find_captures
 from analyzer.engines import Engine
 from analyzer.errors import UsageError
 from analyzer.sessions.reducer import Reduced, Reducer
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PORTS = (445, 139)
 DETAILS = ("default", "all")
+LARGE = 10_000_000
+"""Bytes of files from which on the scan's buffers are worth the tenth of a second that finding them takes."""
 
 Progress = Callable[[int, int | None], None]
 """Told now and then how many bytes of the files have been read, and of how many (None: not known)."""
@@ -139,7 +142,8 @@ def analyze(
     for site, members in sites.items():
         parts[site] = (members, _reduce(reader, members, detail == "all", progress, total))
     importing.join()
-    gc.collect()  # generators and threads of the scan hold its buffers in cycles
+    if reader.consumed() > LARGE:
+        gc.collect()  # generators and threads of the scan hold its buffers in cycles
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate}
     return Analysis(*_tables(reader, parts), settings)
 
@@ -182,8 +186,13 @@ def _tables(
     """All tables, and what was counted. The columns of numbers that they are made of are let go on the way."""
     from analyzer import assemble, tables  # noqa: PLC0415 - imported in the background, see above
 
-    names = [file.capture for file in reader.files]
     site_of = {item.capture: site for site, (members, _) in parts.items() for item in members}
+    sites = [site_of[file.capture] for file in reader.files]
+    files = [
+        replace(file, capture=as_text(file.capture), errors=[as_text(error) for error in file.errors])
+        for file in reader.files
+    ]
+    names = [file.capture for file in files]
     counts = reader.counts()
     keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "calls", "session_no"), 0)
     made = []
@@ -193,7 +202,7 @@ def _tables(
             counts[name] = counts.get(name, 0) + value
         made.append(assemble.site_tables(reduced, names, site, keys_from))
         del reduced
-    found = {"captures": assemble.captures(reader.files, [site_of[name] for name in names])}
+    found = {"captures": assemble.captures(files, sites)}
     return found | {
         name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"
     }, counts

@@ -6,12 +6,13 @@ missing; 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 DONE, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 2, 3, 4, 130
+READER_GONE = 141
+"""128 and SIGPIPE: what a shell makes of a program that is ended by writing to a closed pipe."""
 
 app = typer.Typer(
     help="Find out, from packet captures, which clients and applications depend on SMB null sessions.",
@@ -54,33 +57,53 @@ class Detail(StrEnum):
 
 def run() -> None:
     """The entry point: turns errors and interrupts into one line and an exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Captures hold names that not every terminal or redirected output has the characters for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        # typer catches what ends a command, Ctrl-C too, and returns its status.
+        status = app(standalone_mode=False) or DONE
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        sys.exit(INTERRUPTED)
+        status = INTERRUPTED
     except UsageError as problem:
         _say(str(problem))
-        sys.exit(WRONG_USAGE)
+        status = WRONG_USAGE
     except AnalyzerError as problem:
         _say(str(problem))
-        sys.exit(NOTHING_USABLE)
-    except BrokenPipeError:
-        # The reader of our output has had enough. Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        status = NOTHING_USABLE
+    except (BrokenPipeError, SystemExit) as stop:
+        # rich and typer make SystemExit(1) of a closed pipe, and 1 says that a difference was found.
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        _drop_output()
+        status = READER_GONE
+    except OSError as problem:
+        if problem.filename is None:
+            _drop_output()
+        _say(f"{problem.filename or 'standard output'}: {problem.strerror or problem}")
+        status = NOTHING_USABLE
     except Exception as problem:
-        # What typer's parser raises carries its own message and status.
+        # What typer's parser raises carries its own message and status. Without a message it has shown the help.
         if not hasattr(problem, "format_message"):
             raise
-        _say(problem.format_message())
-        sys.exit(getattr(problem, "exit_code", WRONG_USAGE))
+        if message := problem.format_message():
+            _say(message)
+        status = getattr(problem, "exit_code", WRONG_USAGE)
+    if status == INTERRUPTED:
+        _say("interrupted")
+    sys.exit(status)
 
 
 def _say(message: str) -> None:
-    print(f"nullsession: {message}", file=sys.stderr)
+    """A line on standard error. What could steer a terminal is spelt out: names of files may hold anything."""
+    spelt = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in message)
+    print(f"nullsession: {spelt}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """What is left for standard output goes nowhere: Python would complain once more when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(asked: bool) -> None:
@@ -120,6 +143,8 @@ def analyze(
     """Who depends on null sessions, on which server, for what."""
     from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
 
+    if output:
+        _check_folder(output)
     _give_back_freed_memory()
     with _progress(quiet) as progress:
         analysis = analyses.analyze(
@@ -138,6 +163,15 @@ def analyze(
     if not quiet:
         _print(analysis, format_)
     raise typer.Exit(_exit_status(analysis))
+
+
+def _check_folder(directory: Path) -> None:
+    """Make the folder of results, before hours of work go into them. Raises AnalyzerError if it takes no files."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as problem:
+        raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror}") from problem
 
 
 def _give_back_freed_memory() -> None:
@@ -187,7 +221,7 @@ def _exit_status(analysis: Analysis) -> int:
     """Files with errors are told on standard error as well; the report tells them too."""
     errors = analysis.captures["errors"].dropna()
     for error in errors:
-        _say(str(error).encode("unicode_escape").decode() if not str(error).isprintable() else str(error))
+        _say(str(error))
     if not len(errors):
         return DONE
     return PARTLY_READ if int(analysis.captures["packets"].sum()) else NOTHING_USABLE

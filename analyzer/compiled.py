@@ -10,7 +10,7 @@ same source runs in two forms:
 
 Numba's own cache does not notice a change in a callee of another module, nor of the bounds-check setting. The cache
 directory is therefore named after everything that matters: package version, Numba and Python version, processor,
-bounds checking, and a hash of the sources of all kernels.
+bounds checking, and a hash of the sources of all kernels, with their place and times, by which Numba finds them again.
 """
 
 from __future__ import annotations
@@ -192,10 +192,12 @@ def cache_directory() -> Path:
 
     digest = hashlib.sha256()
     package = Path(__file__).parent
+    facts = [str(package), platform.machine(), sys.version, version("numba"), version("numpy")]
     for module in ("analyzer.compiled", *KERNEL_MODULES):
-        digest.update((package.joinpath(*module.split(".")[1:]).with_suffix(".py")).read_bytes())
-    for fact in (platform.machine(), sys.version, version("numba"), version("numpy")):
-        digest.update(fact.encode())
+        source = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        digest.update(source.read_bytes())
+        facts.append(str(source.stat().st_mtime_ns))
+    digest.update("\n".join(facts).encode("utf-8", "surrogateescape"))
     checked = "-checked" if _bounds_checked() else ""
     return user_cache_directory() / f"kernels-{__version__}-{digest.hexdigest()[:16]}{checked}"
 

@@ -1,7 +1,7 @@
 """Results as files: each table as Parquet (what is read back) and CSV (for people), and `summary.json`.
 
-Everything is first written into a folder of its own beside the results and then moved into place, so an interruption
-leaves no half-written file.
+Everything is first written into a folder of its own beside the results and then moved into place, all or none of it: so
+an interruption leaves no half-written file, and no tables of one analysis beside those of another.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,33 @@ def save(analysis: Analysis, directory: Path) -> None:
             for name in (*tables.ROWS, *tables.SUMMARIES):
                 table = analysis.arrow(name)
                 write_csv(table, making / f"{name}.csv")
-                pyarrow.parquet.write_table(
-                    table, making / f"{name}.parquet", compression="zstd", row_group_size=PARQUET_ROWS
-                )
+                write_parquet(name, table, making / f"{name}.parquet")
             (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
-            for file in sorted(making.iterdir()):
-                os.replace(file, directory / file.name)
+            _put_in_place(making, directory)
         finally:
             shutil.rmtree(making, ignore_errors=True)
     except OSError as problem:
         raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror or problem}") from problem
+
+
+def _put_in_place(making: Path, directory: Path) -> None:
+    """Move all files there; if that fails or is interrupted midway, none, and the older ones are as they were."""
+    names = sorted(file.name for file in making.iterdir())
+    older = making / "older"
+    older.mkdir()
+    try:
+        for name in names:
+            if (directory / name).exists():
+                os.replace(directory / name, older / name)
+        for name in names:
+            os.replace(making / name, directory / name)
+    except BaseException:
+        for name in names:
+            if not (making / name).exists():
+                os.replace(directory / name, making / name)
+            if (older / name).exists():
+                os.replace(older / name, directory / name)
+        raise
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
@@ -75,27 +93,60 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 def write_csv(table: pa.Table, target: Any) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
     options = pyarrow.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    columns = [_Spelt(column) for column in table.columns]
-    schema = pa.schema([(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])
+    arrays = [_one_array(column) for column in table.columns]
+    columns = [
+        _Column(array, pc.replace_substring_regex(array.dictionary, EXECUTABLE, r"'\1"))
+        if pa.types.is_dictionary(array.type)
+        else _Column(array)
+        for array in arrays
+    ]
+    schema = _schema(table, columns)
     with pyarrow.csv.CSVWriter(target, schema, write_options=options) as writer:
-        for start in range(0, len(table), CSV_ROWS):
-            writer.write_table(
-                pa.Table.from_arrays([column.rows(start, CSV_ROWS) for column in columns], schema=schema)
-            )
+        for part in _parts(columns, schema, len(table), CSV_ROWS):
+            writer.write_table(part)
 
 
-class _Spelt:
-    """A column as it is written: texts instead of numbers of a dictionary, defused."""
+def write_parquet(name: str, table: pa.Table, path: Path) -> None:
+    """Parquet that `pandas.read_parquet` reads with the types of the contract.
 
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self._numbers = column.combine_chunks()
-        self._texts = None
-        self.type = column.type
-        if pa.types.is_dictionary(column.type):
-            self._texts = pc.replace_substring_regex(self._numbers.dictionary, EXECUTABLE, r"'\1")
-            self._numbers = self._numbers.indices
-            self.type = self._texts.type
+    pandas takes them from its own description in the file, and makes categories of whatever Arrow wrote as numbers of
+    a dictionary. So texts are written as texts; Parquet has dictionaries of its own for them.
+    """
+    arrays = [_one_array(column) for column in table.columns]
+    columns = [
+        _Column(array, array.dictionary)
+        if pa.types.is_dictionary(array.type) and not array.type.ordered
+        else _Column(array)
+        for array in arrays
+    ]
+    described = pa.Schema.from_pandas(tables.to_pandas(name, table.slice(0, 0)), preserve_index=False)
+    schema = _schema(table, columns).with_metadata(described.metadata)
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for part in _parts(columns, schema, len(table), PARQUET_ROWS):
+            writer.write_table(part)
+
+
+class _Column:
+    """A column as it is written, some rows at a time. texts: what stands there for the numbers of a dictionary."""
+
+    def __init__(self, array: pa.Array, texts: pa.Array | None = None) -> None:
+        self._array = array if texts is None else array.indices
+        self._texts = texts
+        self.type = array.type if texts is None else texts.type
 
     def rows(self, start: int, count: int) -> pa.Array:
-        part = self._numbers.slice(start, count)
+        part = self._array.slice(start, count)
         return part if self._texts is None else self._texts.take(part)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies
+
+
+def _schema(table: pa.Table, columns: Sequence[_Column]) -> pa.Schema:
+    return pa.schema([(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])
+
+
+def _parts(columns: Sequence[_Column], schema: pa.Schema, length: int, count: int) -> Iterator[pa.Table]:
+    for start in range(0, length, count):
+        yield pa.Table.from_arrays([column.rows(start, count) for column in columns], schema=schema)

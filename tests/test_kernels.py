@@ -227,7 +227,7 @@ def test_kernels_at_another_place_or_of_another_time_do_not_share_a_cache(tmp_pa
             os.utime(touched, (seconds, seconds))
         code = "from analyzer import compiled; print(compiled.cache_directory())"
         settings = {"PYTHONPATH": str(root), "NULLSESSION_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", code]  # which looks into the current folder first
+        done = subprocess.run(command, env=os.environ | settings, cwd=root, capture_output=True, text=True, check=True)
         names.append(done.stdout)
     assert len(set(names)) == len(names)

@@ -80,7 +80,7 @@ def as_cell(value: Any) -> str | None:
 
 def made_of(**rows: Any) -> analyzer.Analysis:
     """An outcome in which only these tables have rows."""
-    return analyzer.Analysis({name: tables.empty(name) for name in ALL} | rows, {"engine": "native"})
+    return analyzer.Analysis({name: tables.empty(name) for name in ALL} | rows, {}, {"engine": "native"})
 
 
 # Results of captures, and of none. #

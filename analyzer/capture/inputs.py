@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,17 +40,18 @@ def find_captures(paths: list[str]) -> list[Input]:
     """The capture files that paths, folders (with all below them) and patterns name; each once, in the order found.
 
     A file that is named is taken whatever it is, so that it can be complained about; in a folder, files that neither
-    begin nor end their names like captures are passed over. Raises UsageError for a name that leads nowhere.
+    begin nor end their names like captures are passed over. Links that lead nowhere are taken there by their names, as
+    files that cannot be read. Raises UsageError for a name that leads nowhere.
     """
-    found: dict[Path, Input] = {}
+    found: dict[str, Input] = {}
 
     def add(file: Path) -> None:
-        found.setdefault(file.resolve(), Input(str(file), str(file.parent)))
+        found.setdefault(os.path.realpath(file), Input(str(file), as_text(str(file.parent))))
 
     for name in paths:
         path = Path(name)
         if name == STDIN:
-            found.setdefault(path, Input(name, name))
+            found.setdefault(name, Input(name, name))
             continue
         matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(name, recursive=True))]
         matches = [match for match in matches if match.exists()]  # `none/**` gives `none/`
@@ -57,7 +59,8 @@ def find_captures(paths: list[str]) -> list[Input]:
             raise UsageError(f"{name}: no such file or folder, and no file matches it as a pattern")
         for match in matches:
             if match.is_dir():
-                inside = [file for file in sorted(match.rglob("*")) if file.is_file() and looks_like_capture(file)]
+                files = [file for file in sorted(match.rglob("*")) if file.is_file() or _leads_nowhere(file)]
+                inside = [file for file in files if looks_like_capture(file)]
                 if not inside:
                     raise UsageError(f"{name}: no capture files in this folder or below it")
                 for file in inside:
@@ -65,6 +68,15 @@ def find_captures(paths: list[str]) -> list[Input]:
             else:
                 add(match)
     return list(found.values())
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def as_text(path: str) -> str:
+    """A path as text for tables: bytes in it that are no characters, as Linux allows them, are spelt out."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def looks_like_capture(path: Path) -> bool:

@@ -7,6 +7,7 @@ pipes, and would count against the memory that a user sees the process take.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import queue
@@ -100,7 +101,7 @@ def open_source(capture: str) -> Source:
     """Open a file, or standard input for `-`. Raises CaptureError if that fails."""
     try:
         if capture == STDIN:
-            return Source(capture, sys.stdin.buffer, None)
+            return Source(capture, _standard_input(), None)
         path = Path(capture)
         raw = path.open("rb", buffering=0)
         if path.is_dir():
@@ -108,6 +109,16 @@ def open_source(capture: str) -> Source:
         return Source(capture, raw, os.fstat(raw.fileno()).st_size)
     except OSError as problem:
         raise CaptureError(capture, _reason(problem, "")) from problem
+
+
+def _standard_input() -> BinaryIO:
+    """Standard input without Python's buffer: the thread that reads ahead would hold its lock while it waits for more,
+    and Python aborts where it cannot have that lock when it ends.
+    """
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    buffered: BinaryIO = sys.stdin.buffer
+    return getattr(buffered, "raw", buffered)  # what somebody put in its place may have no buffer
 
 
 class _Counted(io.RawIOBase):

@@ -7,12 +7,14 @@ Whatever is peculiar to a library that an engine uses stays in that engine's fil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from analyzer.capture.inputs import Input
-from analyzer.capture.reader import FileFacts
 from analyzer.errors import UsageError
-from analyzer.records import Batch
+
+if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
+    from analyzer.capture.inputs import Input
+    from analyzer.capture.reader import FileFacts
+    from analyzer.records import Batch
 
 NAMES = ("native",)
 

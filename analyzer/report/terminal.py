@@ -170,19 +170,20 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
             yield sentence.format(_count(int(overall[measure]), "session"))
     others = {
         "connections_midstream": ("connection", "began before the captures."),
-        "connections_one_way": ("connection", "were captured in one direction only."),
-        "missing_bytes": ("byte", "of TCP payload were lost by the capture."),
-        "unparsed_bytes": ("byte", "of TCP payload were passed over in search of a message."),
-        "truncated_packets": ("packet", "were captured in part."),
+        "connections_one_way": ("connection", "{was} captured in one direction only."),
+        "missing_bytes": ("byte", "of TCP payload {was} lost by the capture."),
+        "unparsed_bytes": ("byte", "of TCP payload {was} passed over in search of a message."),
+        "truncated_packets": ("packet", "{was} captured in part."),
         "encrypted_messages": ("encrypted message", "could not be looked into."),
-        "ip_fragments": ("IP fragment", "were not put together."),
-        "unknown_link_packets": ("packet", "are of a link type that is not known."),
-        "results_not_decoded": ("pipe", "were opened whose answers are not decoded: some may have been refusals."),
+        "ip_fragments": ("IP fragment", "{was} not put together."),
+        "unknown_link_packets": ("packet", "{has} a link type that is not known."),
+        "results_not_decoded": ("pipe", "{was} opened whose answers are not decoded: some may have been refusals."),
         "problems": ("place", "could not be understood; see the table problems."),
     }
     for measure, (noun, rest) in others.items():
-        if overall.get(measure, 0):
-            yield f"{_count(int(overall[measure]), noun)} {rest}"
+        if number := int(overall.get(measure, 0)):
+            verbs = {"was": "was", "has": "has"} if number == 1 else {"was": "were", "has": "have"}
+            yield f"{_count(number, noun)} {rest.format(**verbs)}"
     yield "SMB over QUIC or RDMA, and RPC over TCP, are not looked at."
 
 

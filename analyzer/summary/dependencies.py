@@ -26,7 +26,7 @@ from analyzer.tables import TableSet
 
 KEY = ["site", "client_ip", "server_ip", "resource"]
 WORKED, UNKNOWN, DENIED, NOTHING = "worked", "unknown", "denied", "nothing"
-ROOT_CAUSE_WITHIN = pd.Timedelta(seconds=60)
+ROOT_CAUSE_WITHIN = pd.Timedelta(seconds=10)
 REGULAR_PROBES = 4
 REGULAR_AT_LEAST = pd.Timedelta(minutes=1)
 

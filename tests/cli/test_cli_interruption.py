@@ -9,11 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import build as b
 import pandas as pd
-import pyarrow.parquet
 import pytest
 from command import ANONYMOUS, CAPTURES, Called, Done, contents, ended, nullsession, start
 
@@ -91,16 +90,16 @@ def test_an_interruption_while_tables_are_written_leaves_older_results(
     called: Called, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
-    write, count = pyarrow.parquet.write_table, 0
+    write, count = results.write_parquet, 0
 
-    def interrupted_write(*arguments: object, **options: object) -> None:
+    def interrupted_write(*arguments: Any) -> None:
         nonlocal count
         count += 1
-        write(*arguments, **options)
+        write(*arguments)
         if count == 5:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(pyarrow.parquet, "write_table", interrupted_write)
+    monkeypatch.setattr(results, "write_parquet", interrupted_write)
     done = called("analyze", ANONYMOUS, "-o", older)
     assert (done.status, done.out, done.err) == (INTERRUPTED, "", "nullsession: interrupted\n")
     assert contents(older) == before
