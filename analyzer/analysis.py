@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer import engines
+from analyzer import engines, memory
 from analyzer.capture.inputs import Input, as_text, find_captures
 from analyzer.engines import Engine
 from analyzer.errors import UsageError
@@ -25,6 +25,8 @@ PORTS = (445, 139)
 DETAILS = ("default", "all")
 LARGE = 10_000_000
 """Bytes of files from which on the scan's buffers are worth the tenth of a second that finding them takes."""
+
+MANY_ROWS = 10_000
 
 Progress = Callable[[int, int | None], None]
 """Told now and then how many bytes of the files have been read, and of how many (None: not known)."""
@@ -78,6 +80,8 @@ class Analysis:
             raise UsageError(f"no table is called {name!r}; there are {', '.join(tables.TABLES)}")
         if name not in self._arrow:
             self._arrow[name] = tables.from_pandas(name, self._summary(name))
+            if len(self._arrow[name]) > MANY_ROWS:
+                memory.give_back()
         return self._arrow[name]
 
     def _summary(self, name: str) -> pd.DataFrame:
@@ -144,6 +148,7 @@ def analyze(
     importing.join()
     if reader.consumed() > LARGE:
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
+        memory.give_back()
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate}
     return Analysis(*_tables(reader, parts), settings)
 

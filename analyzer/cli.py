@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +28,6 @@ from analyzer.errors import AnalyzerError, UsageError
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis, Progress
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 DONE, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 2, 3, 4, 130
 READER_GONE = 141
 """128 and SIGPIPE: what a shell makes of a program that is ended by writing to a closed pipe."""
@@ -145,7 +144,7 @@ def analyze(
 
     if output:
         _check_folder(output)
-    _give_back_freed_memory()
+    _keep_memory_small()
     with _progress(quiet) as progress:
         analysis = analyses.analyze(
             paths,
@@ -174,23 +173,13 @@ def _check_folder(directory: Path) -> None:
         raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror}") from problem
 
 
-def _give_back_freed_memory() -> None:
-    """Large blocks of memory that are no longer needed go back to the system at once.
-
-    glibc raises the size that it treats so each time such a block is freed and keeps a heap for each thread, and
-    Arrow's own allocator keeps what it has: together a third more memory on captures with many sessions.
-    """
+def _keep_memory_small() -> None:
     import pyarrow as pa  # noqa: PLC0415
 
-    pa.set_memory_pool(pa.system_memory_pool())
-    if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415
+    from analyzer import memory  # noqa: PLC0415
 
-        with suppress(OSError, AttributeError):  # another C library
-            allocator = ctypes.CDLL(None)
-            allocator.mallopt(M_ARENA_MAX, 1)
-            allocator.mallopt(M_MMAP_THRESHOLD, 1 << 19)
-            allocator.mallopt(M_TRIM_THRESHOLD, 1 << 21)
+    memory.keep_small()
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it has
 
 
 def _announce(message: str) -> None:

@@ -19,13 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from analyzer import __version__, tables
+from analyzer import __version__, memory, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
 
 FORMAT_VERSION = 1
 """Raised when a reader of older results would misread newer ones."""
-PARQUET_ROWS = 32_768
+MANY_ROWS = 10_000
+PARQUET_ROWS = 16_384
 CSV_ROWS = 8_192
 """Rows that are spelt out at a time."""
 EXECUTABLE = r"^([=+\-@\t\r])"
@@ -41,10 +42,12 @@ def save(analysis: Analysis, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
         try:
-            for name in (*tables.ROWS, *tables.SUMMARIES):
+            for name in (*tables.SUMMARIES, *tables.ROWS):
                 table = analysis.arrow(name)
                 write_csv(table, making / f"{name}.csv")
                 write_parquet(name, table, making / f"{name}.parquet")
+                if len(table) > MANY_ROWS:
+                    memory.give_back()
             (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             _put_in_place(making, directory)
         finally:

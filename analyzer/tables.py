@@ -482,6 +482,15 @@ class TableSet:
             copy=False,
         )
 
+    def codes(self, name: str, *columns: str) -> npt.NDArray[np.int64]:
+        """A number for each row of a table: the same where these texts are the same."""
+        found = np.zeros(len(self._tables[name]), dtype=np.int64)
+        for column in columns:
+            array = _one_chunk(self._tables[name][column])
+            numbers = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            found = found * (len(array.dictionary) + 1) + numbers + 1
+        return found
+
 
 def ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """For each text of a column its place in alphabetical order; missing ones come last."""

@@ -490,35 +490,35 @@ def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
 
 def _root_causes(joined: pd.DataFrame, rows: TableSet) -> pd.Series:
     """The failed login of the same client at the same server that an anonymous one followed."""
-    pair = ["site", "client_ip", "server_ip"]
-    sessions = rows.frame(
-        "sessions", "session_key", "connection_id", *pair, "started", "outcome", "asked", "domain", "user", "status",
-        "frame", "answer_frame", "capture",
-    )  # fmt: skip
+    sessions = rows.frame("sessions", "session_key", "connection_id", "started", "outcome", "asked")
+    sessions["pair"] = rows.codes("sessions", "site", "client_ip", "server_ip")
+    sessions = sessions[sessions["started"].notna()]
     failed = sessions[(sessions["outcome"] == "refused") & ~_true(sessions["asked"] == "anonymous")]
-    failed = failed.dropna(subset=["started"]).sort_values("started", kind="stable")
+    failed = failed.sort_values("started", kind="stable")
     mine = joined[["session_key"]].reset_index(names="row").dropna()
-    mine = mine.merge(sessions[["session_key", "connection_id", *pair, "started"]], on="session_key", how="inner")
-    mine = mine.dropna(subset=["started"]).sort_values("started", kind="stable")
-    if not len(mine) or not len(failed):
+    others = sessions.loc[sessions["pair"].isin(failed["pair"]), ["session_key", "connection_id", "started", "pair"]]
+    mine = mine.merge(others, on="session_key", how="inner").sort_values("started", kind="stable")
+    if not len(mine):
         return pd.Series(None, index=joined.index, dtype=object)
-    frame = failed["frame"].fillna(failed["answer_frame"])
+    found = pd.merge_asof(
+        mine,
+        failed[["pair", "started"]].assign(failed=failed.index, failed_on=failed["connection_id"]),
+        on="started",
+        by="pair",
+        tolerance=ROOT_CAUSE_WITHIN,
+    ).dropna(subset="failed")
+    # Behind one address there may be several machines; where both say which they are, it must be the same.
+    guids = rows.frame("connections", "connection_id", "client_guid").set_index("connection_id")["client_guid"]
+    guid, other = found["connection_id"].map(guids), found["failed_on"].map(guids)
+    found = found[guid.isna() | other.isna() | (guid == other)]
+    logins = rows.frame("sessions", "domain", "user", "status", "frame", "answer_frame", "capture")
+    logins = logins.loc[found["failed"].astype(np.int64)]
+    frame = logins["frame"].fillna(logins["answer_frame"])
     text = [
         f"login as {domain + chr(92) if pd.notna(domain) and domain else ''}{'?' if pd.isna(user) else user} "
         f"failed with {status} in frame {number} of {capture}"
         for domain, user, status, number, capture in zip(
-            failed["domain"], failed["user"], failed["status"], frame, failed["capture"], strict=True
+            logins["domain"], logins["user"], logins["status"], frame, logins["capture"], strict=True
         )
     ]
-    found = pd.merge_asof(
-        mine,
-        failed[[*pair, "started"]].assign(text=text, failed_on=failed["connection_id"]),
-        on="started",
-        by=pair,
-        tolerance=ROOT_CAUSE_WITHIN,
-    )
-    # Behind one address there may be several machines; where both say which they are, it must be the same.
-    guids = rows.frame("connections", "connection_id", "client_guid").set_index("connection_id")["client_guid"]
-    guid, other = found["connection_id"].map(guids), found["failed_on"].map(guids)
-    found["text"] = found["text"].where(guid.isna() | other.isna() | (guid == other), None)
-    return found.set_index("row")["text"].reindex(joined.index)
+    return pd.Series(text, index=found["row"], dtype=object).reindex(joined.index)

@@ -1,0 +1,41 @@
+"""Memory that is no longer needed goes back to the system.
+
+glibc raises the size from which it gives freed blocks back at once each time that such a block is freed, and keeps a
+heap for each thread: on captures with many sessions that is a third more memory than is in use.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+
+
+@cache
+def _allocator() -> Any:
+    """The C library, None where it has no such settings."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # noqa: PLC0415 - not needed for help
+
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        return library if library.mallopt and library.malloc_trim else None
+    return None
+
+
+def keep_small() -> None:
+    """For a process of our own: one heap, and large blocks apart from it."""
+    if _allocator():
+        _allocator().mallopt(M_ARENA_MAX, 1)
+        _allocator().mallopt(M_MMAP_THRESHOLD, 1 << 19)
+        _allocator().mallopt(M_TRIM_THRESHOLD, 1 << 25)
+
+
+def give_back() -> None:
+    """After a step that needed much."""
+    if _allocator():
+        _allocator().malloc_trim(0)
