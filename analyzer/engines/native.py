@@ -29,8 +29,8 @@ from analyzer.transport import flows, messages, netbios, pick
 from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
 from analyzer.wire.texts import MISSING, Texts
 
-WINDOW_ROWS = 49_152
-WINDOW_BYTES = 8 * 1024 * 1024
+WINDOW_ROWS = 40_960
+WINDOW_BYTES = 4 * 1024 * 1024
 FLOWS = 4096
 MAX_FLOWS = 262_144
 """Connections followed at a time; when more are open, those idle for longest are taken for over."""
