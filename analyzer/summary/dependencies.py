@@ -234,7 +234,7 @@ def _ipc_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     trees = rows.frame("trees", *_OF_THINGS, "time", "share", "kind")
     ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$")) & ~_true(trees["status"] == "STATUS_SUCCESS")]
     # Where pipes were opened, an answer that was not captured must have been a success.
-    in_use = pd.concat([rows.frame(name, "session_key")["session_key"] for name in ("pipe_opens", "calls")]).dropna()
+    in_use = rows.frame("pipe_opens", "session_key")["session_key"].dropna()
     ipc = ipc[ipc["status"].notna() | ~ipc["session_key"].isin(in_use)]
     things = _joined(ipc, whose, rows)
     denied = refused(things["status"], "tree_connect")
@@ -302,7 +302,9 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     denied = at_setup & refused(idle["status"], "session_setup")
     others = idle["other_operations"] > 0
     given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows)
-    nothing = (known & ~others & ~denied) | given_up
+    unused = known & ~others & ~denied
+    # What a capture lost may have been the use.
+    nothing = (unused & _is_without_gaps(idle["connection_id"], rows)) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
     resource = pd.Series("IPC$", index=idle.index, dtype=object).where(had_ipc, None)
     things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"}).assign(
@@ -322,6 +324,7 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (regular, "probe.regular"),
             (given_up, "login.given_up"),
             (nothing, "session.unused"),
+            (unused, "session.use_not_captured"),
             (others, "session.other_operations"),
             (idle["outcome"] == "abandoned", "login.abandoned"),
             (idle["outcome"] == "unanswered", "login.answer_missing"),
@@ -335,6 +338,7 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (regular, "nothing was done in the session, but it is set up regularly: the session itself may be needed"),
             (given_up, "a login was begun, and given up before it said who it was for"),
             (nothing, "the session was set up and nothing was done in it"),
+            (unused, "nothing was seen to be done in the session, but part of its connection is not in the captures"),
             (others, "operations on IPC$ that are not understood were answered"),
             (idle["outcome"] == "abandoned", "a login was begun, and who it was for is not in the captures"),
             (idle["outcome"] == "unanswered", "the answer to the login is not in the captures"),
@@ -344,17 +348,18 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     )
 
 
+def _is_without_gaps(connection_id: pd.Series, rows: TableSet) -> pd.Series:
+    """True where a connection was captured in both directions and without loss."""
+    known = rows.frame("connections", "connection_id", "missing_bytes", "directions").set_index("connection_id")
+    without = (known["missing_bytes"] == 0) & (known["directions"] == "both")
+    return connection_id.map(without).fillna(False).astype(bool)
+
+
 def _is_whole(connection_id: pd.Series, rows: TableSet) -> pd.Series:
     """True where all of a connection was captured, to its end: what is not there was not sent."""
-    known = rows.frame("connections", "connection_id", "closed_by", "missing_bytes", "directions", "midstream")
-    known = known.set_index("connection_id")
-    whole = (
-        known["closed_by"].notna()
-        & (known["missing_bytes"] == 0)
-        & (known["directions"] == "both")
-        & ~known["midstream"]
-    )
-    return connection_id.map(whole).fillna(False).astype(bool)
+    known = rows.frame("connections", "connection_id", "closed_by", "midstream").set_index("connection_id")
+    ends = connection_id.map(known["closed_by"].notna() & ~known["midstream"]).fillna(False).astype(bool)
+    return ends & _is_without_gaps(connection_id, rows)
 
 
 def _is_regular(probes: pd.DataFrame) -> pd.Series:
