@@ -246,6 +246,19 @@ def _probe(client: str) -> Made:
     return [talk], [Row(None, "probe", refused_at=None, at=login)]
 
 
+@CASES.case("a session whose connection has a gap, and nothing more")
+def _unseen(client: str) -> Made:
+    """The lost bytes may have been a pipe's. Only what is known to be all of it can be nothing."""
+    talk = Smb2(client)
+    login = talk.login(0x11)
+    first = len(talk.tcp.segments)
+    talk.tcp.client(bytes(300))
+    del talk.tcp.segments[first:]  # sent, and not captured
+    talk.logoff(0x11)
+    talk.tcp.close()
+    return [talk], [Row(None, "unknown", refused_at=None, at=login, reason="not in the captures")]
+
+
 @CASES.case("a session and IPC$, and nothing more")
 def _probe_ipc(client: str) -> Made:
     talk = Smb2(client)
