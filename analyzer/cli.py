@@ -258,7 +258,7 @@ def doctor(
             "kernels: were compiled already" if was_warm else f"kernels: compiled in {time.monotonic() - begun:.0f} s"
         )
     state = "ready" if compiled.cache_is_warm() else "empty; `nullsession doctor --compile` fills it"
-    print(f"kernel cache: {state} ({compiled.cache_directory()})")
+    print(f"kernel cache: {state} ({compiled.user_cache_directory()})")
     print("engine native: available")
     print(f"tshark: {_tshark()}")
 

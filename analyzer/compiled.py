@@ -8,9 +8,10 @@ same source runs in two forms:
 
 `Kernels` gives either form by name, so a caller can begin plain and go on compiled: both work on the same memory.
 
-Numba's own cache does not notice a change in a callee of another module, nor of the bounds-check setting. The cache
-directory is therefore named after everything that matters: package version, Numba and Python version, processor,
-bounds checking, and a hash of the sources of all kernels, with their place and times, by which Numba finds them again.
+Numba's own cache does not notice a change in a callee of another module, nor of a constant, nor of the bounds-check
+setting. So each entry has a cache directory of its own, named after everything that matters: package, Numba and Python
+version, processor, bounds checking, the code and constants of the entry and of all that it calls, and place and time of
+its source, by which Numba finds it again. Two processes share the work of the first compilation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import importlib
 import inspect
 import os
 import platform
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -50,7 +52,10 @@ KERNEL_MODULES = (
     "analyzer.transport.streams",
     "analyzer.smb.select",
 )
-"""Every module that defines kernels; their sources name the cache."""
+"""Every module that defines kernels."""
+
+COMPLETE = "complete"
+"""The file that is written when all of an entry is in its cache directory."""
 
 _kernels: dict[str, Callable[..., Any]] = {}
 _entries: list[str] = []
@@ -98,6 +103,10 @@ class Kernels:
         raise AttributeError(f"no kernel named {name}")
 
 
+Form = Callable[[], Kernels]
+"""Asked at each step which form of the kernels to use, since an analysis may begin plain and go on compiled."""
+
+
 def _on_views(function: Callable[..., Any]) -> Callable[..., Any]:
     def plain(*arguments: Any) -> Any:
         return function(*[view(argument) for argument in arguments])
@@ -121,28 +130,103 @@ def plain_kernels() -> Kernels:
 def compiled_kernels() -> Kernels:
     """All entry kernels compiled: from the cache, or compiled now (up to half a minute) and written to it."""
     _load_all()
-    directory = cache_directory()
-    directory.mkdir(parents=True, exist_ok=True)
-    warm = cache_is_warm()
+    return Kernels(_compile(_entries, share=True), compiled=True)
+
+
+def compile_entries(names: list[str]) -> None:
+    """Fill the cache for some entries; names that are not known are passed over."""
+    _load_all()
+    _compile([name for name in names if name in _kernels], share=False)
+
+
+def _compile(names: list[str], *, share: bool) -> dict[str, Any]:
+    """Dispatchers of entries by name. With `share` another process compiles a part of those that are not cached."""
+    cold = [name for name in names if not _is_complete(name)]
+    helped = _in_another_process(_other_half(cold)) if share and len(cold) > 1 and (os.cpu_count() or 1) > 1 else None
     import numba  # noqa: PLC0415 - half a second that a small analysis need not pay
 
-    settings: Any = numba.config
-    settings.CACHE_DIR = str(directory)
-    dispatchers: dict[str, Any] = {}
-    twins: dict[str, dict[str, Any]] = {}
+    compiler = _Compiler(numba)
+    try:
+        if helped is not None:
+            process, theirs = helped
+            for name in cold:
+                if name not in theirs:
+                    compiler.entry(name)
+            process.wait()  # whatever it could not do is done here
+        return {name: compiler.entry(name) for name in names}
+    finally:
+        if helped is not None:
+            helped[0].kill()
 
-    def compile_one(name: str) -> Any:
-        """The dispatcher of a kernel, its callees compiled first: a fixed signature keeps Numba from making a version
-        of each of them for every constant that it is called with.
+
+def _in_another_process(names: list[str]) -> tuple[subprocess.Popen[bytes], list[str]] | None:
+    """A process that compiles these entries, if one can be had."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); "
+        f"from analyzer.compiled import compile_entries; compile_entries({names!r})"
+    )
+    nowhere = subprocess.DEVNULL
+    try:
+        return subprocess.Popen([sys.executable, "-c", code], stdin=nowhere, stdout=nowhere, stderr=nowhere), names
+    except OSError:
+        return None
+
+
+def _other_half(names: list[str]) -> list[str]:
+    """About half of the work. Entries of one module call the same kernels, so they stay together."""
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        modules.setdefault(_kernels[name].__module__, []).append(name)
+    weights = {
+        module: sum(len(_kernels[k].__code__.co_code) for k in set().union(*map(_needed, entries)))
+        for module, entries in modules.items()
+    }
+    sides: tuple[list[str], list[str]] = ([], [])
+    loads = [0, 0]
+    for module in sorted(weights, key=weights.__getitem__, reverse=True):
+        side = loads.index(min(loads))
+        loads[side] += weights[module]
+        sides[side].extend(modules[module])
+    return sides[1]
+
+
+class _Compiler:
+    """Makes dispatchers of kernels, each once."""
+
+    def __init__(self, numba: Any) -> None:
+        self._numba = numba
+        self._dispatchers: dict[str, Any] = {}
+        self._compiled: set[str] = set()
+        self._twins: dict[str, dict[str, Any]] = {}
+
+    def entry(self, name: str) -> Any:
+        """The dispatcher of an entry, from its cache or compiled into it."""
+        if name not in self._compiled:
+            if not _is_complete(name):
+                for needed in _needed(name):  # callees first
+                    if needed != name:
+                        self._compile(needed)
+            self._compile(name)
+            (cache_directory(name) / COMPLETE).touch()
+        return self._dispatchers[name]
+
+    def _compile(self, name: str) -> None:
+        if name not in self._compiled:
+            dispatcher = self._dispatcher(name)
+            dispatcher.compile(_signature(_kernels[name], self._numba))
+            dispatcher.disable_compile()
+            self._compiled.add(name)
+
+    def _dispatcher(self, name: str) -> Any:
+        """The dispatcher of a kernel, not compiled yet. It finds those of its callees in a copy of its module.
+
+        A fixed signature keeps Numba from making a version of each callee for every constant that it is called with.
         """
-        if name not in dispatchers:
+        if name not in self._dispatchers:
             function = _kernels[name]
-            if function.__module__ not in twins:
-                twins[function.__module__] = dict(vars(sys.modules[function.__module__]))
-            namespace = twins[function.__module__]
-            for callee in function.__code__.co_names:
-                if _kernels.get(callee) is not None and namespace.get(callee) is _kernels[callee]:
-                    namespace[callee] = compile_one(callee)
+            namespace = self._twins.setdefault(function.__module__, dict(vars(sys.modules[function.__module__])))
+            for callee in _callees(name):
+                namespace[callee] = self._dispatcher(callee)
             twin = types.FunctionType(function.__code__, namespace, name)
             twin.__module__ = function.__module__
             # Kernels hold no references and raise nothing, so they do without Numba's bookkeeping for both.
@@ -152,17 +236,30 @@ def compiled_kernels() -> Kernels:
                 "_nrt": False,
                 "boundscheck": _bounds_checked(),
             }
-            dispatcher = numba.njit(cache=name in _entries, **options)(twin)
-            if name in _entries or not warm:  # the machine code of an entry in the cache contains its callees
-                dispatcher.compile(_signature(function, numba))
-                dispatcher.disable_compile()
-            dispatchers[name] = dispatcher
-        return dispatchers[name]
+            is_entry = name in _entries
+            if is_entry:
+                directory = cache_directory(name)
+                directory.mkdir(parents=True, exist_ok=True)
+                settings: Any = self._numba.config
+                settings.CACHE_DIR = str(directory)  # looked at when the dispatcher is made
+            self._dispatchers[name] = self._numba.njit(cache=is_entry, **options)(twin)
+        return self._dispatchers[name]
 
-    for name in _entries:
-        compile_one(name)
-    (directory / "complete").touch()
-    return Kernels(dispatchers, compiled=True)
+
+def _callees(name: str) -> list[str]:
+    """The kernels that a kernel calls itself."""
+    function = _kernels[name]
+    namespace = function.__globals__
+    return [n for n in function.__code__.co_names if n in _kernels and namespace.get(n) is _kernels[n]]
+
+
+@cache
+def _needed(name: str) -> tuple[str, ...]:
+    """A kernel and all that it calls, directly or not, callees first."""
+    found: dict[str, None] = {}
+    for callee in _callees(name):
+        found |= dict.fromkeys(_needed(callee))
+    return (*found, name)
 
 
 def _signature(function: Callable[..., Any], numba: Any) -> tuple[Any, ...]:
@@ -180,24 +277,42 @@ def _signature(function: Callable[..., Any], numba: Any) -> tuple[Any, ...]:
 
 def cache_is_warm() -> bool:
     """True if compiled kernels of exactly this version and setting are on disk. Does not import Numba."""
-    return (cache_directory() / "complete").exists()
+    _load_all()
+    return all(_is_complete(name) for name in _entries)
+
+
+def _is_complete(name: str) -> bool:
+    return (cache_directory(name) / COMPLETE).exists()
 
 
 @cache
-def cache_directory() -> Path:
-    """Where compiled kernels are kept: a directory of the user's cache, named by all that decides its content."""
+def cache_directory(name: str) -> Path:
+    """Where the compiled form of an entry is kept: in the user's cache, named by all that decides its content."""
+    digest = hashlib.sha256()
+    for needed in _needed(name):
+        function = _kernels[needed]
+        digest.update(function.__code__.co_code)
+        facts = (needed, function.__code__.co_consts[1:], sorted(_constants(function).items()), function.__annotations__)
+        digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+    source = Path(inspect.getfile(_kernels[name]))
+    digest.update(f"{source}\n{source.stat().st_mtime_ns}".encode("utf-8", "surrogateescape"))
+    return _cache_of_version() / f"{name}-{digest.hexdigest()[:16]}"
+
+
+def _constants(function: Callable[..., Any]) -> dict[str, Any]:
+    """The numbers that a kernel finds in its module: they become part of its machine code."""
+    namespace = function.__globals__
+    return {n: namespace[n] for n in function.__code__.co_names if isinstance(namespace.get(n), int | float | tuple)}
+
+
+@cache
+def _cache_of_version() -> Path:
     from importlib.metadata import version  # noqa: PLC0415 - slow to import, not needed for small work
 
     from analyzer import __version__  # noqa: PLC0415 - the package imports this module lazily
 
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    facts = [str(package), platform.machine(), sys.version, version("numba"), version("numpy")]
-    for module in ("analyzer.compiled", *KERNEL_MODULES):
-        source = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        digest.update(source.read_bytes())
-        facts.append(str(source.stat().st_mtime_ns))
-    digest.update("\n".join(facts).encode("utf-8", "surrogateescape"))
+    facts = [platform.machine(), sys.version, version("numba"), version("numpy")]
+    digest = hashlib.sha256(Path(__file__).read_bytes() + "\n".join(facts).encode())
     checked = "-checked" if _bounds_checked() else ""
     return user_cache_directory() / f"kernels-{__version__}-{digest.hexdigest()[:16]}{checked}"
 

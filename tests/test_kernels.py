@@ -189,45 +189,73 @@ def test_an_analysis_may_begin_plain_and_go_on_compiled(monkeypatch: pytest.Monk
 # The cache is named by all that decides its content. #
 
 
-def cache_name(monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
-    """The directory for compiled kernels under these settings."""
+def cache_names(monkeypatch: pytest.MonkeyPatch, **settings: str) -> dict[str, str]:
+    """The directory of each entry's compiled form under these settings."""
+    compiled.plain_kernels()  # loads all of them
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    compiled._cache_of_version.cache_clear()
     compiled.cache_directory.cache_clear()
-    name = str(compiled.cache_directory())
+    names = {name: str(compiled.cache_directory(name)) for name in compiled._entries}
     monkeypatch.undo()
+    compiled._cache_of_version.cache_clear()
     compiled.cache_directory.cache_clear()
-    return name
+    return names
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
 
 
 def test_kernels_with_and_without_checks_do_not_share_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = cache_name(monkeypatch, NUMBA_BOUNDSCHECK="1")
-    assert checked != cache_name(monkeypatch, NUMBA_BOUNDSCHECK="0")
+    checked = cache_names(monkeypatch, NUMBA_BOUNDSCHECK="1")
+    assert changed(checked, cache_names(monkeypatch, NUMBA_BOUNDSCHECK="0")) == set(checked)
 
 
-def test_a_change_in_any_kernel_changes_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {cache_name(monkeypatch)}
-    read = Path.read_bytes
-    for module in compiled.KERNEL_MODULES:
-        changed = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-        monkeypatch.setattr(
-            Path, "read_bytes", lambda path, changed=changed: read(path) + (b"#" if path == changed else b"")
-        )
-        names.add(cache_name(monkeypatch))
-    assert len(names) == 1 + len(compiled.KERNEL_MODULES)
+def test_a_change_in_a_callee_changes_the_caches_of_those_that_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache_names(monkeypatch)
+    seek = compiled._kernels["seek_message"]
+    monkeypatch.setattr(seek, "__code__", seek.__code__.replace(co_code=seek.__code__.co_code + b"\x09\x00"))
+    assert changed(before, cache_names(monkeypatch)) == {"follow", "sweep"}
+
+
+def test_a_change_of_a_constant_changes_the_caches_of_those_that_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache_names(monkeypatch)
+    monkeypatch.setitem(compiled._kernels["find_ip"].__globals__, "MAX_TAGS", 9)
+    assert changed(before, cache_names(monkeypatch)) == {"peel"}
 
 
 def test_kernels_at_another_place_or_of_another_time_do_not_share_a_cache(tmp_path: Path) -> None:
     """Numba finds kernels by the path and the time of their source: where it finds none, the cache is not warm."""
     shutil.copytree(ROOT / "analyzer", tmp_path / "analyzer", ignore=shutil.ignore_patterns("__pycache__"))
-    touched = tmp_path / "analyzer" / "transport" / "flows.py"
+    touched = tmp_path / "analyzer" / "smb" / "select.py"
     names = []
     for root, seconds in ((ROOT, None), (tmp_path, None), (tmp_path, 1_000_000_000)):
         if seconds:
             os.utime(touched, (seconds, seconds))
-        code = "from analyzer import compiled; print(compiled.cache_directory())"
+        code = "from analyzer import compiled; compiled.plain_kernels(); print(compiled.cache_directory('follow'))"
         settings = {"PYTHONPATH": str(root), "NULLSESSION_CACHE": str(tmp_path / "cache")}
         command = [sys.executable, "-c", code]  # which looks into the current folder first
         done = subprocess.run(command, env=os.environ | settings, cwd=root, capture_output=True, text=True, check=True)
         names.append(done.stdout)
     assert len(set(names)) == len(names)
+
+
+def test_another_process_compiles_a_part(tmp_path: Path) -> None:
+    """Both halves are there afterwards, and what a second process could not do the first one does."""
+    code = (
+        "from analyzer import compiled; k = compiled.compiled_kernels(); "
+        "print(k.compiled, all(map(compiled._is_complete, compiled._entries)))"
+    )
+    settings = {"NULLSESSION_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | settings, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
+def test_the_halves_hold_every_entry_once() -> None:
+    compiled.plain_kernels()
+    names = list(compiled._entries)
+    theirs = compiled._other_half(names)
+    assert set(theirs) < set(names)
+    assert {"follow", "sweep", "release"} & set(theirs) in (set(), {"follow", "sweep", "release"})
