@@ -51,6 +51,10 @@ KERNEL_MODULES = (
     "analyzer.transport.netbios",
     "analyzer.transport.streams",
     "analyzer.smb.select",
+    "analyzer.smb.window",
+    "analyzer.smb.smb1",
+    "analyzer.smb.smb2",
+    "analyzer.smb.decode",
 )
 """Every module that defines kernels."""
 

@@ -22,9 +22,8 @@ from analyzer.capture.reader import FileFacts
 from analyzer.compiled import Bytes, Table, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.errors import DecodeError
 from analyzer.records import CONNECTION_END, ENDPOINTS, NAMES, PROBLEM, Batch, Layer, Rows, TokenKind
-from analyzer.smb.decode import decode, new_messages, token_places
+from analyzer.smb.decode import Decoded, decode
 from analyzer.smb.select import has_room
-from analyzer.smb.window import Window
 from analyzer.transport import flows, messages, netbios, pick
 from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
 from analyzer.wire.texts import MISSING, Texts
@@ -209,21 +208,19 @@ class NativeEngine:
     def _decode(self, filled: Filled) -> Batch:
         protocol = filled.rows[:, messages.M_PROTOCOL]
         rows = np.ascontiguousarray(filled.rows[protocol < messages.PROTOCOL_NETBIOS])
-        window = Window(rows, filled.arena, self.texts, new_messages(rows))
-        bodies = decode(window)
-        for name in ("setup_requests", "setup_answers"):
-            _read_tokens(window, bodies[name])
+        decoded = decode(rows, filled.arena, self.texts, self._kernels)
+        unreadable = _read_tokens(decoded, filled.arena, self.texts)
         names = self._read_names(filled, filled.rows[protocol == messages.PROTOCOL_NETBIOS])
         problems = _problems(filled.rows[protocol == messages.PROTOCOL_PROBLEM], self.texts)
         return Batch(
             texts=self.texts,
             arena=filled.arena,
-            messages=window.messages,
-            bodies=bodies,
+            messages=decoded.messages,
+            bodies=decoded.bodies,
             begun=filled.begun,
             ended=filled.ended,
             names=names,
-            problems=np.concatenate([problems, *window.problems]),
+            problems=np.concatenate([problems, decoded.problems, unreadable]),
         )
 
     def _read_names(self, filled: Filled, rows: Table) -> Rows:
@@ -264,16 +261,24 @@ def _in_background(windows: Iterator[Filled]) -> Iterator[Filled]:
         stop.set()
 
 
-def _read_tokens(window: Window, bodies: Rows) -> None:
-    """Put the tokens of session setups that carry a security blob into their bodies."""
-    which = np.flatnonzero(bodies["token"]["kind"] == TokenKind.NONE)
-    if len(which):
-        start, end, cut = token_places(window, bodies["row"][which].astype(np.int64))
-        tokens = auth.read_tokens(window.arena, start, end, cut, window.texts)
-        bodies["token"][which] = tokens
-        unreadable = tokens["kind"] == TokenKind.UNREADABLE
-        if unreadable.any():
-            window.tell(bodies["row"][which[unreadable]].astype(np.int64), Layer.SPNEGO, "token", 0, "unreadable")
+def _read_tokens(decoded: Decoded, arena: Bytes, texts: Texts) -> Rows:
+    """Put the tokens of session setups that carry a security blob into their bodies; returns problems."""
+    told = []
+    for name, places in decoded.tokens.items():
+        tokens = auth.read_tokens(arena, places.start, places.end, places.cut, texts)
+        bodies = decoded.bodies[name]
+        bodies["token"][places.which] = tokens
+        unreadable = places.which[tokens["kind"] == TokenKind.UNREADABLE]
+        of = decoded.messages[bodies["row"][unreadable]]
+        problems = np.zeros(len(of), dtype=PROBLEM)
+        for field_name in ("capture_no", "frame", "connection"):
+            problems[field_name] = of[field_name]
+        problems["layer"] = Layer.SPNEGO
+        problems["field"] = texts.code("token")
+        problems["code"] = texts.code("unreadable")
+        problems["detail"] = MISSING
+        told.append(problems)
+    return np.concatenate(told)
 
 
 def _problems(rows: Table, texts: Texts) -> Rows:

@@ -8,42 +8,51 @@ with it).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntFlag
 
-import numpy as np
-
-from analyzer.records import (
-    CALL_ANSWER,
-    CALL_REQUEST,
-    CLOSE_REQUEST,
-    DATA_ANSWER,
-    DATA_REQUEST,
-    NEGOTIATE_ANSWER,
-    NEGOTIATE_REQUEST,
-    NO_KEY,
-    OPEN_ANSWER,
-    OPEN_REQUEST,
-    SETUP_ANSWER,
-    SETUP_REQUEST,
-    TREE_ANSWER,
-    TREE_REQUEST,
-    CallProtocol,
-    Flag,
-    Form,
-    Kind,
-    Layer,
-    Mechanism,
-    Protocol,
-    Rows,
-    TokenKind,
-    TreeKind,
-    Via,
-    Way,
-    missing_token,
+from analyzer.compiled import Bytes, kernel
+from analyzer.records import NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, TreeKind, Via, Way
+from analyzer.smb.smb2 import read_guid, utf16_size
+from analyzer.smb.window import (
+    D_FLAGS,
+    D_KEY,
+    D_KIND,
+    D_PROTOCOL,
+    D_SESSION,
+    D_STATUS,
+    D_TREE,
+    ENCODING_DIALECTS_SMB1,
+    ENCODING_OEM,
+    ENCODING_UTF16,
+    FIELD_DIALECTS,
+    FIELD_DOMAIN,
+    FIELD_NAME,
+    FIELD_NATIVE_LANMAN,
+    FIELD_NATIVE_OS,
+    FIELD_PATH,
+    FIELD_USER,
+    I_VALUE,
+    TABLE_CALL_ANSWER,
+    TABLE_CALL_REQUEST,
+    TABLE_CLOSE_REQUEST,
+    TABLE_DATA_ANSWER,
+    TABLE_DATA_REQUEST,
+    TABLE_NEGOTIATE_ANSWER,
+    TABLE_NEGOTIATE_REQUEST,
+    TABLE_OPEN_ANSWER,
+    TABLE_OPEN_REQUEST,
+    TABLE_SETUP_ANSWER,
+    TABLE_SETUP_REQUEST,
+    TABLE_TREE_ANSWER,
+    TABLE_TREE_REQUEST,
+    Found,
+    add_item,
+    add_name,
+    clip,
+    has,
+    place_part,
+    tell,
 )
-from analyzer.smb.smb2 import guids
-from analyzer.smb.window import Index, Mask, Window, body
 from analyzer.transport.messages import (
     M_BODY,
     M_COMMAND,
@@ -57,7 +66,7 @@ from analyzer.transport.messages import (
 )
 from analyzer.wire.enums import Code
 from analyzer.wire.layout import Layout
-from analyzer.wire.texts import MISSING
+from analyzer.wire.loads import byte, le16, le32, le64
 
 # Enums. #
 
@@ -70,6 +79,7 @@ class Command(Code):
     CLOSE = 0x04
     READ = 0x0A
     WRITE = 0x0B
+    WRITE_AND_CLOSE = 0x2C
     CREATE_NEW = 0x0F
     TRANSACTION = 0x25
     TRANSACTION_SECONDARY = 0x26
@@ -316,614 +326,805 @@ NT_TRANSACT_CREATE_PARAMETERS = Layout(
 )
 
 
+CORE_TREE_ANSWER_WORDS = Layout(
+    "SMB_COM_TREE_CONNECT Response",  # [MS-CIFS 2.2.4.50.2]
+    [("word_count", "B"), ("max_buffer_size", "H"), ("tid", "H")],
+)
+
+
 def sniff(head: bytes) -> bool:
     """True if a message that begins so is SMB 1."""
     return head[:4] == b"\xffSMB"
 
 
+def dialect_names(data: bytes) -> str:
+    """The dialects of a negotiation, separated by |: each is a byte 02 and a NUL-terminated string. [MS-CIFS 2.2.4.52.1]"""
+    return "|".join(part[1:].decode(OEM) for part in data.split(b"\0") if part[:1] == b"\x02")
+
+
+# What kernels know as plain numbers. #
+
+_OPEN, _CREATE, _CREATE_NEW, _OPEN_ANDX, _NT_CREATE = (
+    int(code) for code in (Command.OPEN, Command.CREATE, Command.CREATE_NEW, Command.OPEN_ANDX, Command.NT_CREATE_ANDX)
+)
+_CLOSE, _READ, _WRITE, _READ_ANDX, _WRITE_ANDX, _WRITE_AND_CLOSE = (
+    int(code)
+    for code in (
+        Command.CLOSE,
+        Command.READ,
+        Command.WRITE,
+        Command.READ_ANDX,
+        Command.WRITE_ANDX,
+        Command.WRITE_AND_CLOSE,
+    )
+)
+_TRANSACTION, _TRANSACTION2, _NT_TRANSACT = (
+    int(code) for code in (Command.TRANSACTION, Command.TRANSACTION2, Command.NT_TRANSACT)
+)
+_NEGOTIATE, _SESSION_SETUP, _LOGOFF = int(Command.NEGOTIATE), int(Command.SESSION_SETUP_ANDX), int(Command.LOGOFF_ANDX)
+_TREE_CONNECT, _TREE_CONNECT_ANDX, _TREE_DISCONNECT = (
+    int(code) for code in (Command.TREE_CONNECT, Command.TREE_CONNECT_ANDX, Command.TREE_DISCONNECT)
+)
+_FLAGS2_SIGNATURE, _FLAGS2_NT_STATUS, _FLAGS2_UNICODE = (
+    int(flag) for flag in (Flags2.SECURITY_SIGNATURE, Flags2.NT_STATUS, Flags2.UNICODE)
+)
+_SIGNED, _DOS_STATUS, _CHAINED, _CUT = (int(flag) for flag in (Flag.SIGNED, Flag.DOS_STATUS, Flag.CHAINED, Flag.CUT))
+_PROTOCOL, _NO_KEY = int(Protocol.SMB1), NO_KEY
+_BSRSPYL = int.from_bytes(b"BSRSPYL ", "little")
+_KIND_NEGOTIATE, _KIND_SETUP, _KIND_LOGOFF, _KIND_TREE_CONNECT, _KIND_TREE_DISCONNECT = (
+    int(kind) for kind in (Kind.NEGOTIATE, Kind.SETUP, Kind.LOGOFF, Kind.TREE_CONNECT, Kind.TREE_DISCONNECT)
+)
+_KIND_OPEN, _KIND_CLOSE, _KIND_DATA, _KIND_CALL, _KIND_OTHER = (
+    int(kind) for kind in (Kind.OPEN, Kind.CLOSE, Kind.DATA, Kind.CALL, Kind.OTHER)
+)
+_FORM_TOKEN, _FORM_PASSWORDS, _FORM_LANMAN = int(Form.TOKEN), int(Form.PASSWORDS), int(Form.LANMAN)
+_TOKEN_NONE, _TOKEN_PASSWORDS = int(TokenKind.NONE), int(TokenKind.PASSWORDS)
+_TREE_UNKNOWN, _TREE_DISK, _TREE_PIPE, _TREE_PRINT = (
+    int(kind) for kind in (TreeKind.UNKNOWN, TreeKind.DISK, TreeKind.PIPE, TreeKind.PRINT)
+)
+_VIA_NT_CREATE, _VIA_OPEN_ANDX, _VIA_OPEN, _VIA_CALL, _VIA_TRANS2_OPEN2, _VIA_NT_TRANSACT = (
+    int(via)
+    for via in (
+        Via.NT_CREATE_ANDX,
+        Via.OPEN_ANDX,
+        Via.OPEN,
+        Via.CALL_NMPIPE,
+        Via.TRANS2_OPEN2,
+        Via.NT_TRANSACT_CREATE,
+    )
+)
+_WAY_WRITE, _WAY_READ, _WAY_TRANSACT = int(Way.WRITE), int(Way.READ), int(Way.TRANSACT)
+_RAP, _DFS, _FSCTL = int(CallProtocol.RAP), int(CallProtocol.DFS), int(CallProtocol.FSCTL)
+_PIPE_TRANSACT, _PIPE_READ, _PIPE_WRITE, _PIPE_RAW_READ, _PIPE_RAW_WRITE, _PIPE_WAIT, _PIPE_CALL = (
+    int(function)
+    for function in (
+        PipeFunction.TRANSACT,
+        PipeFunction.READ,
+        PipeFunction.WRITE,
+        PipeFunction.RAW_READ,
+        PipeFunction.RAW_WRITE,
+        PipeFunction.WAIT,
+        PipeFunction.CALL,
+    )
+)
+NO_FUNCTION = 0xFFFF
+NO_FID = 0xFFFF
+MAX_TRANSACTION_NAME = 1024
+_PIPE_LANMAN = tuple(b"\\PIPE\\LANMAN")
+_MAILSLOT = tuple(b"\\MAILSLOT")
+
+_H = HEADER.offsets
+_H_STATUS, _H_FLAGS2, _H_FEATURES, _H_TID = _H["status"], _H["flags2"], _H["security_features"], _H["tid"]
+_H_PID, _H_UID, _H_MID = _H["pid_low"], _H["uid"], _H["mid"]
+_SQ_FIRST, _SQ_SECOND = SETUP_REQUEST_WORDS.offsets["first_length"], SETUP_REQUEST_WORDS.offsets["second_length"]
+_SA_ACTION, _SA_BLOB = SETUP_ANSWER_WORDS.offsets["action"], SETUP_ANSWER_WORDS.offsets["blob_length"]
+_TQ_PASSWORD = TREE_REQUEST_WORDS.offsets["password_length"]
+_NA = NEGOTIATE_ANSWER_WORDS.offsets
+_NA_INDEX, _NA_MODE, _NA_CAPABILITIES, _NA_CHALLENGE = (
+    _NA["dialect_index"],
+    _NA["security_mode"],
+    _NA["capabilities"],
+    _NA["challenge_length"],
+)
+_LANMAN_MODE = LANMAN_ANSWER_WORDS.offsets["security_mode"]
+_NC_NAME_SIZE, _NC_ACCESS = (
+    NT_CREATE_REQUEST_WORDS.offsets["name_length"],
+    NT_CREATE_REQUEST_WORDS.offsets["desired_access"],
+)
+_NCA_FID, _NCA_TYPE = NT_CREATE_ANSWER_WORDS.offsets["fid"], NT_CREATE_ANSWER_WORDS.offsets["resource_type"]
+_OA_FID, _OA_TYPE = OPEN_ANDX_ANSWER_WORDS.offsets["fid"], OPEN_ANDX_ANSWER_WORDS.offsets["resource_type"]
+_FIRST = FIRST_WORD.offsets["fid"]
+_RQ_FID = READ_ANDX_REQUEST_WORDS.offsets["fid"]
+_RA = READ_ANDX_ANSWER_WORDS.offsets
+_RA_SIZE, _RA_AT, _RA_HIGH = _RA["data_length"], _RA["data_offset"], _RA["data_length_high"]
+_WQ = WRITE_ANDX_REQUEST_WORDS.offsets
+_WQ_FID, _WQ_HIGH, _WQ_SIZE, _WQ_AT = _WQ["fid"], _WQ["data_length_high"], _WQ["data_length"], _WQ["data_offset"]
+_CORE_COUNT = READ_WRITE_CORE.offsets["count"]
+_CT_TID = CORE_TREE_ANSWER_WORDS.offsets["tid"]
+_X = TRANSACTION_WORDS.offsets
+_X_TOTAL, _X_PARAMETERS, _X_PARAMETERS_AT, _X_DATA, _X_DATA_AT, _X_SETUP, _X_FUNCTION, _X_FID = (
+    _X["total_data_count"],
+    _X["parameter_count"],
+    _X["parameter_offset"],
+    _X["data_count"],
+    _X["data_offset"],
+    _X["setup_count"],
+    _X["function"],
+    _X["fid"],
+)
+_XA = TRANSACTION_ANSWER_WORDS.offsets
+_XA_TOTAL, _XA_PARAMETERS, _XA_PARAMETERS_AT, _XA_PARAMETERS_MOVED, _XA_DATA, _XA_DATA_AT, _XA_DATA_MOVED = (
+    _XA["total_data_count"],
+    _XA["parameter_count"],
+    _XA["parameter_offset"],
+    _XA["parameter_displacement"],
+    _XA["data_count"],
+    _XA["data_offset"],
+    _XA["data_displacement"],
+)
+_NT = NT_TRANSACT_WORDS.offsets
+_NT_TOTAL, _NT_PARAMETERS, _NT_PARAMETERS_AT, _NT_DATA, _NT_DATA_AT, _NT_SETUP, _NT_FUNCTION, _NT_CODE, _NT_FID = (
+    _NT["total_data_count"],
+    _NT["parameter_count"],
+    _NT["parameter_offset"],
+    _NT["data_count"],
+    _NT["data_offset"],
+    _NT["setup_count"],
+    _NT["function"],
+    _NT["control_code"],
+    _NT["fid"],
+)
+_NTC_ACCESS, _NTC_NAME_SIZE = (
+    NT_TRANSACT_CREATE_PARAMETERS.offsets["desired_access"],
+    NT_TRANSACT_CREATE_PARAMETERS.offsets["name_length"],
+)
+_NTC_SIZE = NT_TRANSACT_CREATE_PARAMETERS.size
+TRANSACTION_FIXED = 29
+TRANSACTION2_FIXED = 31
+NT_TRANSACT_FIXED = 39
+
+STRUCTURES = (
+    SETUP_REQUEST_WORDS,
+    SETUP_ANSWER_WORDS,
+    TREE_REQUEST_WORDS,
+    CORE_TREE_ANSWER_WORDS,
+    NEGOTIATE_ANSWER_WORDS,
+    NT_CREATE_REQUEST_WORDS,
+    NT_CREATE_ANSWER_WORDS,
+    OPEN_ANDX_REQUEST_WORDS,
+    OPEN_ANDX_ANSWER_WORDS,
+    FIRST_WORD,
+    READ_ANDX_REQUEST_WORDS,
+    READ_ANDX_ANSWER_WORDS,
+    WRITE_ANDX_REQUEST_WORDS,
+    READ_WRITE_CORE,
+    TRANSACTION_WORDS,
+    TRANSACTION_ANSWER_WORDS,
+    NT_TRANSACT_WORDS,
+)
+"""What an element may be too short for: the number of that problem is `FIRST_PROBLEM` and the place in here; and
+`FIRST_WORDS_PROBLEM` if its word count is none that the structure has."""
+FIRST_PROBLEM = 0
+FIRST_WORDS_PROBLEM = 100
+(
+    _P_SETUP_REQUEST, _P_SETUP_ANSWER, _P_TREE_REQUEST, _P_CORE_TREE_ANSWER, _P_NEGOTIATE_ANSWER, _P_NT_CREATE_REQUEST,
+    _P_NT_CREATE_ANSWER, _P_OPEN_ANDX_REQUEST, _P_OPEN_ANDX_ANSWER, _P_FIRST_WORD, _P_READ_ANDX_REQUEST,
+    _P_READ_ANDX_ANSWER, _P_WRITE_ANDX_REQUEST, _P_READ_WRITE_CORE, _P_TRANSACTION, _P_TRANSACTION_ANSWER, _P_NT_TRANSACT,
+) = range(len(STRUCTURES))  # fmt: skip
+(
+    _SETUP_REQUEST_SIZE, _SETUP_ANSWER_SIZE, _TREE_REQUEST_SIZE, _CORE_TREE_ANSWER_SIZE, _NEGOTIATE_ANSWER_SIZE,
+    _NT_CREATE_REQUEST_SIZE, _NT_CREATE_ANSWER_SIZE, _OPEN_ANDX_REQUEST_SIZE, _OPEN_ANDX_ANSWER_SIZE, _FIRST_WORD_SIZE,
+    _READ_ANDX_REQUEST_SIZE, _READ_ANDX_ANSWER_SIZE, _WRITE_ANDX_REQUEST_SIZE, _READ_WRITE_CORE_SIZE, _TRANSACTION_SIZE,
+    _TRANSACTION_ANSWER_SIZE, _NT_TRANSACT_SIZE,
+) = (structure.size for structure in STRUCTURES)  # fmt: skip
+
 # Parse. #
 
-KINDS = {
-    Command.NEGOTIATE: Kind.NEGOTIATE,
-    Command.SESSION_SETUP_ANDX: Kind.SETUP,
-    Command.LOGOFF_ANDX: Kind.LOGOFF,
-    Command.TREE_CONNECT: Kind.TREE_CONNECT,
-    Command.TREE_CONNECT_ANDX: Kind.TREE_CONNECT,
-    Command.TREE_DISCONNECT: Kind.TREE_DISCONNECT,
-    Command.OPEN: Kind.OPEN,
-    Command.CREATE: Kind.OPEN,
-    Command.CREATE_NEW: Kind.OPEN,
-    Command.OPEN_ANDX: Kind.OPEN,
-    Command.NT_CREATE_ANDX: Kind.OPEN,
-    Command.CLOSE: Kind.CLOSE,
-    Command.READ: Kind.DATA,
-    Command.READ_ANDX: Kind.DATA,
-    Command.WRITE: Kind.DATA,
-    Command.WRITE_ANDX: Kind.DATA,
-}
-_KIND_OF_COMMAND = np.full(256, Kind.OTHER, dtype=np.uint8)
-for _command, _kind in KINDS.items():
-    _KIND_OF_COMMAND[_command] = _kind
+
+@kernel
+def read_smb1(w: Found, row: int) -> None:
+    """An element of a chain: what the header says of it, and its body by command and direction."""
+    read_header1(w, row)
+    command = w.rows[row, M_COMMAND]
+    if w.rows[row, M_FROM_SERVER]:
+        read_answer1(w, row, command)
+    else:
+        read_request1(w, row, command)
 
 
-def parse_headers(window: Window, which: Index) -> Rows:
-    """Fill the table of messages from the headers of these; returns the headers (`HEADER`)."""
-    headers = HEADER.gather(window.arena, window.rows[which, M_HEADER])
-    messages = window.messages
-    command = window.rows[which, M_COMMAND]
-    more = (window.rows[which, M_FLAGS] & MF_MORE) != 0
-    chained = window.rows[which, M_PLACE] > 0
-    flags2 = headers["flags2"]
-    messages["protocol"][which] = Protocol.SMB1
-    messages["kind"][which] = _KIND_OF_COMMAND[command]
-    messages["key"][which] = (
-        np.uint64(NO_KEY)  # and what follows: no message id of SMB 2 is as large
-        | (command.astype(np.uint64) << np.uint64(32))
-        | (headers["pid_low"].astype(np.uint64) << np.uint64(16))
-        | headers["mid"].astype(np.uint64)
+@kernel
+def read_request1(w: Found, row: int, command: int) -> None:
+    """The body of a request."""
+    if command == _NEGOTIATE:
+        item = add_item(w, row, TABLE_NEGOTIATE_REQUEST)  # [MS-CIFS 2.2.4.52.1]
+        at = bytes_place(w, row)
+        add_name(w, item, FIELD_DIALECTS, at, max(0, bytes_end(w, row) - at), ENCODING_DIALECTS_SMB1)
+    elif command == _SESSION_SETUP:
+        read_setup_request1(w, row)
+    elif command == _TREE_CONNECT:
+        read_core_tree_request(w, row)
+    elif command == _TREE_CONNECT_ANDX:
+        read_tree_request1(w, row)
+    elif command in (_OPEN, _CREATE, _CREATE_NEW, _OPEN_ANDX, _NT_CREATE):
+        read_open_request1(w, row, command)
+    elif command == _CLOSE:
+        if has_words(w, row, 3, 3, 3, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+            item = add_item(w, row, TABLE_CLOSE_REQUEST)  # [MS-CIFS 2.2.4.5.1]
+            w.items[item, I_VALUE + 1] = le16(w.arena, w.rows[row, M_BODY] + _FIRST)
+    elif command in (_READ, _READ_ANDX):
+        read_read_request1(w, row, command)
+    elif command in (_WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+        read_write_request1(w, row, command)
+    elif command == _TRANSACTION:
+        read_transaction_request(w, row)
+    elif command == _TRANSACTION2:
+        read_transaction2_request(w, row)
+    elif command == _NT_TRANSACT:
+        read_nt_transact_request(w, row)
+
+
+@kernel
+def read_answer1(w: Found, row: int, command: int) -> None:
+    """The body of an answer."""
+    if command == _NEGOTIATE:
+        read_negotiate_answer1(w, row)
+    elif command == _SESSION_SETUP:
+        read_setup_answer1(w, row)
+    elif command == _TREE_CONNECT:
+        if has_words(w, row, 2, 2, 2, _P_CORE_TREE_ANSWER, _CORE_TREE_ANSWER_SIZE):
+            # The oldest form gives the tree id in its words, not in the header. [MS-CIFS 2.2.4.50.2]
+            w.messages[row, D_TREE] = le16(w.arena, w.rows[row, M_BODY] + _CT_TID)
+            add_item(w, row, TABLE_TREE_ANSWER)
+    elif command == _TREE_CONNECT_ANDX:
+        if word_count(w, row) >= 2:  # [MS-CIFS 2.2.4.55.2] The service string tells what the tree is.
+            item = add_item(w, row, TABLE_TREE_ANSWER)
+            at = bytes_place(w, row)
+            w.items[item, I_VALUE] = kind_of_tree(w.arena, at, max(at, bytes_end(w, row)))
+    elif command in (_OPEN, _CREATE, _CREATE_NEW, _OPEN_ANDX, _NT_CREATE):
+        read_open_answer1(w, row, command)
+    elif command in (_READ, _READ_ANDX):
+        read_read_answer1(w, row, command)
+    elif command in (_WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+        if w.messages[row, D_STATUS] == 0:  # [MS-CIFS 2.2.4.43.2] That the bytes were taken is all that matters.
+            add_item(w, row, TABLE_DATA_ANSWER)
+    elif command == _TRANSACTION:
+        read_transaction_answer(w, row)
+
+
+@kernel
+def read_header1(w: Found, row: int) -> None:
+    """[MS-CIFS 2.2.3.1]"""
+    header = w.rows[row, M_HEADER]
+    command = w.rows[row, M_COMMAND]
+    flags2 = le16(w.arena, header + _H_FLAGS2)
+    w.messages[row, D_PROTOCOL] = _PROTOCOL
+    w.messages[row, D_KIND] = kind_of_smb1(command)
+    # No message id of SMB 2 is as large.
+    w.messages[row, D_KEY] = (
+        _NO_KEY | (command << 32) | (le16(w.arena, header + _H_PID) << 16) | le16(w.arena, header + _H_MID)
     )
     # A chain has one status: that of its last element. [MS-CIFS 2.2.3.4]
-    has_status = (window.rows[which, M_FROM_SERVER] != 0) & ~more
-    messages["status"][which] = np.where(has_status, headers["status"], 0)
-    signed = ((flags2 & Flags2.SECURITY_SIGNATURE) != 0) & _is_signature(headers["security_features"])
-    messages["flags"][which] = (
-        np.where(signed, Flag.SIGNED, 0)
-        | np.where(flags2 & Flags2.NT_STATUS, 0, Flag.DOS_STATUS)
-        | np.where(chained, Flag.CHAINED, 0)
-        | np.where(window.rows[which, M_FLAGS] & MF_CUT, Flag.CUT, 0)
-    )
-    messages["session_id"][which] = headers["uid"]
-    messages["tree_id"][which] = headers["tid"]
-    return headers
+    has_status = w.rows[row, M_FROM_SERVER] != 0 and not w.rows[row, M_FLAGS] & MF_MORE
+    w.messages[row, D_STATUS] = le32(w.arena, header + _H_STATUS) if has_status else 0
+    found = 0
+    # Unsigned messages have zeros there, or the text of clients that cannot sign yet.
+    features = le64(w.arena, header + _H_FEATURES)
+    if flags2 & _FLAGS2_SIGNATURE and features not in (0, _BSRSPYL):
+        found |= _SIGNED
+    if not flags2 & _FLAGS2_NT_STATUS:
+        found |= _DOS_STATUS
+    if w.rows[row, M_PLACE] > 0:
+        found |= _CHAINED
+    if w.rows[row, M_FLAGS] & MF_CUT:
+        found |= _CUT
+    w.messages[row, D_FLAGS] = found
+    w.messages[row, D_SESSION] = le16(w.arena, header + _H_UID)
+    w.messages[row, D_TREE] = le16(w.arena, header + _H_TID)
 
 
-def _is_signature(features: Rows) -> Mask:
-    """False for the fields that unsigned messages put there: zeros, and the text of clients that cannot sign yet."""
-    numbers = np.ascontiguousarray(features).view("<u8")
-    return (numbers != 0) & (numbers != int.from_bytes(b"BSRSPYL ", "little"))
+@kernel
+def kind_of_smb1(command: int) -> int:
+    """What a command is about. Transactions may become something else: their bodies say."""
+    if command == _NEGOTIATE:
+        return _KIND_NEGOTIATE
+    if command == _SESSION_SETUP:
+        return _KIND_SETUP
+    if command == _LOGOFF:
+        return _KIND_LOGOFF
+    if command in (_TREE_CONNECT, _TREE_CONNECT_ANDX):
+        return _KIND_TREE_CONNECT
+    if command == _TREE_DISCONNECT:
+        return _KIND_TREE_DISCONNECT
+    if command in (_OPEN, _CREATE, _CREATE_NEW, _OPEN_ANDX, _NT_CREATE):
+        return _KIND_OPEN
+    if command == _CLOSE:
+        return _KIND_CLOSE
+    if command in (_READ, _READ_ANDX, _WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+        return _KIND_DATA
+    return _KIND_OTHER
 
 
-def _word_counts(window: Window, which: Index) -> Index:
-    return window.arena[window.rows[which, M_BODY]].astype(np.int64)
+@kernel
+def word_count(w: Found, row: int) -> int:
+    """How many words an element has."""
+    return byte(w.arena, w.rows[row, M_BODY])
 
 
-def _bytes_places(window: Window, which: Index) -> Index:
-    """Arena offsets of the byte parts."""
-    return window.rows[which, M_BODY] + 3 + 2 * _word_counts(window, which)
+@kernel
+def bytes_place(w: Found, row: int) -> int:
+    """Arena offset of the byte part."""
+    return w.rows[row, M_BODY] + 3 + 2 * word_count(w, row)
 
 
-def _is_unicode(window: Window, which: Index) -> Mask:
-    flags2 = HEADER.gather(window.arena, window.rows[which, M_HEADER])["flags2"]
-    return (flags2 & Flags2.UNICODE) != 0
+@kernel
+def bytes_end(w: Found, row: int) -> int:
+    """Where the byte part ends, as far as it is stored."""
+    at = bytes_place(w, row)
+    return min(w.rows[row, M_END], at + le16(w.arena, at - 2))
 
 
-def _with_words(window: Window, which: Index, counts: tuple[int, ...], layout: Layout) -> Index:
-    """Those of these messages that have one of these word counts and are long enough; the rest is told.
+@kernel
+def is_unicode(w: Found, row: int) -> int:
+    """1 if strings are in Unicode."""
+    return 1 if le16(w.arena, w.rows[row, M_HEADER] + _H_FLAGS2) & _FLAGS2_UNICODE else 0
 
-    An error answer has no words; it is passed over in silence.
+
+@kernel
+def has_words(w: Found, row: int, one: int, other: int, third: int, structure: int, size: int) -> int:
+    """1 if an element has one of these word counts and is long enough.
+
+    An error answer has no words; it is passed over in silence. Anything else is told, and the request is none of its kind.
     """
-    words = _word_counts(window, which)
-    right = np.isin(words, counts)
-    odd = ~right & (words != 0)
-    if odd.any():
-        window.tell(
-            which[odd], Layer.SMB1, layout.title, 0, "word_count", "|".join(map(str, sorted(set(words[odd].tolist()))))
-        )
-    window.messages["kind"][which[~right]] = np.where(
-        window.rows[which[~right], M_FROM_SERVER] != 0, window.messages["kind"][which[~right]], Kind.OTHER
-    )
-    return window.having(which[right], layout.size, Layer.SMB1, layout.title)
+    words = word_count(w, row)
+    if words in (one, other, third):
+        return has(w, row, size, structure)
+    if words != 0:
+        tell(w, row, FIRST_WORDS_PROBLEM + structure, words)
+    if not w.rows[row, M_FROM_SERVER]:
+        w.messages[row, D_KIND] = _KIND_OTHER
+    return 0
 
 
-def read_strings(data: bytes, offset: int, unicode: bool, most: int) -> list[str]:
-    """Up to `most` strings, NUL-terminated, the last possibly ended by the data.
+@kernel
+def text_start(w: Found, row: int, at: int, unicode: int) -> int:
+    """Where a string begins: Unicode on an even offset from the header."""
+    return at + ((at - w.rows[row, M_HEADER]) & 1) if unicode else at
 
-    offset: of `data` from the SMB header: Unicode begins on an even one.
+
+@kernel
+def text_size(w: Found, at: int, end: int, unicode: int) -> int:
+    """Bytes of a string without its NUL, or up to the end where it has none."""
+    if unicode:
+        return utf16_size(w, at, end)
+    place = at
+    while place < end and byte(w.arena, place) != 0:
+        place += 1
+    return place - at
+
+
+@kernel
+def read_string(w: Found, item: int, field: int, at: int, end: int, unicode: int) -> int:
+    """A NUL-terminated string, possibly ended by the data: returns where the next one begins.
+
+    At the end of the data there is none: the text is missing then.
     """
-    text = data[offset & 1 :].decode("utf-16-le", "replace") if unicode else data.decode(OEM)
-    strings = text.split("\0", most)
-    if len(strings) > most or strings[-1] == "":
-        strings.pop()
-    return strings
+    if at >= end:
+        return end
+    size = text_size(w, at, end, unicode)
+    add_name(w, item, field, at, size, ENCODING_UTF16 if unicode else ENCODING_OEM)
+    return at + size + (2 if unicode else 1)
 
 
-def _tails(window: Window, which: Index, starts: Index) -> list[tuple[bytes, int]]:
-    """For each message its bytes from an arena offset on (to the end of its byte part), and that offset in the message."""
-    count_at = window.rows[which, M_BODY] + 1 + 2 * _word_counts(window, which)
-    count = window.arena[count_at].astype(np.int64) | window.arena[count_at + 1].astype(np.int64) << 8
-    ends = np.minimum(window.rows[which, M_END], count_at + 2 + count)
-    offsets = starts - window.rows[which, M_HEADER]
-    data = window.arena.data
-    return [
-        (bytes(data[start : max(start, end)]), offset)
-        for start, end, offset in zip(starts.tolist(), ends.tolist(), offsets.tolist(), strict=True)
-    ]
-
-
-def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.52.1] Each dialect is a byte 02 and a NUL-terminated string."""
-    made = body(NEGOTIATE_REQUEST, which)
-    starts = _bytes_places(window, which)
-    cache: dict[bytes, int] = {}
-    for place, (data, _) in enumerate(_tails(window, which, starts)):
-        if data not in cache:
-            names = [part.decode(OEM) for part in data.split(b"\0") if part[:1] == b"\x02"]
-            cache[data] = window.texts.code("|".join(name[1:] for name in names))
-        made["dialects"][place] = cache[data]
-    return {"negotiate_requests": made}
-
-
-def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_negotiate_answer1(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.52.2; MS-SMB 2.2.4.5.2; X/Open SMB 6.1]"""
-    words = _word_counts(window, which)
-    which = which[np.isin(words, (1, 13, 17))]
-    which = window.having(which, 3, Layer.SMB1, NEGOTIATE_ANSWER_WORDS.title)
-    words = _word_counts(window, which)
-    made = body(NEGOTIATE_ANSWER, which)
-    fixed = window.gather(NEGOTIATE_ANSWER_WORDS, which)
-    lanman = window.gather(LANMAN_ANSWER_WORDS, which)
-    is_nt = (words == 17) & (window.rows[which, M_BODY] + NEGOTIATE_ANSWER_WORDS.size <= window.rows[which, M_END])
-    has_mode = is_nt | (words == 13)
-    mode = np.where(is_nt, fixed["security_mode"], np.where(words == 13, lanman["security_mode"], 0))
-    made["dialect"] = MISSING
-    made["dialect_index"] = fixed["dialect_index"]
-    made["security_mode"] = mode
-    made["signing_required"] = is_nt & ((mode & NEGOTIATE_SIGNATURES_REQUIRED) != 0)
-    made["share_level"] = has_mode & ((mode & NEGOTIATE_USER_SECURITY) == 0)
-    made["capabilities"] = np.where(is_nt, fixed["capabilities"], 0)
-    made["domain"] = MISSING
-    extended = is_nt & ((fixed["capabilities"] & CAP_EXTENDED_SECURITY) != 0)
-    starts = _bytes_places(window, which)
-    whole = extended & (starts + 16 <= window.rows[which, M_END])
-    if whole.any():
-        layout = Layout("ServerGUID", [("guid", "16s")])
-        made["server_guid"][whole] = guids(layout.gather(window.arena, starts[whole])["guid"])
-    unicode = _is_unicode(window, which)
-    plain = np.flatnonzero(is_nt & ~extended)
-    # DomainName follows the challenge without a pad byte in practice.
-    tails = _tails(window, which[plain], starts[plain] + fixed["challenge_length"][plain])
-    for place, (data, _) in zip(plain.tolist(), tails, strict=True):
-        strings = read_strings(data, 0, bool(unicode[place]), 1)
-        if strings:
-            made["domain"][place] = window.texts.code(strings[0])
-    return {"negotiate_answers": made}
+    words = word_count(w, row)
+    if words not in (1, 13, 17) or not has(w, row, 3, _P_NEGOTIATE_ANSWER):
+        return
+    body = w.rows[row, M_BODY]
+    item = add_item(w, row, TABLE_NEGOTIATE_ANSWER)
+    w.items[item, I_VALUE + 5] = -1  # a revision is given by SMB 2 only
+    w.items[item, I_VALUE + 6] = le16(w.arena, body + _NA_INDEX)
+    if words == 13:
+        mode = le16(w.arena, body + _LANMAN_MODE)
+        w.items[item, I_VALUE + 3] = mode
+        w.items[item, I_VALUE + 8] = 0 if mode & NEGOTIATE_USER_SECURITY else 1
+    if words != 17 or body + _NEGOTIATE_ANSWER_SIZE > w.rows[row, M_END]:
+        return
+    mode = byte(w.arena, body + _NA_MODE)
+    capabilities = le32(w.arena, body + _NA_CAPABILITIES)
+    w.items[item, I_VALUE + 3] = mode
+    w.items[item, I_VALUE + 4] = capabilities
+    w.items[item, I_VALUE + 7] = 1 if mode & NEGOTIATE_SIGNATURES_REQUIRED else 0
+    w.items[item, I_VALUE + 8] = 0 if mode & NEGOTIATE_USER_SECURITY else 1
+    at = bytes_place(w, row)
+    if capabilities & CAP_EXTENDED_SECURITY:
+        if at + 16 <= w.rows[row, M_END]:
+            read_guid(w, item, 0, at)
+    else:  # DomainName follows the challenge without a pad byte in practice.
+        at += byte(w.arena, body + _NA_CHALLENGE)
+        read_string(w, item, FIELD_DOMAIN, at, bytes_end(w, row), is_unicode(w, row))
 
 
-def parse_setup_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_setup_request1(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.53.1; MS-SMB 2.2.4.6.1; X/Open SMB 11.2] in its three forms: 10, 12 and 13 words."""
-    which = _with_words(window, which, (10, 12, 13), SETUP_REQUEST_WORDS)
-    words = _word_counts(window, which)
-    fixed = window.gather(SETUP_REQUEST_WORDS, which)
-    made = body(SETUP_REQUEST, which)
-    made["form"] = np.select([words == 12, words == 13], [Form.TOKEN, Form.PASSWORDS], Form.LANMAN)
-    made["native_os"] = made["native_lanman"] = MISSING
-    token = missing_token(len(which))
-    with_password = words != 12
-    token["kind"] = np.where(with_password, TokenKind.PASSWORDS, TokenKind.NONE)
-    token["mechanism"] = np.where(with_password, Mechanism.SMB1, Mechanism.UNKNOWN)
-    first_length, second_length = fixed["first_length"].astype(np.int32), fixed["second_length"].astype(np.int32)
-    token["lm_size"] = np.where(with_password, first_length, MISSING)
-    token["nt_size"] = np.where(words == 13, second_length, np.where(words == 10, 0, MISSING))
-    starts = _bytes_places(window, which)
-    first = np.minimum(starts, len(window.arena) - 1)
-    token["lm_is_zero"] = (token["lm_size"] == 1) & (window.arena[first] == 0) & (starts < window.rows[which, M_END])
-    starts += fixed["first_length"].astype(np.int64) + np.where(words == 13, fixed["second_length"], 0)
-    inside = starts <= window.rows[which, M_END]
-    unicode = _is_unicode(window, which)
-    cut = (window.messages["flags"][which] & Flag.CUT) != 0
-    code = window.texts.code
-    cache: dict[tuple[bytes, int, bool, int], list[int]] = {}
-    for place, ((data, offset), count) in enumerate(zip(_tails(window, which, starts), words.tolist(), strict=True)):
-        key = (data, offset & 1, bool(unicode[place]), count)
-        if key not in cache:
-            cache[key] = [code(text) for text in read_strings(data, offset, key[2], 4)]
-        strings = cache[key]
-        if count != 12:
-            if strings:
-                token["user"][place], strings = strings[0], strings[1:]
-            elif not cut[place] and inside[place]:
-                token["user"][place] = code("")
-            if strings:
-                token["domain"][place], strings = strings[0], strings[1:]
-        if strings:
-            made["native_os"][place] = strings[0]
-        if len(strings) > 1:
-            made["native_lanman"][place] = strings[1]
-    made["token"] = token
-    return {"setup_requests": made}
+    if not has_words(w, row, 10, 12, 13, _P_SETUP_REQUEST, _SETUP_REQUEST_SIZE):
+        return
+    words = word_count(w, row)
+    body = w.rows[row, M_BODY]
+    end = w.rows[row, M_END]
+    first = le16(w.arena, body + _SQ_FIRST)
+    second = le16(w.arena, body + _SQ_SECOND) if words == 13 else 0
+    unicode = is_unicode(w, row)
+    item = add_item(w, row, TABLE_SETUP_REQUEST)
+    at = bytes_place(w, row)
+    if words == 12:
+        w.items[item, I_VALUE] = _FORM_TOKEN
+        place_blob(w, row, item, first)
+    else:
+        w.items[item, I_VALUE] = _FORM_PASSWORDS if words == 13 else _FORM_LANMAN
+        w.items[item, I_VALUE + 6] = _TOKEN_PASSWORDS
+        w.items[item, I_VALUE + 7] = first
+        w.items[item, I_VALUE + 8] = second
+        w.items[item, I_VALUE + 9] = 1 if first == 1 and at < end and byte(w.arena, at) == 0 else 0
+    at += first + second
+    stop = bytes_end(w, row)
+    inside = at <= end
+    at = text_start(w, row, at, unicode)
+    if words != 12:
+        # A name that is not there though the message is whole is an empty one.
+        if at >= stop and inside and not w.rows[row, M_FLAGS] & MF_CUT:
+            w.items[item, I_VALUE + 10] = 1
+        at = read_string(w, item, FIELD_USER, at, stop, unicode)
+        at = read_string(w, item, FIELD_DOMAIN, at, stop, unicode)
+    at = read_string(w, item, FIELD_NATIVE_OS, at, stop, unicode)
+    read_string(w, item, FIELD_NATIVE_LANMAN, at, stop, unicode)
 
 
-def parse_setup_answer(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def place_blob(w: Found, row: int, item: int, size: int) -> None:
+    """Where the security blob lies, where it ends, and whether it was cut: values 3 to 5 of setups."""
+    at = min(bytes_place(w, row), w.rows[row, M_END])
+    there = min(size, w.rows[row, M_END] - at)
+    w.items[item, I_VALUE + 3] = at
+    w.items[item, I_VALUE + 4] = at + there
+    w.items[item, I_VALUE + 5] = 1 if there < size else 0
+    w.items[item, I_VALUE + 6] = _TOKEN_NONE
+
+
+@kernel
+def read_setup_answer1(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.53.2; MS-SMB 2.2.4.6.2]"""
-    which = _with_words(window, which, (3, 4), SETUP_ANSWER_WORDS)
-    words = _word_counts(window, which)
-    fixed = window.gather(SETUP_ANSWER_WORDS, which)
-    made = body(SETUP_ANSWER, which)
-    made["flags"] = fixed["action"]
-    made["native_os"] = made["native_lanman"] = MISSING
-    made["token"] = missing_token(len(which))
-    starts = _bytes_places(window, which) + np.where(words == 4, fixed["blob_length"], 0)
-    unicode = _is_unicode(window, which)
-    cache: dict[tuple[bytes, int, bool], list[int]] = {}
-    for place, (data, offset) in enumerate(_tails(window, which, starts)):
-        key = (data, offset & 1, bool(unicode[place]))
-        if key not in cache:
-            cache[key] = [window.texts.code(text) for text in read_strings(data, offset, key[2], 3)]
-        made["native_os"][place], made["native_lanman"][place] = [*cache[key], MISSING, MISSING][:2]
-    return {"setup_answers": made}
+    if not has_words(w, row, 3, 4, 4, _P_SETUP_ANSWER, _SETUP_ANSWER_SIZE):
+        return
+    body = w.rows[row, M_BODY]
+    blob = le16(w.arena, body + _SA_BLOB) if word_count(w, row) == 4 else 0
+    unicode = is_unicode(w, row)
+    item = add_item(w, row, TABLE_SETUP_ANSWER)
+    w.items[item, I_VALUE] = le16(w.arena, body + _SA_ACTION)
+    place_blob(w, row, item, blob)
+    stop = bytes_end(w, row)
+    at = text_start(w, row, bytes_place(w, row) + blob, unicode)
+    at = read_string(w, item, FIELD_NATIVE_OS, at, stop, unicode)
+    read_string(w, item, FIELD_NATIVE_LANMAN, at, stop, unicode)
 
 
-def token_places(window: Window, which: Index) -> tuple[Index, Index, Mask]:
-    """Arena offsets and ends of the security blobs of session setups, and whether each was cut. None: an empty one."""
-    words = _word_counts(window, which)
-    request = window.gather(SETUP_REQUEST_WORDS, which)
-    answer = window.gather(SETUP_ANSWER_WORDS, which)
-    size = np.select([words == 12, words == 4], [request["first_length"], answer["blob_length"]], 0).astype(np.int64)
-    start = np.minimum(_bytes_places(window, which), window.rows[which, M_END])
-    there = np.minimum(size, window.rows[which, M_END] - start)
-    return start, start + there, there < size
+@kernel
+def read_tree_request1(w: Found, row: int) -> None:
+    """[MS-CIFS 2.2.4.55.1]"""
+    if has_words(w, row, 4, 4, 4, _P_TREE_REQUEST, _TREE_REQUEST_SIZE):
+        password = le16(w.arena, w.rows[row, M_BODY] + _TQ_PASSWORD)
+        unicode = is_unicode(w, row)
+        item = add_item(w, row, TABLE_TREE_REQUEST)
+        w.items[item, I_VALUE] = password
+        at = text_start(w, row, bytes_place(w, row) + password, unicode)
+        read_string(w, item, FIELD_PATH, at, bytes_end(w, row), unicode)
 
 
-def parse_tree_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.55.1, 2.2.4.50.1]"""
-    core = window.rows[which, M_COMMAND] == Command.TREE_CONNECT
-    made_core = _parse_core_tree_request(window, which[core])
-    which = _with_words(window, which[~core], (4,), TREE_REQUEST_WORDS)
-    fixed = window.gather(TREE_REQUEST_WORDS, which)
-    made = body(TREE_REQUEST, which)
-    made["path"] = MISSING
-    made["password_size"] = fixed["password_length"]
-    starts = _bytes_places(window, which) + fixed["password_length"].astype(np.int64)
-    unicode = _is_unicode(window, which)
-    for place, (data, offset) in enumerate(_tails(window, which, starts)):
-        path = read_strings(data, offset, bool(unicode[place]), 1)
-        if path:
-            made["path"][place] = window.texts.code(path[0])
-    return {"tree_requests": np.concatenate([made, made_core])}
+@kernel
+def read_core_tree_request(w: Found, row: int) -> None:
+    """[MS-CIFS 2.2.4.50.1] Path, password and service: each is a byte 04 and a NUL-terminated string."""
+    item = add_item(w, row, TABLE_TREE_REQUEST)
+    at = w.rows[row, M_BODY] + 3
+    end = bytes_end(w, row)
+    found = 0
+    while at < end and found < 2:
+        size = text_size(w, at, end, 0)
+        if size > 0 and byte(w.arena, at) == 4:
+            if found == 0:
+                add_name(w, item, FIELD_PATH, at + 1, size - 1, ENCODING_OEM)
+            else:
+                w.items[item, I_VALUE] = size - 1
+            found += 1
+        at += size + 1
 
 
-def _parse_core_tree_request(window: Window, which: Index) -> Rows:
-    made = body(TREE_REQUEST, which)
-    made["path"] = MISSING
-    for place, (data, _) in enumerate(_tails(window, which, window.rows[which, M_BODY] + 3)):
-        parts = [part[1:] for part in data.split(b"\0") if part[:1] == b"\x04"]
-        if parts:
-            made["path"][place] = window.texts.code(parts[0].decode(OEM))
-        made["password_size"][place] = len(parts[1]) if len(parts) > 1 else 0
-    return made
+@kernel
+def kind_of_tree(b: Bytes, at: int, end: int) -> int:
+    """The kind of a tree from the service string of its answer, up to a NUL or the end. [MS-CIFS 2.2.4.55.2]"""
+    size = 0
+    while at + size < end and byte(b, at + size) != 0:
+        size += 1
+    if size == 3 and byte(b, at) == 0x49 and byte(b, at + 1) == 0x50 and byte(b, at + 2) == 0x43:  # IPC
+        return _TREE_PIPE
+    if size == 2 and byte(b, at) == 0x41 and byte(b, at + 1) == 0x3A:  # A:
+        return _TREE_DISK
+    if size == 5 and le32(b, at) == 0x3154504C and byte(b, at + 4) == 0x3A:  # LPT1:
+        return _TREE_PRINT
+    return _TREE_UNKNOWN
 
 
-def parse_tree_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.55.2, 2.2.4.50.2] The service string tells what the tree is."""
-    core = window.rows[which, M_COMMAND] == Command.TREE_CONNECT
-    made_core = _parse_core_tree_answer(window, which[core])
-    which = which[~core]
-    which = which[_word_counts(window, which) >= 2]
-    starts = _bytes_places(window, which)
-    made = body(TREE_ANSWER, which)
-    kinds = {b"IPC": TreeKind.PIPE, b"A:": TreeKind.DISK, b"LPT1:": TreeKind.PRINT}
-    services = [data.partition(b"\0")[0] for data, _ in _tails(window, which, starts)]
-    made["kind"] = [kinds.get(service, TreeKind.UNKNOWN) for service in services]
-    return {"tree_answers": np.concatenate([made, made_core])}
-
-
-def _parse_core_tree_answer(window: Window, which: Index) -> Rows:
-    """The oldest form gives the tree id in its words, not in the header."""
-    layout = Layout("SMB_COM_TREE_CONNECT Response", [("word_count", "B"), ("max_buffer_size", "H"), ("tid", "H")])
-    which = _with_words(window, which, (2,), layout)
-    window.messages["tree_id"][which] = window.gather(layout, which)["tid"]
-    return body(TREE_ANSWER, which)
-
-
-def parse_open_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_open_request1(w: Found, row: int, command: int) -> None:
     """[MS-CIFS 2.2.4.64.1, 2.2.4.41.1, 2.2.4.3.1] by whichever command."""
-    command = window.rows[which, M_COMMAND]
-    nt = _with_words(window, which[command == Command.NT_CREATE_ANDX], (24,), NT_CREATE_REQUEST_WORDS)
-    andx = _with_words(window, which[command == Command.OPEN_ANDX], (15,), OPEN_ANDX_REQUEST_WORDS)
-    core = which[~np.isin(command, (Command.NT_CREATE_ANDX, Command.OPEN_ANDX))]
-    opened = body(OPEN_REQUEST, np.concatenate([nt, andx, core]))
-    opened["via"] = np.repeat([Via.NT_CREATE_ANDX, Via.OPEN_ANDX, Via.OPEN], [len(nt), len(andx), len(core)])
-    opened["access_mask"][: len(nt)] = window.gather(NT_CREATE_REQUEST_WORDS, nt)["desired_access"]
-    rows = opened["row"].astype(np.int64)
-    opened["name"] = _names_of_opens(window, rows, opened["via"])
-    return {"open_requests": opened}
+    body = w.rows[row, M_BODY]
+    unicode = is_unicode(w, row)
+    if command == _NT_CREATE:
+        if not has_words(w, row, 24, 24, 24, _P_NT_CREATE_REQUEST, _NT_CREATE_REQUEST_SIZE):
+            return
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_NT_CREATE
+        w.items[item, I_VALUE + 1] = le32(w.arena, body + _NC_ACCESS)
+        at = text_start(w, row, bytes_place(w, row), unicode)
+        end = min(bytes_end(w, row), at + le16(w.arena, body + _NC_NAME_SIZE))
+    elif command == _OPEN_ANDX:
+        if not has_words(w, row, 15, 15, 15, _P_OPEN_ANDX_REQUEST, _OPEN_ANDX_REQUEST_SIZE):
+            return
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_OPEN_ANDX
+        at = text_start(w, row, bytes_place(w, row), unicode)
+        end = bytes_end(w, row)
+    else:
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_OPEN
+        at = text_start(w, row, bytes_place(w, row) + 1, unicode)  # a byte 04 stands before the name
+        end = bytes_end(w, row)
+    read_string(w, item, FIELD_NAME, at, end, unicode)
 
 
-def _names_of_opens(window: Window, rows: Index, via: Rows) -> list[int]:
-    lengths = window.gather(NT_CREATE_REQUEST_WORDS, rows)["name_length"]
-    starts = _bytes_places(window, rows)
-    unicode = _is_unicode(window, rows)
-    names = []
-    for place, (data, offset) in enumerate(_tails(window, rows, starts)):
-        skip, end = 0, len(data)
-        if via[place] == Via.OPEN:  # a byte 04 stands before the name
-            skip = 1
-        elif via[place] == Via.NT_CREATE_ANDX:
-            skip = offset & 1 if unicode[place] else 0
-            end = skip + int(lengths[place])
-        strings = read_strings(data[skip:end], offset + skip, bool(unicode[place]), 1)
-        names.append(window.texts.code(strings[0]) if strings else MISSING)
-    return names
+@kernel
+def read_open_answer1(w: Found, row: int, command: int) -> None:
+    """[MS-CIFS 2.2.4.64.2, 2.2.4.41.2, 2.2.4.3.2] Resource types 1 and 2 are pipes [MS-CIFS 2.2.4.64.2]."""
+    body = w.rows[row, M_BODY]
+    kind = 0
+    if command == _NT_CREATE:
+        if not has_words(w, row, 34, 42, 50, _P_NT_CREATE_ANSWER, _NT_CREATE_ANSWER_SIZE):
+            return
+        fid = le16(w.arena, body + _NCA_FID)
+        kind = le16(w.arena, body + _NCA_TYPE)
+    elif command == _OPEN_ANDX:
+        if not has_words(w, row, 15, 19, 19, _P_OPEN_ANDX_ANSWER, _OPEN_ANDX_ANSWER_SIZE):
+            return
+        fid = le16(w.arena, body + _OA_FID)
+        kind = le16(w.arena, body + _OA_TYPE)
+    else:
+        if not has_words(w, row, 1, 7, 7, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+            return
+        fid = le16(w.arena, body + _FIRST)
+    item = add_item(w, row, TABLE_OPEN_ANSWER)
+    w.items[item, I_VALUE + 1] = fid
+    w.items[item, I_VALUE + 2] = 1 if kind in (1, 2) else 0
 
 
-def parse_open_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.64.2, 2.2.4.41.2, 2.2.4.3.2]"""
-    command = window.rows[which, M_COMMAND]
-    nt = _with_words(window, which[command == Command.NT_CREATE_ANDX], (34, 42, 50), NT_CREATE_ANSWER_WORDS)
-    andx = _with_words(window, which[command == Command.OPEN_ANDX], (15, 19), OPEN_ANDX_ANSWER_WORDS)
-    core = _with_words(
-        window, which[~np.isin(command, (Command.NT_CREATE_ANDX, Command.OPEN_ANDX))], (1, 7), FIRST_WORD
-    )
-    made = body(OPEN_ANSWER, np.concatenate([nt, andx, core]))
-    nt_words, andx_words = window.gather(NT_CREATE_ANSWER_WORDS, nt), window.gather(OPEN_ANDX_ANSWER_WORDS, andx)
-    made["file_lo"] = np.concatenate([nt_words["fid"], andx_words["fid"], window.gather(FIRST_WORD, core)["fid"]])
-    types = np.concatenate([nt_words["resource_type"], andx_words["resource_type"], np.zeros(len(core), "u2")])
-    made["is_pipe"] = np.isin(types, RESOURCE_PIPES)
-    return {"open_answers": made}
-
-
-def parse_close_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.5.1]"""
-    which = _with_words(window, which, (3,), FIRST_WORD)
-    made = body(CLOSE_REQUEST, which)
-    made["file_lo"] = window.gather(FIRST_WORD, which)["fid"]
-    return {"close_requests": made}
-
-
-def parse_read_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_read_request1(w: Found, row: int, command: int) -> None:
     """[MS-CIFS 2.2.4.42.1, 2.2.4.11.1]"""
-    andx = window.rows[which, M_COMMAND] == Command.READ_ANDX
-    new = _with_words(window, which[andx], (10, 12), READ_ANDX_REQUEST_WORDS)
-    core = _with_words(window, which[~andx], (5,), FIRST_WORD)
-    made = body(DATA_REQUEST, np.concatenate([new, core]))
-    made["way"] = Way.READ
-    made["file_lo"] = np.concatenate(
-        [window.gather(READ_ANDX_REQUEST_WORDS, new)["fid"], window.gather(FIRST_WORD, core)["fid"]]
-    )
-    return {"data_requests": made}
+    if command == _READ_ANDX:
+        if not has_words(w, row, 10, 12, 12, _P_READ_ANDX_REQUEST, _READ_ANDX_REQUEST_SIZE):
+            return
+        fid = le16(w.arena, w.rows[row, M_BODY] + _RQ_FID)
+    else:
+        if not has_words(w, row, 5, 5, 5, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+            return
+        fid = le16(w.arena, w.rows[row, M_BODY] + _FIRST)
+    item = add_item(w, row, TABLE_DATA_REQUEST)
+    w.items[item, I_VALUE + 1] = fid
+    w.items[item, I_VALUE + 2] = _WAY_READ
 
 
-def parse_read_answer(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_read_answer1(w: Found, row: int, command: int) -> None:
     """[MS-CIFS 2.2.4.42.2, 2.2.4.11.2]"""
-    andx = window.rows[which, M_COMMAND] == Command.READ_ANDX
-    new = _with_words(window, which[andx], (12,), READ_ANDX_ANSWER_WORDS)
-    core = _with_words(window, which[~andx], (5,), FIRST_WORD)
-    made = body(DATA_ANSWER, np.concatenate([new, core]))
-    fixed = window.gather(READ_ANDX_ANSWER_WORDS, new)
-    size = fixed["data_length"] + (fixed["data_length_high"].astype(np.int64) << 16)
-    count = window.gather(FIRST_WORD, core)["fid"].astype(np.int64)
-    made["bytes"] = np.concatenate([size, count])
-    at, there = window.clip(new, fixed["data_offset"].astype(np.int64), size)
-    core_at = np.minimum(_bytes_places(window, core) + 3, window.rows[core, M_END])
-    made["payload_at"] = np.concatenate([at, core_at])
-    made["payload_size"] = np.concatenate([there, np.minimum(count, window.rows[core, M_END] - core_at)])
-    return {"data_answers": made}
+    body = w.rows[row, M_BODY]
+    if command == _READ_ANDX:
+        if has_words(w, row, 12, 12, 12, _P_READ_ANDX_ANSWER, _READ_ANDX_ANSWER_SIZE):
+            size = le16(w.arena, body + _RA_SIZE) + (le16(w.arena, body + _RA_HIGH) << 16)
+            item = add_item(w, row, TABLE_DATA_ANSWER)
+            w.items[item, I_VALUE] = size
+            place_part(w, row, item, 1, le16(w.arena, body + _RA_AT), size)
+    elif has_words(w, row, 5, 5, 5, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+        size = le16(w.arena, body + _FIRST)
+        item = add_item(w, row, TABLE_DATA_ANSWER)
+        w.items[item, I_VALUE] = size
+        place_part(w, row, item, 1, bytes_place(w, row) + 3 - w.rows[row, M_HEADER], size)
 
 
-def parse_write_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.43.1, 2.2.4.12.1]"""
-    andx = window.rows[which, M_COMMAND] == Command.WRITE_ANDX
-    new = _with_words(window, which[andx], (12, 14), WRITE_ANDX_REQUEST_WORDS)
-    core = _with_words(window, which[~andx], (5,), READ_WRITE_CORE)
-    made = body(DATA_REQUEST, np.concatenate([new, core]))
-    fixed, old = window.gather(WRITE_ANDX_REQUEST_WORDS, new), window.gather(READ_WRITE_CORE, core)
-    made["way"] = Way.WRITE
-    made["file_lo"] = np.concatenate([fixed["fid"], old["fid"]])
-    size = fixed["data_length"] + (fixed["data_length_high"].astype(np.int64) << 16)
-    count = old["count"].astype(np.int64)
-    made["bytes"] = np.concatenate([size, count])
-    at, there = window.clip(new, fixed["data_offset"].astype(np.int64), size)
-    core_at = np.minimum(_bytes_places(window, core) + 3, window.rows[core, M_END])
-    made["payload_at"] = np.concatenate([at, core_at])
-    made["payload_size"] = np.concatenate([there, np.minimum(count, window.rows[core, M_END] - core_at)])
-    return {"data_requests": made}
+@kernel
+def read_write_request1(w: Found, row: int, command: int) -> None:
+    """[MS-CIFS 2.2.4.43.1, 2.2.4.12.1, 2.2.4.40.1]"""
+    body = w.rows[row, M_BODY]
+    if command == _WRITE_ANDX:
+        if not has_words(w, row, 12, 14, 14, _P_WRITE_ANDX_REQUEST, _WRITE_ANDX_REQUEST_SIZE):
+            return
+        fid = le16(w.arena, body + _WQ_FID)
+        size = le16(w.arena, body + _WQ_SIZE) + (le16(w.arena, body + _WQ_HIGH) << 16)
+        offset = le16(w.arena, body + _WQ_AT)
+    else:
+        # WRITE has a byte 01 and the length again before its data, WRITE_AND_CLOSE (6 or 12 words) a pad byte.
+        words = 5 if command == _WRITE else 6
+        if not has_words(w, row, words, words, words if words == 5 else 12, _P_READ_WRITE_CORE, _READ_WRITE_CORE_SIZE):
+            return
+        fid = le16(w.arena, body + _FIRST)
+        size = le16(w.arena, body + _CORE_COUNT)
+        offset = bytes_place(w, row) + (3 if command == _WRITE else 1) - w.rows[row, M_HEADER]
+    item = add_item(w, row, TABLE_DATA_REQUEST)
+    w.items[item, I_VALUE + 1] = fid
+    w.items[item, I_VALUE + 2] = _WAY_WRITE
+    w.items[item, I_VALUE + 3] = size
+    place_part(w, row, item, 4, offset, size)
 
 
-def parse_write_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-CIFS 2.2.4.43.2] That the bytes were taken is all that matters."""
-    return {"data_answers": body(DATA_ANSWER, which[window.messages["status"][which] == 0])}
+@kernel
+def upper(w: Found, at: int, width: int) -> int:
+    """A character of `width` bytes, in upper case if it is an ASCII letter."""
+    value = le16(w.arena, at) if width == 2 else byte(w.arena, at)
+    return value - 32 if 0x61 <= value <= 0x7A else value
 
 
-def parse_transaction_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def names_rap(w: Found, at: int, end: int, width: int) -> int:
+    """1 if the name of a transaction begins with `\\PIPE\\LANMAN`: a call of the Remote Administration Protocol."""
+    if end - at < 12 * width:
+        return 0
+    same = 0
+    for i in range(12):
+        same += 1 if upper(w, at + i * width, width) == _PIPE_LANMAN[i] else 0
+    return 1 if same == 12 else 0
+
+
+@kernel
+def names_mailslot(w: Found, at: int, end: int, width: int) -> int:
+    """1 if the name of a transaction begins with `\\MAILSLOT`."""
+    if end - at < 9 * width:
+        return 0
+    same = 0
+    for i in range(9):
+        same += 1 if upper(w, at + i * width, width) == _MAILSLOT[i] else 0
+    return 1 if same == 9 else 0
+
+
+@kernel
+def read_transaction_request(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.33.1, 2.2.5] Pipe functions, RAP, or a mailslot (which is passed over)."""
-    words = _word_counts(window, which)
-    which = which[words >= 14]
-    which = window.having(which, 29, Layer.SMB1, TRANSACTION_WORDS.title)
-    fixed = window.gather(TRANSACTION_WORDS, which)
-    names = _transaction_names(window, which)
-    has_function = fixed["setup_count"] >= 1
-    function = np.where(has_function, fixed["function"], 0xFFFF)
-    is_rap = np.array([name.upper().startswith("\\PIPE\\LANMAN") for name in names], dtype=bool)
-    is_pipe = np.array([not name.upper().startswith("\\MAILSLOT") for name in names], dtype=bool)
-    moves = is_pipe & np.isin(
-        function,
-        (PipeFunction.TRANSACT, PipeFunction.READ, PipeFunction.WRITE, PipeFunction.RAW_READ, PipeFunction.RAW_WRITE),
-    )
-    calls = is_pipe & ~moves & (is_rap | (function == PipeFunction.WAIT))
-    opens = is_pipe & ~moves & ~calls & (function == PipeFunction.CALL)
-    window.messages["kind"][which] = np.select([moves, calls, opens], [Kind.DATA, Kind.CALL, Kind.OPEN], Kind.OTHER)
-    data = _data_of_transactions(window, which[moves], fixed[moves])
-    asked = body(CALL_REQUEST, which[calls])
-    asked["protocol"] = np.where(is_rap[calls], CallProtocol.RAP, CallProtocol.FSCTL)
-    asked["function"] = np.where(is_rap[calls], _rap_functions(window, which[calls], fixed[calls]), FSCTL_PIPE_WAIT)
-    asked["name"] = [window.texts.code(name) for name, is_call in zip(names, calls, strict=True) if is_call]
-    opened = body(OPEN_REQUEST, which[opens])
-    opened["via"] = Via.CALL_NMPIPE
-    opened["name"] = [window.texts.code(name) for name, is_open in zip(names, opens, strict=True) if is_open]
-    return {"data_requests": data, "call_requests": asked, "open_requests": opened}
+    if word_count(w, row) < 14 or not has(w, row, TRANSACTION_FIXED, _P_TRANSACTION):
+        return
+    body = w.rows[row, M_BODY]
+    unicode = is_unicode(w, row)
+    width = 2 if unicode else 1
+    setup = byte(w.arena, body + _X_SETUP)
+    function = le16(w.arena, body + _X_FUNCTION) if setup >= 1 else NO_FUNCTION
+    start = bytes_place(w, row)
+    stop = min(bytes_end(w, row), start + MAX_TRANSACTION_NAME)
+    at = text_start(w, row, start, unicode)
+    end = at + text_size(w, at, stop, unicode) if at < stop else at
+    w.messages[row, D_KIND] = _KIND_OTHER
+    if names_mailslot(w, at, end, width):
+        return
+    if function in (_PIPE_TRANSACT, _PIPE_READ, _PIPE_WRITE, _PIPE_RAW_READ, _PIPE_RAW_WRITE):
+        w.messages[row, D_KIND] = _KIND_DATA
+        item = add_item(w, row, TABLE_DATA_REQUEST)
+        way = _WAY_WRITE
+        if function == _PIPE_TRANSACT:
+            way = _WAY_TRANSACT
+        elif function in (_PIPE_READ, _PIPE_RAW_READ):
+            way = _WAY_READ
+        w.items[item, I_VALUE + 1] = le16(w.arena, body + _X_FID) if setup >= 2 else NO_FID
+        w.items[item, I_VALUE + 2] = way
+        w.items[item, I_VALUE + 3] = 0 if way == _WAY_READ else le16(w.arena, body + _X_TOTAL)
+        place_part(w, row, item, 4, le16(w.arena, body + _X_DATA_AT), le16(w.arena, body + _X_DATA))
+        return
+    is_rap = names_rap(w, at, end, width)
+    if is_rap or function == _PIPE_WAIT:
+        w.messages[row, D_KIND] = _KIND_CALL
+        item = add_item(w, row, TABLE_CALL_REQUEST)
+        w.items[item, I_VALUE] = _RAP if is_rap else _FSCTL
+        w.items[item, I_VALUE + 1] = FSCTL_PIPE_WAIT
+        if is_rap:  # RAPOpcode, the first two parameter bytes [MS-RAP 2.5.1]
+            place = clip(w, row, le16(w.arena, body + _X_PARAMETERS_AT))
+            size = min(le16(w.arena, body + _X_PARAMETERS), w.rows[row, M_END] - place)
+            w.items[item, I_VALUE + 1] = le16(w.arena, place) if size >= 2 else NO_FUNCTION
+        add_name(w, item, FIELD_NAME, at, end - at, ENCODING_UTF16 if unicode else ENCODING_OEM)
+    elif function == _PIPE_CALL:
+        w.messages[row, D_KIND] = _KIND_OPEN
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_CALL
+        add_name(w, item, FIELD_NAME, at, end - at, ENCODING_UTF16 if unicode else ENCODING_OEM)
 
 
-def _transaction_names(window: Window, which: Index) -> list[str]:
-    starts = _bytes_places(window, which)
-    unicode = _is_unicode(window, which)
-    names = []
-    for place, (data, offset) in enumerate(_tails(window, which, starts)):
-        names.append("".join(read_strings(data[:1024], offset, bool(unicode[place]), 1)))
-    return names
-
-
-def _data_of_transactions(window: Window, which: Index, fixed: Rows) -> Rows:
-    data = body(DATA_REQUEST, which)
-    function = fixed["function"]
-    data["way"] = np.select(
-        [
-            function == PipeFunction.TRANSACT,
-            (function == PipeFunction.READ) | (function == PipeFunction.RAW_READ),
-        ],
-        [Way.TRANSACT, Way.READ],
-        Way.WRITE,
-    )
-    data["file_lo"] = np.where(fixed["setup_count"] >= 2, fixed["fid"], 0xFFFF)
-    data["bytes"] = np.where(data["way"] == Way.READ, 0, fixed["total_data_count"])
-    data["payload_at"], data["payload_size"] = window.clip(
-        which, fixed["data_offset"].astype(np.int64), fixed["data_count"].astype(np.int64)
-    )
-    return data
-
-
-def _rap_functions(window: Window, which: Index, fixed: Rows) -> list[int]:
-    """RAPOpcode, the first two parameter bytes. [MS-RAP 2.5.1]"""
-    start, size = window.clip(
-        which, fixed["parameter_offset"].astype(np.int64), fixed["parameter_count"].astype(np.int64)
-    )
-    return [
-        int.from_bytes(window.arena[at : at + 2].tobytes(), "little") if length >= 2 else 0xFFFF
-        for at, length in zip(start.tolist(), size.tolist(), strict=True)
-    ]
-
-
-def parse_transaction_answer(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_transaction_answer(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.33.2] What is answered is known only with the request, so both bodies are made.
 
     An interim answer (no words, no error) says nothing and is made one that pairs with nothing. Of several answers to
     one request the first tells the totals.
     """
-    words = _word_counts(window, which)
-    status = window.messages["status"][which]
-    window.messages["key"][which[(words == 0) & (status == 0)]] = NO_KEY
-    which = which[words >= 10]
-    which = window.having(which, TRANSACTION_ANSWER_WORDS.size, Layer.SMB1, TRANSACTION_ANSWER_WORDS.title)
-    fixed = window.gather(TRANSACTION_ANSWER_WORDS, which)
-    later = (fixed["data_displacement"] > 0) | (fixed["parameter_displacement"] > 0)
-    window.messages["key"][which[later]] = NO_KEY
-    data = body(DATA_ANSWER, which)
-    data["bytes"] = fixed["total_data_count"]
-    data["payload_at"], data["payload_size"] = window.clip(
-        which, fixed["data_offset"].astype(np.int64), fixed["data_count"].astype(np.int64)
-    )
-    calls = body(CALL_ANSWER, which)
-    calls["bytes"] = fixed["total_data_count"]
-    start, size = window.clip(
-        which, fixed["parameter_offset"].astype(np.int64), fixed["parameter_count"].astype(np.int64)
-    )
-    codes = Layout("Win32ErrorCode", [("code", "H")]).gather(window.arena, np.minimum(start, len(window.arena) - 2))
-    calls["code"] = np.where(size >= 2, codes["code"].astype(np.int64), -1)
-    return {"data_answers": data, "call_answers": calls}
+    words = word_count(w, row)
+    if words == 0 and w.messages[row, D_STATUS] == 0:
+        w.messages[row, D_KEY] = _NO_KEY
+    if words < 10 or not has(w, row, _TRANSACTION_ANSWER_SIZE, _P_TRANSACTION_ANSWER):
+        return
+    body = w.rows[row, M_BODY]
+    if le16(w.arena, body + _XA_DATA_MOVED) > 0 or le16(w.arena, body + _XA_PARAMETERS_MOVED) > 0:
+        w.messages[row, D_KEY] = _NO_KEY
+    total = le16(w.arena, body + _XA_TOTAL)
+    item = add_item(w, row, TABLE_DATA_ANSWER)
+    w.items[item, I_VALUE] = total
+    place_part(w, row, item, 1, le16(w.arena, body + _XA_DATA_AT), le16(w.arena, body + _XA_DATA))
+    item = add_item(w, row, TABLE_CALL_ANSWER)
+    place = clip(w, row, le16(w.arena, body + _XA_PARAMETERS_AT))
+    size = min(le16(w.arena, body + _XA_PARAMETERS), w.rows[row, M_END] - place)
+    w.items[item, I_VALUE] = le16(w.arena, place) if size >= 2 else -1
+    w.items[item, I_VALUE + 1] = total
 
 
-def parse_transaction2_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_transaction2_request(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.46.1] Of its functions only referrals and opens are of interest."""
-    which = which[_word_counts(window, which) >= 15]
-    which = window.having(which, 31, Layer.SMB1, TRANSACTION_WORDS.title)
-    fixed = window.gather(TRANSACTION_WORDS, which)
-    dfs = fixed["function"] == TRANS2_GET_DFS_REFERRAL
-    opens = fixed["function"] == TRANS2_OPEN2
-    window.messages["kind"][which] = np.select([dfs, opens], [Kind.CALL, Kind.OPEN], Kind.OTHER)
-    start, size = window.clip(
-        which, fixed["parameter_offset"].astype(np.int64), fixed["parameter_count"].astype(np.int64)
-    )
-    unicode = _is_unicode(window, which)
-
-    def names(mask: Mask, skip: int) -> list[int]:
-        found = []
-        for place in np.flatnonzero(mask).tolist():
-            data = window.arena[int(start[place]) : int(start[place]) + int(size[place])].tobytes()[skip:]
-            strings = read_strings(data, 0, bool(unicode[place]), 1)
-            found.append(window.texts.code(strings[0]) if strings else MISSING)
-        return found
-
-    calls = body(CALL_REQUEST, which[dfs])
-    calls["protocol"] = CallProtocol.DFS
-    calls["function"] = TRANS2_GET_DFS_REFERRAL
-    calls["name"] = names(dfs, 2)  # MaxReferralLevel, RequestFileName [MS-DFSC 2.2.2]
-    opened = body(OPEN_REQUEST, which[opens])
-    opened["via"] = Via.TRANS2_OPEN2
-    opened["name"] = names(opens, 28)  # [MS-CIFS 2.2.6.1.1]
-    return {"call_requests": calls, "open_requests": opened}
+    if word_count(w, row) < 15 or not has(w, row, TRANSACTION2_FIXED, _P_TRANSACTION):
+        return
+    body = w.rows[row, M_BODY]
+    function = le16(w.arena, body + _X_FUNCTION)
+    if function == TRANS2_GET_DFS_REFERRAL:
+        w.messages[row, D_KIND] = _KIND_CALL
+        item = add_item(w, row, TABLE_CALL_REQUEST)
+        w.items[item, I_VALUE] = _DFS
+        w.items[item, I_VALUE + 1] = TRANS2_GET_DFS_REFERRAL
+        skip = 2  # MaxReferralLevel, RequestFileName [MS-DFSC 2.2.2]
+    elif function == TRANS2_OPEN2:
+        w.messages[row, D_KIND] = _KIND_OPEN
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_TRANS2_OPEN2
+        skip = 28  # [MS-CIFS 2.2.6.1.1]
+    else:
+        w.messages[row, D_KIND] = _KIND_OTHER
+        return
+    at = clip(w, row, le16(w.arena, body + _X_PARAMETERS_AT))
+    end = at + min(le16(w.arena, body + _X_PARAMETERS), w.rows[row, M_END] - at)
+    read_string(w, item, FIELD_NAME, at + skip, end, is_unicode(w, row))
 
 
-def parse_nt_transact_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_nt_transact_request(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.62.1] Opens, and control codes on pipes."""
-    which = which[_word_counts(window, which) >= 19]
-    which = window.having(which, 39, Layer.SMB1, NT_TRANSACT_WORDS.title)
-    fixed = window.gather(NT_TRANSACT_WORDS, which)
-    function = fixed["function"]
-    opens = function == NT_TRANSACT_CREATE
-    control = (function == NT_TRANSACT_IOCTL) & (fixed["setup_count"] >= 4)
-    moves = control & (fixed["control_code"] == FSCTL_PIPE_TRANSCEIVE)
-    window.messages["kind"][which] = np.select([opens, moves, control], [Kind.OPEN, Kind.DATA, Kind.CALL], Kind.OTHER)
-    opened = body(OPEN_REQUEST, which[opens])
-    opened["via"] = Via.NT_TRANSACT_CREATE
-    opened["name"] = MISSING
-    unicode = _is_unicode(window, which[opens])
-    start, size = window.clip(
-        which[opens],
-        fixed["parameter_offset"][opens].astype(np.int64),
-        fixed["parameter_count"][opens].astype(np.int64),
-    )
-    parameters = NT_TRANSACT_CREATE_PARAMETERS
-    for place in np.flatnonzero(size >= parameters.size).tolist():
-        data = window.arena[int(start[place]) : int(start[place]) + int(size[place])].tobytes()
-        values = parameters.read(data)
-        offset = int(start[place]) + parameters.size - int(window.rows[which[opens][place], M_HEADER])
-        pad = offset & 1 if unicode[place] else 0
-        name = data[parameters.size + pad :][: int(values["name_length"])]
-        strings = read_strings(name, 0, bool(unicode[place]), 1)
-        opened["access_mask"][place] = values["desired_access"]
-        opened["name"][place] = window.texts.code(strings[0]) if strings else MISSING
-    data_rows = body(DATA_REQUEST, which[moves])
-    data_rows["way"] = Way.TRANSACT
-    data_rows["file_lo"] = fixed["fid"][moves]
-    data_rows["bytes"] = fixed["total_data_count"][moves]
-    data_rows["payload_at"], data_rows["payload_size"] = window.clip(
-        which[moves], fixed["data_offset"][moves].astype(np.int64), fixed["data_count"][moves].astype(np.int64)
-    )
-    calls = body(CALL_REQUEST, which[control & ~moves])
-    calls["protocol"] = CallProtocol.FSCTL
-    calls["function"] = fixed["control_code"][control & ~moves]
-    calls["name"] = MISSING
-    return {"open_requests": opened, "data_requests": data_rows, "call_requests": calls}
-
-
-Parser = Callable[[Window, Index], dict[str, Rows]]
-
-PARSERS: dict[tuple[int, bool], Parser] = {
-    (Command.NEGOTIATE, False): parse_negotiate_request,
-    (Command.NEGOTIATE, True): parse_negotiate_answer,
-    (Command.SESSION_SETUP_ANDX, False): parse_setup_request,
-    (Command.SESSION_SETUP_ANDX, True): parse_setup_answer,
-    (Command.TREE_CONNECT_ANDX, False): parse_tree_request,
-    (Command.TREE_CONNECT_ANDX, True): parse_tree_answer,
-    (Command.TREE_CONNECT, False): parse_tree_request,
-    (Command.TREE_CONNECT, True): parse_tree_answer,
-    (Command.NT_CREATE_ANDX, False): parse_open_request,
-    (Command.NT_CREATE_ANDX, True): parse_open_answer,
-    (Command.OPEN_ANDX, False): parse_open_request,
-    (Command.OPEN_ANDX, True): parse_open_answer,
-    (Command.OPEN, False): parse_open_request,
-    (Command.OPEN, True): parse_open_answer,
-    (Command.CLOSE, False): parse_close_request,
-    (Command.READ_ANDX, False): parse_read_request,
-    (Command.READ_ANDX, True): parse_read_answer,
-    (Command.READ, False): parse_read_request,
-    (Command.READ, True): parse_read_answer,
-    (Command.WRITE_ANDX, False): parse_write_request,
-    (Command.WRITE_ANDX, True): parse_write_answer,
-    (Command.WRITE, False): parse_write_request,
-    (Command.WRITE, True): parse_write_answer,
-    (Command.TRANSACTION, False): parse_transaction_request,
-    (Command.TRANSACTION, True): parse_transaction_answer,
-    (Command.TRANSACTION2, False): parse_transaction2_request,
-    (Command.NT_TRANSACT, False): parse_nt_transact_request,
-}
-"""What reads the body of a command: request, answer."""
+    if word_count(w, row) < 19 or not has(w, row, NT_TRANSACT_FIXED, _P_NT_TRANSACT):
+        return
+    body = w.rows[row, M_BODY]
+    function = le16(w.arena, body + _NT_FUNCTION)
+    w.messages[row, D_KIND] = _KIND_OTHER
+    if function == NT_TRANSACT_CREATE:
+        w.messages[row, D_KIND] = _KIND_OPEN
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_NT_TRANSACT
+        at = clip(w, row, le32(w.arena, body + _NT_PARAMETERS_AT))
+        end = at + min(le32(w.arena, body + _NT_PARAMETERS), w.rows[row, M_END] - at)
+        if end - at >= _NTC_SIZE:
+            unicode = is_unicode(w, row)
+            w.items[item, I_VALUE + 1] = le32(w.arena, at + _NTC_ACCESS)
+            size = le32(w.arena, at + _NTC_NAME_SIZE)
+            at = text_start(w, row, at + _NTC_SIZE, unicode)
+            read_string(w, item, FIELD_NAME, at, min(end, at + size), unicode)
+    elif function == NT_TRANSACT_IOCTL and byte(w.arena, body + _NT_SETUP) >= 4:
+        code = le32(w.arena, body + _NT_CODE)
+        if code == FSCTL_PIPE_TRANSCEIVE:
+            w.messages[row, D_KIND] = _KIND_DATA
+            item = add_item(w, row, TABLE_DATA_REQUEST)
+            w.items[item, I_VALUE + 1] = le16(w.arena, body + _NT_FID)
+            w.items[item, I_VALUE + 2] = _WAY_TRANSACT
+            w.items[item, I_VALUE + 3] = le32(w.arena, body + _NT_TOTAL)
+            place_part(w, row, item, 4, le32(w.arena, body + _NT_DATA_AT), le32(w.arena, body + _NT_DATA))
+        else:
+            w.messages[row, D_KIND] = _KIND_CALL
+            item = add_item(w, row, TABLE_CALL_REQUEST)
+            w.items[item, I_VALUE] = _FSCTL
+            w.items[item, I_VALUE + 1] = code

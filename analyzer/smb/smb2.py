@@ -1,48 +1,64 @@
 """SMB 2 and 3. [MS-SMB2]
 
-Reads headers and bodies of selected PDUs, a whole window at once. Structures are read where the message says they are
+Kernels read headers and bodies of selected PDUs. Structures are read where the message says they are
 (`SecurityBufferOffset`, `NameOffset`, ...), cut to the bytes that were captured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntFlag
 
-import numpy as np
-
-from analyzer.records import (
-    ANY_FILE,
-    CALL_ANSWER,
-    CALL_REQUEST,
-    CLOSE_REQUEST,
-    DATA_ANSWER,
-    DATA_REQUEST,
-    GUID,
-    NEGOTIATE_ANSWER,
-    NEGOTIATE_REQUEST,
-    OPEN_ANSWER,
-    OPEN_REQUEST,
-    SETUP_ANSWER,
-    SETUP_REQUEST,
-    TREE_ANSWER,
-    TREE_REQUEST,
-    CallProtocol,
-    Flag,
-    Form,
-    Kind,
-    Layer,
-    Protocol,
-    Rows,
-    Via,
-    Way,
-    missing_token,
+from analyzer.compiled import kernel
+from analyzer.records import ANY_FILE, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, Via, Way
+from analyzer.smb.window import (
+    D_FLAGS,
+    D_KEY,
+    D_KIND,
+    D_PROTOCOL,
+    D_SESSION,
+    D_STATUS,
+    D_TREE,
+    ENCODING_DIALECTS_SMB2,
+    ENCODING_UTF16,
+    FIELD_DIALECTS,
+    FIELD_NAME,
+    FIELD_PATH,
+    I_VALUE,
+    TABLE_CALL_ANSWER,
+    TABLE_CALL_REQUEST,
+    TABLE_CLOSE_REQUEST,
+    TABLE_DATA_ANSWER,
+    TABLE_DATA_REQUEST,
+    TABLE_NEGOTIATE_ANSWER,
+    TABLE_NEGOTIATE_REQUEST,
+    TABLE_OPEN_ANSWER,
+    TABLE_OPEN_REQUEST,
+    TABLE_SETUP_ANSWER,
+    TABLE_SETUP_REQUEST,
+    TABLE_TREE_ANSWER,
+    TABLE_TREE_REQUEST,
+    Found,
+    add_item,
+    add_name,
+    clip,
+    has,
+    place_part,
+    tell,
 )
-from analyzer.smb.window import Index, Mask, Window, body
-from analyzer.transport.messages import M_BODY, M_END, M_FLAGS, M_FROM_SERVER, M_HEADER, M_PLACE, MF_CUT
+from analyzer.transport.messages import (
+    M_BODY,
+    M_COMMAND,
+    M_END,
+    M_FLAGS,
+    M_FROM_SERVER,
+    M_HEADER,
+    M_MESSAGE,
+    M_PLACE,
+    MF_CUT,
+)
 from analyzer.wire.enums import Code
 from analyzer.wire.layout import Layout
-from analyzer.wire.texts import MISSING
+from analyzer.wire.loads import byte, le16, le32, le64
 
 # Enums. #
 
@@ -99,7 +115,7 @@ STATUS_SUCCESS = 0x00000000
 STATUS_MORE_PROCESSING_REQUIRED = 0xC0000016
 STATUS_BUFFER_OVERFLOW = 0x80000005
 NO_TREE = 0xFFFFFFFF
-NO_SESSION = 0xFFFFFFFF_FFFFFFFF
+NO_SESSION = -1  # 0xFFFFFFFF_FFFFFFFF
 
 # Layouts. #
 
@@ -260,360 +276,443 @@ def sniff(head: bytes) -> bool:
     return head[:4] == b"\xfeSMB"
 
 
-# Parse. #
-
-KINDS = {
-    Command.NEGOTIATE: Kind.NEGOTIATE,
-    Command.SESSION_SETUP: Kind.SETUP,
-    Command.LOGOFF: Kind.LOGOFF,
-    Command.TREE_CONNECT: Kind.TREE_CONNECT,
-    Command.TREE_DISCONNECT: Kind.TREE_DISCONNECT,
-    Command.CREATE: Kind.OPEN,
-    Command.CLOSE: Kind.CLOSE,
-    Command.READ: Kind.DATA,
-    Command.WRITE: Kind.DATA,
-}
-_KIND_OF_COMMAND = np.full(0x10000, Kind.OTHER, dtype=np.uint8)
-for _command, _kind in KINDS.items():
-    _KIND_OF_COMMAND[_command] = _kind
-
-
-def parse_headers(window: Window, which: Index) -> Rows:
-    """Fill the table of messages from the headers of these; returns the headers (`HEADER`)."""
-    headers = HEADER.gather(window.arena, window.rows[which, M_HEADER])
-    messages = window.messages
-    flags = headers["flags"]
-    asynchronous = (flags & HeaderFlags.ASYNC_COMMAND) != 0
-    messages["protocol"][which] = Protocol.SMB2
-    messages["kind"][which] = _KIND_OF_COMMAND[headers["command"]]
-    messages["key"][which] = headers["message_id"]
-    messages["status"][which] = np.where(window.rows[which, M_FROM_SERVER] != 0, headers["status"], 0)
-    messages["flags"][which] = (
-        np.where(flags & HeaderFlags.SIGNED, Flag.SIGNED, 0)
-        | np.where(asynchronous, Flag.ASYNC, 0)
-        | np.where(flags & HeaderFlags.RELATED_OPERATIONS, Flag.RELATED, 0)
-        | np.where(window.rows[which, M_FLAGS] & MF_CUT, Flag.CUT, 0)
-    )
-    messages["session_id"][which] = headers["session_id"]
-    messages["tree_id"][which] = np.where(asynchronous, NO_TREE, headers["tree_id"])
-    _inherit(window, which)
-    return headers
-
-
-def _inherit(window: Window, which: Index) -> None:
-    """A related PDU takes session and tree of the one before it. [MS-SMB2 3.3.5.2.7.2]"""
-    messages = window.messages
-    related = ((messages["flags"][which] & Flag.RELATED) != 0) & (window.rows[which, M_PLACE] > 0)
-    for name, none in (("session_id", NO_SESSION), ("tree_id", NO_TREE)):
-        values = messages[name][which]
-        needs = related & (values == none)
-        if not needs.any():
-            continue
-        giver = np.maximum.accumulate(np.where(needs, 0, np.arange(len(which))))
-        same = messages["message"][which[giver]] == messages["message"][which]
-        messages[name][which] = np.where(needs & same, values[giver], values)
-
-
-def parse_negotiate_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.3]"""
-    which = window.having(which, NEGOTIATE_REQUEST_BODY.size, Layer.SMB2, NEGOTIATE_REQUEST_BODY.title)
-    fixed = window.gather(NEGOTIATE_REQUEST_BODY, which)
-    made = body(NEGOTIATE_REQUEST, which)
-    made["client_guid"] = guids(fixed["client_guid"])
-    made["security_mode"] = fixed["security_mode"]
-    made["capabilities"] = fixed["capabilities"]
-    start = window.rows[which, M_BODY] + NEGOTIATE_REQUEST_BODY.size
-    end = np.minimum(start + 2 * fixed["dialect_count"].astype(np.int64), window.rows[which, M_END])
-    made["dialects"] = [
-        _dialects(window, window.arena[at : at + (stop - at) // 2 * 2].tobytes())
-        for at, stop in zip(start.tolist(), end.tolist(), strict=True)
-    ]
-    return {"negotiate_requests": made}
-
-
-def _dialects(window: Window, data: bytes) -> int:
-    """The code of a list of dialects, separated by |."""
-    memo = window.texts.memo
-    found = memo.get(("dialects", data))
-    if found is None:
-        names = [dialect_name(data[at] | data[at + 1] << 8) for at in range(0, len(data), 2)]
-        found = memo[("dialects", data)] = window.texts.code("|".join(names))
-    return found
-
-
 def dialect_name(code: int) -> str:
     """The version that a DialectRevision means."""
     return DIALECTS.get(code, f"0x{code:04x}")
 
 
-def guids(values: Rows) -> Rows:
-    """GUIDs (`records.GUID`) from fields of 16 bytes."""
-    made = np.zeros(len(values), dtype=GUID)
-    numbers = np.ascontiguousarray(values).view("<u8").reshape(-1, 2)
-    made["known"] = True
-    made["a"], made["b"] = numbers[:, 0], numbers[:, 1]
-    return made
+def dialect_names(data: bytes) -> str:
+    """A list of dialects as a text, separated by |."""
+    return "|".join(dialect_name(data[at] | data[at + 1] << 8) for at in range(0, len(data) - 1, 2))
 
 
-def parse_negotiate_answer(window: Window, which: Index) -> dict[str, Rows]:
+# What kernels know as plain numbers. #
+
+_NEGOTIATE, _SESSION_SETUP, _TREE_CONNECT = (
+    int(Command.NEGOTIATE),
+    int(Command.SESSION_SETUP),
+    int(Command.TREE_CONNECT),
+)
+_CREATE, _CLOSE, _READ, _WRITE, _IOCTL = (
+    int(code) for code in (Command.CREATE, Command.CLOSE, Command.READ, Command.WRITE, Command.IOCTL)
+)
+_LOGOFF, _TREE_DISCONNECT = int(Command.LOGOFF), int(Command.TREE_DISCONNECT)
+_FLAG_ASYNC, _FLAG_RELATED, _FLAG_SIGNED = (
+    int(flag) for flag in (HeaderFlags.ASYNC_COMMAND, HeaderFlags.RELATED_OPERATIONS, HeaderFlags.SIGNED)
+)
+_ASYNC, _RELATED, _SIGNED, _CUT = (int(flag) for flag in (Flag.ASYNC, Flag.RELATED, Flag.SIGNED, Flag.CUT))
+_PROTOCOL = int(Protocol.SMB2)
+_KIND_NEGOTIATE, _KIND_SETUP, _KIND_LOGOFF, _KIND_TREE_CONNECT, _KIND_TREE_DISCONNECT = (
+    int(kind) for kind in (Kind.NEGOTIATE, Kind.SETUP, Kind.LOGOFF, Kind.TREE_CONNECT, Kind.TREE_DISCONNECT)
+)
+_KIND_OPEN, _KIND_CLOSE, _KIND_DATA, _KIND_CALL, _KIND_OTHER, _KIND_ENCRYPTED = (
+    int(kind) for kind in (Kind.OPEN, Kind.CLOSE, Kind.DATA, Kind.CALL, Kind.OTHER, Kind.ENCRYPTED)
+)
+_FORM_TOKEN, _VIA_CREATE, _TOKEN_NONE = int(Form.TOKEN), int(Via.CREATE), int(TokenKind.NONE)
+_WAY_WRITE, _WAY_READ, _WAY_TRANSACT = int(Way.WRITE), int(Way.READ), int(Way.TRANSACT)
+_CALL_DFS, _CALL_FSCTL = int(CallProtocol.DFS), int(CallProtocol.FSCTL)
+_DFS, _DFS_EX, _PEEK, _WAIT, _TRANSCEIVE = (
+    int(code)
+    for code in (
+        Fsctl.DFS_GET_REFERRALS,
+        Fsctl.DFS_GET_REFERRALS_EX,
+        Fsctl.PIPE_PEEK,
+        Fsctl.PIPE_WAIT,
+        Fsctl.PIPE_TRANSCEIVE,
+    )
+)
+_ANY_FILE = ANY_FILE - (1 << 64)  # as a signed number
+
+_H = HEADER.offsets
+_H_STATUS, _H_COMMAND, _H_FLAGS, _H_MESSAGE_ID = _H["status"], _H["command"], _H["flags"], _H["message_id"]
+_H_TREE_ID, _H_SESSION_ID = _H["tree_id"], _H["session_id"]
+_T_SESSION_ID = TRANSFORM_HEADER.offsets["session_id"]
+_NQ = NEGOTIATE_REQUEST_BODY.offsets
+_NQ_COUNT, _NQ_MODE, _NQ_CAPABILITIES, _NQ_GUID = (
+    _NQ["dialect_count"],
+    _NQ["security_mode"],
+    _NQ["capabilities"],
+    _NQ["client_guid"],
+)
+_NA = NEGOTIATE_RESPONSE_BODY.offsets
+_NA_MODE, _NA_DIALECT, _NA_GUID, _NA_CAPABILITIES = (
+    _NA["security_mode"],
+    _NA["dialect_revision"],
+    _NA["server_guid"],
+    _NA["capabilities"],
+)
+_SQ = SESSION_SETUP_REQUEST_BODY.offsets
+_SQ_FLAGS, _SQ_AT, _SQ_SIZE, _SQ_PREVIOUS = (
+    _SQ["flags"],
+    _SQ["security_buffer_offset"],
+    _SQ["security_buffer_length"],
+    _SQ["previous_session_id"],
+)
+_SA = SESSION_SETUP_RESPONSE_BODY.offsets
+_SA_FLAGS, _SA_AT, _SA_SIZE = _SA["session_flags"], _SA["security_buffer_offset"], _SA["security_buffer_length"]
+_TQ = TREE_CONNECT_REQUEST_BODY.offsets
+_TQ_AT, _TQ_SIZE = _TQ["path_offset"], _TQ["path_length"]
+_TA_TYPE = TREE_CONNECT_RESPONSE_BODY.offsets["share_type"]
+_CQ = CREATE_REQUEST_BODY.offsets
+_CQ_ACCESS, _CQ_AT, _CQ_SIZE = _CQ["desired_access"], _CQ["name_offset"], _CQ["name_length"]
+_CA_FILE = CREATE_RESPONSE_BODY.offsets["file_hi"]
+_CLOSE_FILE = CLOSE_REQUEST_BODY.offsets["file_hi"]
+_RQ_FILE = READ_REQUEST_BODY.offsets["file_hi"]
+_RA = READ_RESPONSE_BODY.offsets
+_RA_AT, _RA_SIZE = _RA["data_offset"], _RA["data_length"]
+_WQ = WRITE_REQUEST_BODY.offsets
+_WQ_AT, _WQ_SIZE, _WQ_FILE = _WQ["data_offset"], _WQ["length"], _WQ["file_hi"]
+_IQ = IOCTL_REQUEST_BODY.offsets
+_IQ_CODE, _IQ_FILE, _IQ_AT, _IQ_SIZE = _IQ["ctl_code"], _IQ["file_hi"], _IQ["input_offset"], _IQ["input_count"]
+_IA = IOCTL_RESPONSE_BODY.offsets
+_IA_CODE, _IA_AT, _IA_SIZE = _IA["ctl_code"], _IA["output_offset"], _IA["output_count"]
+
+STRUCTURES = (
+    NEGOTIATE_REQUEST_BODY,
+    NEGOTIATE_RESPONSE_BODY,
+    SESSION_SETUP_REQUEST_BODY,
+    SESSION_SETUP_RESPONSE_BODY,
+    TREE_CONNECT_REQUEST_BODY,
+    TREE_CONNECT_RESPONSE_BODY,
+    CREATE_REQUEST_BODY,
+    CREATE_RESPONSE_BODY,
+    CLOSE_REQUEST_BODY,
+    READ_REQUEST_BODY,
+    READ_RESPONSE_BODY,
+    WRITE_REQUEST_BODY,
+    IOCTL_REQUEST_BODY,
+    IOCTL_RESPONSE_BODY,
+    TRANSFORM_HEADER,
+)
+"""What a PDU may be too short for: the number of that problem is `FIRST_PROBLEM` and the place in here."""
+FIRST_PROBLEM = 200
+PROBLEM_OUTSIDE_PATH = 190
+PROBLEM_OUTSIDE_NAME = 191
+(
+    _P_NEGOTIATE_REQUEST, _P_NEGOTIATE_RESPONSE, _P_SETUP_REQUEST, _P_SETUP_RESPONSE, _P_TREE_REQUEST, _P_TREE_RESPONSE,
+    _P_CREATE_REQUEST, _P_CREATE_RESPONSE, _P_CLOSE_REQUEST, _P_READ_REQUEST, _P_READ_RESPONSE, _P_WRITE_REQUEST,
+    _P_IOCTL_REQUEST, _P_IOCTL_RESPONSE, _P_TRANSFORM,
+) = range(FIRST_PROBLEM, FIRST_PROBLEM + len(STRUCTURES))  # fmt: skip
+(
+    _NEGOTIATE_REQUEST_SIZE, _NEGOTIATE_RESPONSE_SIZE, _SETUP_REQUEST_SIZE, _SETUP_RESPONSE_SIZE, _TREE_REQUEST_SIZE,
+    _TREE_RESPONSE_SIZE, _CREATE_REQUEST_SIZE, _CREATE_RESPONSE_SIZE, _CLOSE_REQUEST_SIZE, _READ_REQUEST_SIZE,
+    _READ_RESPONSE_SIZE, _WRITE_REQUEST_SIZE, _IOCTL_REQUEST_SIZE, _IOCTL_RESPONSE_SIZE, _TRANSFORM_SIZE,
+) = (structure.size for structure in STRUCTURES)  # fmt: skip
+
+# Parse. #
+
+
+@kernel
+def read_smb2(w: Found, row: int, before: int) -> None:
+    """A PDU: its header, and its body by command and direction.
+
+    before: the row of the PDU before it, -1 if there is none.
+    """
+    read_header(w, row, before)
+    command = w.rows[row, M_COMMAND]
+    if w.rows[row, M_FROM_SERVER]:
+        read_response(w, row, command)
+    elif command == _NEGOTIATE:
+        read_negotiate_request(w, row)
+    elif command == _SESSION_SETUP:
+        read_setup_request(w, row)
+    elif command == _TREE_CONNECT:
+        read_tree_request(w, row)
+    elif command == _CREATE:
+        read_create_request(w, row)
+    elif command == _CLOSE:
+        if has(w, row, _CLOSE_REQUEST_SIZE, _P_CLOSE_REQUEST):
+            read_file_id(w, row, add_item(w, row, TABLE_CLOSE_REQUEST), _CLOSE_FILE)  # [MS-SMB2 2.2.15]
+    elif command == _READ:
+        if has(w, row, _READ_REQUEST_SIZE, _P_READ_REQUEST):
+            item = add_item(w, row, TABLE_DATA_REQUEST)  # [MS-SMB2 2.2.19]
+            read_file_id(w, row, item, _RQ_FILE)
+            w.items[item, I_VALUE + 2] = _WAY_READ
+    elif command == _WRITE:
+        read_write_request(w, row)
+    elif command == _IOCTL:
+        read_ioctl_request(w, row)
+
+
+@kernel
+def read_response(w: Found, row: int, command: int) -> None:
+    """The body of an answer. An error has another body [MS-SMB2 2.2.2], of which nothing is wanted."""
+    status = w.messages[row, D_STATUS]
+    success = status == STATUS_SUCCESS
+    # An overflow is a part of the data, not an error. [MS-SMB2 3.3.4.4]
+    has_data = success or status == STATUS_BUFFER_OVERFLOW
+    if command == _NEGOTIATE:
+        if success:
+            read_negotiate_response(w, row)
+    elif command == _SESSION_SETUP:
+        if success or status == STATUS_MORE_PROCESSING_REQUIRED:
+            read_setup_response(w, row)
+    elif command == _TREE_CONNECT:
+        if success and has(w, row, _TREE_RESPONSE_SIZE, _P_TREE_RESPONSE):
+            item = add_item(w, row, TABLE_TREE_ANSWER)  # [MS-SMB2 2.2.10]
+            w.items[item, I_VALUE] = byte(w.arena, w.rows[row, M_BODY] + _TA_TYPE)
+    elif command == _CREATE:
+        if success and has(w, row, _CREATE_RESPONSE_SIZE, _P_CREATE_RESPONSE):
+            read_file_id(w, row, add_item(w, row, TABLE_OPEN_ANSWER), _CA_FILE)  # [MS-SMB2 2.2.14]
+    elif command == _READ:
+        if has_data and has(w, row, _READ_RESPONSE_SIZE, _P_READ_RESPONSE):
+            read_data_answer(w, row, byte(w.arena, w.rows[row, M_BODY] + _RA_AT), _RA_SIZE)  # [MS-SMB2 2.2.20]
+    elif command == _WRITE:
+        if has_data:
+            add_item(w, row, TABLE_DATA_ANSWER)  # [MS-SMB2 2.2.22] that the bytes were taken is all that matters
+    elif command == _IOCTL and has_data and has(w, row, _IOCTL_RESPONSE_SIZE, _P_IOCTL_RESPONSE):
+        body = w.rows[row, M_BODY]  # [MS-SMB2 2.2.32]; an error does not say what it answers, its request does
+        if le32(w.arena, body + _IA_CODE) == _TRANSCEIVE:
+            read_data_answer(w, row, le32(w.arena, body + _IA_AT), _IA_SIZE)
+        else:
+            item = add_item(w, row, TABLE_CALL_ANSWER)
+            w.items[item, I_VALUE] = -1
+            w.items[item, I_VALUE + 1] = le32(w.arena, body + _IA_SIZE)
+
+
+@kernel
+def read_header(w: Found, row: int, before: int) -> None:
+    """[MS-SMB2 2.2.1.2] A related PDU takes session and tree of the one before it [MS-SMB2 3.3.5.2.7.2]."""
+    header = w.rows[row, M_HEADER]
+    flags = le32(w.arena, header + _H_FLAGS)
+    w.messages[row, D_PROTOCOL] = _PROTOCOL
+    w.messages[row, D_KIND] = kind_of_smb2(w.rows[row, M_COMMAND])
+    w.messages[row, D_KEY] = le64(w.arena, header + _H_MESSAGE_ID)
+    w.messages[row, D_STATUS] = le32(w.arena, header + _H_STATUS) if w.rows[row, M_FROM_SERVER] else 0
+    found = 0
+    if flags & _FLAG_SIGNED:
+        found |= _SIGNED
+    if flags & _FLAG_ASYNC:
+        found |= _ASYNC
+    if flags & _FLAG_RELATED:
+        found |= _RELATED
+    if w.rows[row, M_FLAGS] & MF_CUT:
+        found |= _CUT
+    w.messages[row, D_FLAGS] = found
+    session = le64(w.arena, header + _H_SESSION_ID)
+    tree = NO_TREE if flags & _FLAG_ASYNC else le32(w.arena, header + _H_TREE_ID)
+    if flags & _FLAG_RELATED and w.rows[row, M_PLACE] > 0 and before >= 0:
+        same = w.rows[before, M_MESSAGE] == w.rows[row, M_MESSAGE]
+        if same and session == NO_SESSION:
+            session = w.messages[before, D_SESSION]
+        if same and tree == NO_TREE:
+            tree = w.messages[before, D_TREE]
+    w.messages[row, D_SESSION] = session
+    w.messages[row, D_TREE] = tree
+
+
+@kernel
+def kind_of_smb2(command: int) -> int:
+    """What a command is about."""
+    if command == _NEGOTIATE:
+        return _KIND_NEGOTIATE
+    if command == _SESSION_SETUP:
+        return _KIND_SETUP
+    if command == _LOGOFF:
+        return _KIND_LOGOFF
+    if command == _TREE_CONNECT:
+        return _KIND_TREE_CONNECT
+    if command == _TREE_DISCONNECT:
+        return _KIND_TREE_DISCONNECT
+    if command == _CREATE:
+        return _KIND_OPEN
+    if command == _CLOSE:
+        return _KIND_CLOSE
+    if command in (_READ, _WRITE):
+        return _KIND_DATA
+    return _KIND_OTHER
+
+
+@kernel
+def read_file_id(w: Found, row: int, item: int, offset: int) -> None:
+    """A file id at this offset of the body: the first two values of an item."""
+    at = w.rows[row, M_BODY] + offset
+    w.items[item, I_VALUE] = le64(w.arena, at)
+    w.items[item, I_VALUE + 1] = le64(w.arena, at + 8)
+
+
+@kernel
+def read_guid(w: Found, item: int, value: int, at: int) -> None:
+    """A GUID: three values of an item (that it is known, and its halves)."""
+    w.items[item, I_VALUE + value] = 1
+    w.items[item, I_VALUE + value + 1] = le64(w.arena, at)
+    w.items[item, I_VALUE + value + 2] = le64(w.arena, at + 8)
+
+
+@kernel
+def read_text(w: Found, row: int, item: int, field: int, offset: int, size: int, problem: int) -> None:
+    """A text in UTF-16 that the message places. One that is not there is missing, and told."""
+    at = clip(w, row, offset)
+    if at + size <= w.rows[row, M_END]:
+        add_name(w, item, field, at, size, ENCODING_UTF16)
+    elif not w.rows[row, M_FLAGS] & MF_CUT:
+        tell(w, row, problem, -1)
+
+
+@kernel
+def read_negotiate_request(w: Found, row: int) -> None:
+    """[MS-SMB2 2.2.3]"""
+    if not has(w, row, _NEGOTIATE_REQUEST_SIZE, _P_NEGOTIATE_REQUEST):
+        return
+    body = w.rows[row, M_BODY]
+    item = add_item(w, row, TABLE_NEGOTIATE_REQUEST)
+    read_guid(w, item, 0, body + _NQ_GUID)
+    w.items[item, I_VALUE + 3] = le16(w.arena, body + _NQ_MODE)
+    w.items[item, I_VALUE + 4] = le32(w.arena, body + _NQ_CAPABILITIES)
+    at = body + _NEGOTIATE_REQUEST_SIZE
+    size = min(2 * le16(w.arena, body + _NQ_COUNT), w.rows[row, M_END] - at)
+    add_name(w, item, FIELD_DIALECTS, at, size & ~1, ENCODING_DIALECTS_SMB2)
+
+
+@kernel
+def read_negotiate_response(w: Found, row: int) -> None:
     """[MS-SMB2 2.2.4]"""
-    which = which[window.messages["status"][which] == STATUS_SUCCESS]
-    which = window.having(which, NEGOTIATE_RESPONSE_BODY.size, Layer.SMB2, NEGOTIATE_RESPONSE_BODY.title)
-    fixed = window.gather(NEGOTIATE_RESPONSE_BODY, which)
-    made = body(NEGOTIATE_ANSWER, which)
-    revisions, places = np.unique(fixed["dialect_revision"], return_inverse=True)
-    made["dialect"] = np.array([window.texts.code(dialect_name(code)) for code in revisions.tolist()], "i4")[places]
-    made["dialect_index"] = -1
-    made["server_guid"] = guids(fixed["server_guid"])
-    made["security_mode"] = fixed["security_mode"]
-    made["signing_required"] = (fixed["security_mode"] & NEGOTIATE_SIGNING_REQUIRED) != 0
-    made["capabilities"] = fixed["capabilities"]
-    made["domain"] = MISSING
-    return {"negotiate_answers": made}
+    if not has(w, row, _NEGOTIATE_RESPONSE_SIZE, _P_NEGOTIATE_RESPONSE):
+        return
+    body = w.rows[row, M_BODY]
+    item = add_item(w, row, TABLE_NEGOTIATE_ANSWER)
+    read_guid(w, item, 0, body + _NA_GUID)
+    mode = le16(w.arena, body + _NA_MODE)
+    w.items[item, I_VALUE + 3] = mode
+    w.items[item, I_VALUE + 4] = le32(w.arena, body + _NA_CAPABILITIES)
+    w.items[item, I_VALUE + 5] = le16(w.arena, body + _NA_DIALECT)
+    w.items[item, I_VALUE + 6] = -1  # an index is given by SMB 1 only
+    w.items[item, I_VALUE + 7] = 1 if mode & NEGOTIATE_SIGNING_REQUIRED else 0
 
 
-def parse_setup_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.5] The token is left to `auth`: `token_places` says where it is."""
-    which = window.having(which, SESSION_SETUP_REQUEST_BODY.size, Layer.SMB2, SESSION_SETUP_REQUEST_BODY.title)
-    fixed = window.gather(SESSION_SETUP_REQUEST_BODY, which)
-    made = body(SETUP_REQUEST, which)
-    made["form"] = Form.TOKEN
-    made["binding"] = (fixed["flags"] & SESSION_SETUP_BINDING) != 0
-    made["previous_session_id"] = fixed["previous_session_id"]
-    made["native_os"] = made["native_lanman"] = MISSING
-    made["token"] = missing_token(len(which))
-    return {"setup_requests": made}
+@kernel
+def read_setup_request(w: Found, row: int) -> None:
+    """[MS-SMB2 2.2.5] The token is left to `auth`: its place is noted."""
+    if not has(w, row, _SETUP_REQUEST_SIZE, _P_SETUP_REQUEST):
+        return
+    body = w.rows[row, M_BODY]
+    item = add_item(w, row, TABLE_SETUP_REQUEST)
+    w.items[item, I_VALUE] = _FORM_TOKEN
+    w.items[item, I_VALUE + 1] = 1 if byte(w.arena, body + _SQ_FLAGS) & SESSION_SETUP_BINDING else 0
+    w.items[item, I_VALUE + 2] = le64(w.arena, body + _SQ_PREVIOUS)
+    place_token(w, row, item, le16(w.arena, body + _SQ_AT), le16(w.arena, body + _SQ_SIZE))
 
 
-def parse_setup_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.6] An error has another body (2.2.2), of which nothing is wanted."""
-    status = window.messages["status"][which]
-    which = which[(status == STATUS_SUCCESS) | (status == STATUS_MORE_PROCESSING_REQUIRED)]
-    which = window.having(which, SESSION_SETUP_RESPONSE_BODY.size, Layer.SMB2, SESSION_SETUP_RESPONSE_BODY.title)
-    fixed = window.gather(SESSION_SETUP_RESPONSE_BODY, which)
-    made = body(SETUP_ANSWER, which)
-    made["flags"] = fixed["session_flags"]
-    made["native_os"] = made["native_lanman"] = MISSING
-    made["token"] = missing_token(len(which))
-    return {"setup_answers": made}
+@kernel
+def place_token(w: Found, row: int, item: int, offset: int, size: int) -> None:
+    """Where a security buffer lies, where it ends, and whether it was cut: values 3 to 5 of requests and answers."""
+    at = clip(w, row, offset)
+    there = min(size, w.rows[row, M_END] - at)
+    w.items[item, I_VALUE + 3] = at
+    w.items[item, I_VALUE + 4] = at + there
+    w.items[item, I_VALUE + 5] = 1 if there < size else 0
+    w.items[item, I_VALUE + 6] = _TOKEN_NONE
 
 
-def token_places(window: Window, which: Index) -> tuple[Index, Index, Mask]:
-    """Arena offsets and ends of the security buffers of session setups, and whether each was cut."""
-    answers = window.rows[which, M_FROM_SERVER] != 0
-    request = window.gather(SESSION_SETUP_REQUEST_BODY, which)
-    answer = window.gather(SESSION_SETUP_RESPONSE_BODY, which)
-    offset = np.where(answers, answer["security_buffer_offset"], request["security_buffer_offset"]).astype(np.int64)
-    size = np.where(answers, answer["security_buffer_length"], request["security_buffer_length"]).astype(np.int64)
-    start, there = window.clip(which, offset, size)
-    return start, start + there, there < size
+@kernel
+def read_setup_response(w: Found, row: int) -> None:
+    """[MS-SMB2 2.2.6]"""
+    if not has(w, row, _SETUP_RESPONSE_SIZE, _P_SETUP_RESPONSE):
+        return
+    body = w.rows[row, M_BODY]
+    item = add_item(w, row, TABLE_SETUP_ANSWER)
+    w.items[item, I_VALUE] = le16(w.arena, body + _SA_FLAGS)
+    place_token(w, row, item, le16(w.arena, body + _SA_AT), le16(w.arena, body + _SA_SIZE))
 
 
-def parse_tree_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_tree_request(w: Found, row: int) -> None:
     """[MS-SMB2 2.2.9] With the extension flag the path's offset still counts from the header."""
-    which = window.having(which, TREE_CONNECT_REQUEST_BODY.size, Layer.SMB2, TREE_CONNECT_REQUEST_BODY.title)
-    fixed = window.gather(TREE_CONNECT_REQUEST_BODY, which)
-    made = body(TREE_REQUEST, which)
-    made["path"] = window.utf16(
-        which, "path", fixed["path_offset"].astype(np.int64), fixed["path_length"].astype(np.int64)
-    )
-    return {"tree_requests": made}
+    if has(w, row, _TREE_REQUEST_SIZE, _P_TREE_REQUEST):
+        body = w.rows[row, M_BODY]
+        item = add_item(w, row, TABLE_TREE_REQUEST)
+        offset = le16(w.arena, body + _TQ_AT)
+        read_text(w, row, item, FIELD_PATH, offset, le16(w.arena, body + _TQ_SIZE), PROBLEM_OUTSIDE_PATH)
 
 
-def parse_tree_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.10]"""
-    which = which[window.messages["status"][which] == STATUS_SUCCESS]
-    which = window.having(which, TREE_CONNECT_RESPONSE_BODY.size, Layer.SMB2, TREE_CONNECT_RESPONSE_BODY.title)
-    made = body(TREE_ANSWER, which)
-    made["kind"] = window.gather(TREE_CONNECT_RESPONSE_BODY, which)["share_type"]
-    return {"tree_answers": made}
-
-
-def parse_open_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_create_request(w: Found, row: int) -> None:
     """[MS-SMB2 2.2.13]"""
-    which = window.having(which, CREATE_REQUEST_BODY.size, Layer.SMB2, CREATE_REQUEST_BODY.title)
-    fixed = window.gather(CREATE_REQUEST_BODY, which)
-    made = body(OPEN_REQUEST, which)
-    made["name"] = window.utf16(
-        which, "name", fixed["name_offset"].astype(np.int64), fixed["name_length"].astype(np.int64)
-    )
-    made["via"] = Via.CREATE
-    made["access_mask"] = fixed["desired_access"]
-    return {"open_requests": made}
+    if has(w, row, _CREATE_REQUEST_SIZE, _P_CREATE_REQUEST):
+        body = w.rows[row, M_BODY]
+        item = add_item(w, row, TABLE_OPEN_REQUEST)
+        w.items[item, I_VALUE] = _VIA_CREATE
+        w.items[item, I_VALUE + 1] = le32(w.arena, body + _CQ_ACCESS)
+        offset = le16(w.arena, body + _CQ_AT)
+        read_text(w, row, item, FIELD_NAME, offset, le16(w.arena, body + _CQ_SIZE), PROBLEM_OUTSIDE_NAME)
 
 
-def parse_open_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.14]"""
-    which = which[window.messages["status"][which] == STATUS_SUCCESS]
-    which = window.having(which, CREATE_RESPONSE_BODY.size, Layer.SMB2, CREATE_RESPONSE_BODY.title)
-    made = body(OPEN_ANSWER, which)
-    _copy_file(made, window.gather(CREATE_RESPONSE_BODY, which))
-    return {"open_answers": made}
-
-
-def _copy_file(made: Rows, fixed: Rows) -> None:
-    made["file_hi"] = fixed["file_hi"]
-    made["file_lo"] = fixed["file_lo"]
-
-
-def parse_close_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.15]"""
-    which = window.having(which, CLOSE_REQUEST_BODY.size, Layer.SMB2, CLOSE_REQUEST_BODY.title)
-    made = body(CLOSE_REQUEST, which)
-    _copy_file(made, window.gather(CLOSE_REQUEST_BODY, which))
-    return {"close_requests": made}
-
-
-def parse_read_request(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.19]"""
-    which = window.having(which, READ_REQUEST_BODY.size, Layer.SMB2, READ_REQUEST_BODY.title)
-    made = body(DATA_REQUEST, which)
-    made["way"] = Way.READ
-    _copy_file(made, window.gather(READ_REQUEST_BODY, which))
-    return {"data_requests": made}
-
-
-def _has_data(window: Window, which: Index) -> Index:
-    """Answers with a body of their own: an overflow is a part of the data, not an error. [MS-SMB2 3.3.4.4]"""
-    status = window.messages["status"][which]
-    return which[(status == STATUS_SUCCESS) | (status == STATUS_BUFFER_OVERFLOW)]
-
-
-def parse_read_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.20]"""
-    which = window.having(_has_data(window, which), READ_RESPONSE_BODY.size, Layer.SMB2, READ_RESPONSE_BODY.title)
-    fixed = window.gather(READ_RESPONSE_BODY, which)
-    made = body(DATA_ANSWER, which)
-    made["bytes"] = fixed["data_length"]
-    _place_payload(window, which, made, fixed["data_offset"], fixed["data_length"])
-    return {"data_answers": made}
-
-
-def _place_payload(window: Window, which: Index, made: Rows, offset: Rows, size: Rows) -> None:
-    made["payload_at"], made["payload_size"] = window.clip(which, offset.astype(np.int64), size.astype(np.int64))
-
-
-def parse_write_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_write_request(w: Found, row: int) -> None:
     """[MS-SMB2 2.2.21]"""
-    which = window.having(which, WRITE_REQUEST_BODY.size, Layer.SMB2, WRITE_REQUEST_BODY.title)
-    fixed = window.gather(WRITE_REQUEST_BODY, which)
-    made = body(DATA_REQUEST, which)
-    made["way"] = Way.WRITE
-    made["bytes"] = fixed["length"]
-    _copy_file(made, fixed)
-    _place_payload(window, which, made, fixed["data_offset"], fixed["length"])
-    return {"data_requests": made}
+    if has(w, row, _WRITE_REQUEST_SIZE, _P_WRITE_REQUEST):
+        body = w.rows[row, M_BODY]
+        item = add_item(w, row, TABLE_DATA_REQUEST)
+        read_file_id(w, row, item, _WQ_FILE)
+        size = le32(w.arena, body + _WQ_SIZE)
+        w.items[item, I_VALUE + 2] = _WAY_WRITE
+        w.items[item, I_VALUE + 3] = size
+        place_part(w, row, item, 4, le16(w.arena, body + _WQ_AT), size)
 
 
-def parse_write_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.22] That the bytes were taken is all that matters."""
-    return {"data_answers": body(DATA_ANSWER, _has_data(window, which))}
+@kernel
+def read_data_answer(w: Found, row: int, offset: int, size_at: int) -> None:
+    """Data that came back: where it lies, and where in the body its size stands."""
+    item = add_item(w, row, TABLE_DATA_ANSWER)
+    size = le32(w.arena, w.rows[row, M_BODY] + size_at)
+    w.items[item, I_VALUE] = size
+    place_part(w, row, item, 1, offset, size)
 
 
-def parse_ioctl_request(window: Window, which: Index) -> dict[str, Rows]:
+@kernel
+def read_ioctl_request(w: Found, row: int) -> None:
     """[MS-SMB2 2.2.31] A transceive is data on a pipe; most other codes are operations of their own."""
-    which = window.having(which, IOCTL_REQUEST_BODY.size, Layer.SMB2, IOCTL_REQUEST_BODY.title)
-    fixed = window.gather(IOCTL_REQUEST_BODY, which)
-    transceive = fixed["ctl_code"] == Fsctl.PIPE_TRANSCEIVE
-    other = (fixed["ctl_code"] == Fsctl.PIPE_PEEK) & (fixed["file_lo"] != ANY_FILE)
-    window.messages["kind"][which] = np.where(transceive, Kind.DATA, np.where(other, Kind.OTHER, Kind.CALL))
-    data = body(DATA_REQUEST, which[transceive])
-    data["way"] = Way.TRANSACT
-    data["bytes"] = fixed["input_count"][transceive]
-    _copy_file(data, fixed[transceive])
-    _place_payload(window, which[transceive], data, fixed["input_offset"][transceive], fixed["input_count"][transceive])
-    is_call = ~transceive & ~other
-    calls = body(CALL_REQUEST, which[is_call])
-    codes = fixed["ctl_code"][is_call]
-    calls["function"] = codes
-    is_dfs = (codes == Fsctl.DFS_GET_REFERRALS) | (codes == Fsctl.DFS_GET_REFERRALS_EX)
-    calls["protocol"] = np.where(is_dfs, CallProtocol.DFS, CallProtocol.FSCTL)
-    calls["name"] = MISSING
-    for code, read_name in _NAMES_IN_IOCTL.items():
-        wanted = np.flatnonzero(codes == code)
-        start, size = window.clip(
-            which[is_call][wanted],
-            fixed["input_offset"][is_call][wanted].astype(np.int64),
-            fixed["input_count"][is_call][wanted].astype(np.int64),
-        )
-        for place, at, length in zip(wanted.tolist(), start.tolist(), size.tolist(), strict=True):
-            name = read_name(window.arena[at : at + length].tobytes())
-            calls["name"][place] = MISSING if name is None else window.texts.code(name)
-    return {"data_requests": data, "call_requests": calls}
+    if not has(w, row, _IOCTL_REQUEST_SIZE, _P_IOCTL_REQUEST):
+        return
+    body = w.rows[row, M_BODY]
+    code = le32(w.arena, body + _IQ_CODE)
+    offset = le32(w.arena, body + _IQ_AT)
+    size = le32(w.arena, body + _IQ_SIZE)
+    if code == _TRANSCEIVE:
+        w.messages[row, D_KIND] = _KIND_DATA
+        item = add_item(w, row, TABLE_DATA_REQUEST)
+        read_file_id(w, row, item, _IQ_FILE)
+        w.items[item, I_VALUE + 2] = _WAY_TRANSACT
+        w.items[item, I_VALUE + 3] = size
+        place_part(w, row, item, 4, offset, size)
+        return
+    if code == _PEEK and le64(w.arena, body + _IQ_FILE + 8) != _ANY_FILE:
+        w.messages[row, D_KIND] = _KIND_OTHER
+        return
+    w.messages[row, D_KIND] = _KIND_CALL
+    item = add_item(w, row, TABLE_CALL_REQUEST)
+    w.items[item, I_VALUE] = _CALL_DFS if code in (_DFS, _DFS_EX) else _CALL_FSCTL
+    w.items[item, I_VALUE + 1] = code
+    at = clip(w, row, offset)
+    end = at + min(size, w.rows[row, M_END] - at)
+    if code == _DFS and end - at >= 2:  # REQ_GET_DFS_REFERRAL: level, then the path up to a NUL [MS-DFSC 2.2.2]
+        add_name(w, item, FIELD_NAME, at + 2, utf16_size(w, at + 2, end), ENCODING_UTF16)
+    elif (
+        code == _DFS_EX and end - at >= 10
+    ):  # level, flags, length, then the path's length and the path [MS-DFSC 2.2.3]
+        stop = min(end, at + 10 + le16(w.arena, at + 8))
+        add_name(w, item, FIELD_NAME, at + 10, utf16_size(w, at + 10, stop), ENCODING_UTF16)
+    elif code == _WAIT and end - at >= PIPE_WAIT_FIXED:
+        stop = min(end, at + PIPE_WAIT_FIXED + le32(w.arena, at + 8))
+        add_name(w, item, FIELD_NAME, at + PIPE_WAIT_FIXED, stop - at - PIPE_WAIT_FIXED, ENCODING_UTF16)
 
 
-def _dfs_name(data: bytes) -> str | None:
-    """REQ_GET_DFS_REFERRAL: level, then the path up to a NUL. [MS-DFSC 2.2.2]"""
-    return data[2:].decode("utf-16-le", "replace").partition("\0")[0] if len(data) >= 2 else None
+@kernel
+def utf16_size(w: Found, at: int, end: int) -> int:
+    """Bytes of a text in UTF-16 up to a NUL, or to the end."""
+    place = at
+    while place + 2 <= end:
+        if le16(w.arena, place) == 0:
+            return place - at
+        place += 2
+    return end - at
 
 
-def _dfs_name_ex(data: bytes) -> str | None:
-    """REQ_GET_DFS_REFERRAL_EX: level, flags, length, then the path's length and the path. [MS-DFSC 2.2.3]"""
-    if len(data) < 10:
-        return None
-    size = int.from_bytes(data[8:10], "little")
-    return data[10 : 10 + size].decode("utf-16-le", "replace").partition("\0")[0]
-
-
-def _pipe_wait_name(data: bytes) -> str | None:
-    """FSCTL_PIPE_WAIT. [MS-FSCC 2.3.49]"""
-    if len(data) < PIPE_WAIT_FIXED:
-        return None
-    size = int.from_bytes(data[8:12], "little")
-    return data[PIPE_WAIT_FIXED : PIPE_WAIT_FIXED + size].decode("utf-16-le", "replace")
-
-
-_NAMES_IN_IOCTL: dict[int, Callable[[bytes], str | None]] = {
-    Fsctl.DFS_GET_REFERRALS: _dfs_name,
-    Fsctl.DFS_GET_REFERRALS_EX: _dfs_name_ex,
-    Fsctl.PIPE_WAIT: _pipe_wait_name,
-}
-
-
-def parse_ioctl_answer(window: Window, which: Index) -> dict[str, Rows]:
-    """[MS-SMB2 2.2.32] An error does not say what it answers; its request does, so it goes without a body."""
-    which = window.having(_has_data(window, which), IOCTL_RESPONSE_BODY.size, Layer.SMB2, IOCTL_RESPONSE_BODY.title)
-    fixed = window.gather(IOCTL_RESPONSE_BODY, which)
-    transceive = fixed["ctl_code"] == Fsctl.PIPE_TRANSCEIVE
-    data = body(DATA_ANSWER, which[transceive])
-    data["bytes"] = fixed["output_count"][transceive]
-    _place_payload(
-        window, which[transceive], data, fixed["output_offset"][transceive], fixed["output_count"][transceive]
-    )
-    calls = body(CALL_ANSWER, which[~transceive])
-    calls["code"] = -1
-    calls["bytes"] = fixed["output_count"][~transceive]
-    return {"data_answers": data, "call_answers": calls}
-
-
-def parse_encrypted(window: Window, which: Index) -> None:
+@kernel
+def read_encrypted(w: Found, row: int) -> None:
     """Encrypted messages show their session and nothing else. [MS-SMB2 2.2.41]"""
-    messages = window.messages
-    messages["protocol"][which] = Protocol.SMB2
-    messages["kind"][which] = Kind.ENCRYPTED
-    messages["tree_id"][which] = NO_TREE
-    which = window.having(which, TRANSFORM_HEADER.size, Layer.SMB2, TRANSFORM_HEADER.title)
-    messages["kind"][which] = Kind.ENCRYPTED
-    messages["session_id"][which] = window.gather(TRANSFORM_HEADER, which)["session_id"]
-
-
-Parser = Callable[[Window, Index], dict[str, Rows]]
-
-PARSERS: dict[tuple[int, bool], Parser] = {
-    (Command.NEGOTIATE, False): parse_negotiate_request,
-    (Command.NEGOTIATE, True): parse_negotiate_answer,
-    (Command.SESSION_SETUP, False): parse_setup_request,
-    (Command.SESSION_SETUP, True): parse_setup_answer,
-    (Command.TREE_CONNECT, False): parse_tree_request,
-    (Command.TREE_CONNECT, True): parse_tree_answer,
-    (Command.CREATE, False): parse_open_request,
-    (Command.CREATE, True): parse_open_answer,
-    (Command.CLOSE, False): parse_close_request,
-    (Command.READ, False): parse_read_request,
-    (Command.READ, True): parse_read_answer,
-    (Command.WRITE, False): parse_write_request,
-    (Command.WRITE, True): parse_write_answer,
-    (Command.IOCTL, False): parse_ioctl_request,
-    (Command.IOCTL, True): parse_ioctl_answer,
-}
-"""What reads the body of a command: request, answer."""
+    w.messages[row, D_PROTOCOL] = _PROTOCOL
+    w.messages[row, D_TREE] = NO_TREE
+    if has(w, row, _TRANSFORM_SIZE, _P_TRANSFORM):
+        w.messages[row, D_SESSION] = le64(w.arena, w.rows[row, M_HEADER] + _T_SESSION_ID)
+    w.messages[row, D_KIND] = _KIND_ENCRYPTED

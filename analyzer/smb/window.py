@@ -1,77 +1,143 @@
-"""What the parsers of both SMB versions work on: the selected messages of a window, read a column at a time."""
+"""What the readers of both SMB versions work on: the selected messages of a window, and what is found in them.
+
+The kernels that read messages write numbers: a row of `messages` for each, an item for each body or problem, a name for
+each text (where its bytes lie, and in which character set). `decode` makes records of them, a kind at a time.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from analyzer.compiled import Bytes, Ints, Table, kernel, memory
+from analyzer.records import Kind
+from analyzer.transport.messages import M_BODY, M_END, M_HEADER
 
-from analyzer.records import PROBLEM, Kind, Layer, Rows
-from analyzer.transport.messages import M_BODY, M_CONNECTION, M_END, M_FILE, M_FLAGS, M_FRAME, M_HEADER, MF_CUT
-from analyzer.wire.layout import Layout
-from analyzer.wire.texts import MISSING, Texts
+# Columns of `messages`: what of a message is not in its row already.
+D_KIND = 0  # records.Kind
+D_PROTOCOL = 1  # records.Protocol
+D_KEY = 2
+D_STATUS = 3
+D_FLAGS = 4  # records.Flag
+D_SESSION = 5
+D_TREE = 6
+D_WIDTH = 7
 
-Index = npt.NDArray[np.int64]
-"""Positions in the window's tables."""
-Mask = npt.NDArray[np.bool_]
+# Columns of `items`. What the values of an item mean depends on its table: see `decode.TABLES`.
+I_TABLE = 0
+I_ROW = 1
+I_VALUE = 2
+VALUES = 11
+I_WIDTH = I_VALUE + VALUES
+ITEMS_OF_ROW = 3
+"""The most that a row may have: two bodies and a problem."""
+
+TABLE_PROBLEM = 0  # values: number of the problem (`decode.PROBLEMS`), a detail or -1
+TABLE_NEGOTIATE_REQUEST = 1
+TABLE_NEGOTIATE_ANSWER = 2
+TABLE_SETUP_REQUEST = 3
+TABLE_SETUP_ANSWER = 4
+TABLE_TREE_REQUEST = 5
+TABLE_TREE_ANSWER = 6
+TABLE_OPEN_REQUEST = 7
+TABLE_OPEN_ANSWER = 8
+TABLE_CLOSE_REQUEST = 9
+TABLE_DATA_REQUEST = 10
+TABLE_DATA_ANSWER = 11
+TABLE_CALL_REQUEST = 12
+TABLE_CALL_ANSWER = 13
+
+# Columns of `names`.
+N_ITEM = 0
+N_FIELD = 1  # FIELD_
+N_AT = 2  # arena offset and bytes
+N_SIZE = 3
+N_ENCODING = 4  # ENCODING_
+N_WIDTH = 5
+NAMES_OF_ROW = 4
+
+FIELD_PATH = 0
+FIELD_NAME = 1
+FIELD_USER = 2
+FIELD_DOMAIN = 3
+FIELD_NATIVE_OS = 4
+FIELD_NATIVE_LANMAN = 5
+FIELD_DIALECTS = 6
+
+ENCODING_UTF16 = 0
+ENCODING_OEM = 1
+ENCODING_DIALECTS_SMB1 = 2  # bytes that are no text yet
+ENCODING_DIALECTS_SMB2 = 3
+
+K_ITEMS = 0
+K_NAMES = 1
+K_WIDTH = 2
+
+_KIND_OTHER = int(Kind.OTHER)
 
 
-@dataclass(slots=True)
-class Window:
-    """Selected messages (`rows`, columns `M_`), their bytes, and the table of messages that is being made of them."""
+@memory
+class Found(NamedTuple):
+    """Selected messages (`rows`, columns `M_`), their bytes, and what is being found in them."""
 
-    rows: npt.NDArray[np.int64]
-    arena: npt.NDArray[np.uint8]
-    texts: Texts
-    messages: Rows
-    problems: list[Rows] = field(default_factory=list)
-
-    def gather(self, layout: Layout, which: Index, skip: int | Index = 0) -> Rows:
-        """The structure `skip` bytes into the body of each message. Ask `having` first whether it is there."""
-        return layout.gather(self.arena, self.rows[which, M_BODY] + skip)
-
-    def having(self, which: Index, size: int | Index, layer: Layer, name: str) -> Index:
-        """Those messages of which `size` bytes of the body are stored; a problem is noted for each of the others."""
-        there = self.rows[which, M_BODY] + size <= self.rows[which, M_END]
-        if not there.all():
-            self.tell(which[~there], layer, name, 0, "too_short")
-            self.messages["kind"][which[~there]] = Kind.OTHER
-            which = which[there]
-        return which
-
-    def clip(self, which: Index, offset: Index, size: Index) -> tuple[Index, Index]:
-        """A part of each message that its header places: arena offsets and sizes, cut to what is stored.
-
-        offset: from the header's first byte, as messages state it.
-        """
-        start = np.minimum(self.rows[which, M_HEADER] + offset, self.rows[which, M_END])
-        return start, np.minimum(size, self.rows[which, M_END] - start)
-
-    def tell(self, which: Index, layer: Layer, name: str, offset: int, code: str, detail: str = "") -> None:
-        """Note a problem with each of these messages."""
-        told = np.zeros(len(which), dtype=PROBLEM)
-        told["capture_no"] = self.rows[which, M_FILE]
-        told["frame"] = self.rows[which, M_FRAME]
-        told["connection"] = self.rows[which, M_CONNECTION]
-        told["layer"] = layer
-        told["field"] = self.texts.code(name)
-        told["offset"] = offset
-        told["code"] = self.texts.code(code)
-        told["detail"] = self.texts.code(detail) if detail else MISSING
-        self.problems.append(told)
-
-    def utf16(self, which: Index, name: str, offset: Index, size: Index) -> npt.NDArray[np.int32]:
-        """The texts that SMB 2 messages hold at these places, in UTF-16. One that is not there is missing, and told."""
-        start, there = self.clip(which, offset, size)
-        outside = (there != size) & ((self.rows[which, M_FLAGS] & MF_CUT) == 0)
-        if outside.any():
-            self.tell(which[outside], Layer.SMB2, name, 0, "outside_message")
-        return self.texts.slices(self.arena, start, np.where(there == size, size, MISSING), "utf-16-le")
+    rows: Table
+    arena: Bytes
+    messages: Table
+    items: Table
+    names: Table
+    counts: Ints
 
 
-def body(record: np.dtype[np.void], which: Index) -> Rows:
-    """A table of bodies, one for each of these messages, its texts missing and its numbers 0."""
-    made = np.zeros(len(which), dtype=record)
-    made["row"] = which
-    return made
+@kernel
+def add_item(w: Found, row: int, table: int) -> int:
+    """An item of a row, its values 0; returns its place."""
+    item = w.counts[K_ITEMS]
+    w.counts[K_ITEMS] += 1
+    w.items[item, I_TABLE] = table
+    w.items[item, I_ROW] = row
+    for value in range(VALUES):
+        w.items[item, I_VALUE + value] = 0
+    return item
+
+
+@kernel
+def add_name(w: Found, item: int, field: int, at: int, size: int, encoding: int) -> None:
+    """A text of an item. Without one it is missing."""
+    n = w.counts[K_NAMES]
+    w.counts[K_NAMES] += 1
+    w.names[n, N_ITEM] = item
+    w.names[n, N_FIELD] = field
+    w.names[n, N_AT] = at
+    w.names[n, N_SIZE] = size
+    w.names[n, N_ENCODING] = encoding
+
+
+@kernel
+def tell(w: Found, row: int, problem: int, detail: int) -> None:
+    """Note a problem with a message."""
+    item = add_item(w, row, TABLE_PROBLEM)
+    w.items[item, I_VALUE] = problem
+    w.items[item, I_VALUE + 1] = detail
+
+
+@kernel
+def has(w: Found, row: int, size: int, structure: int) -> int:
+    """1 if `size` bytes of the body are stored; else a problem is noted, and the message is none of its kind."""
+    if w.rows[row, M_BODY] + size <= w.rows[row, M_END]:
+        return 1
+    tell(w, row, structure, -1)
+    w.messages[row, D_KIND] = _KIND_OTHER
+    return 0
+
+
+@kernel
+def clip(w: Found, row: int, offset: int) -> int:
+    """Where in the arena a part lies that the message places `offset` bytes behind its header: not behind its end."""
+    return min(w.rows[row, M_HEADER] + offset, w.rows[row, M_END])
+
+
+@kernel
+def place_part(w: Found, row: int, item: int, value: int, offset: int, size: int) -> None:
+    """Write where such a part lies, and how much of its `size` is stored, into two values of an item."""
+    at = clip(w, row, offset)
+    w.items[item, I_VALUE + value] = at
+    w.items[item, I_VALUE + value + 1] = min(size, w.rows[row, M_END] - at)
