@@ -64,6 +64,7 @@ from analyzer.transport.flows import (
     G_NUMBER,
     G_ROWS_DROPPED,
     G_TREES_FORGOTTEN,
+    NOT_STORED,
     PHASE_BODY,
     PHASE_HEAD,
     PHASE_LOST,
@@ -317,6 +318,8 @@ def read_pieces(m: Memory, buf: Bytes, f: int, d: int, count: int) -> None:
             at = block * BLOCK + m.pieces[piece, PIECE_AT]
             read_stream(m, m.blocks, at, at + have, f, d, file, frame, time, heard)
             free_blocks(m, block)
+        elif block == NOT_STORED:
+            pass_unseen(m, have, f, d, file, frame, time)
         elif have > 0:
             at = m.pieces[piece, PIECE_AT]
             read_stream(m, buf, at, at + have, f, d, file, frame, time, heard)
@@ -365,6 +368,19 @@ def read_stream(
             m.flows[f, base + D_POSITION] += step
             if m.flows[f, base + D_HAVE] == m.flows[f, base + D_NEED]:
                 decide(m, f, d, heard)
+
+
+@kernel
+def pass_unseen(m: Memory, size: int, f: int, d: int, file: int, frame: int, time: int) -> None:
+    """Go past bytes that were not stored, since they lie in the midst of a message that is passed over."""
+    base = F_DIRECTIONS + d * D_WIDTH
+    if m.flows[f, base + D_PHASE] != PHASE_SKIP or size >= m.flows[f, base + D_LEFT]:
+        pass_gap(m, size, f, d)  # never so, since nothing before them can have ended the message
+        return
+    note_frame(m.flows, f, base, file, frame, time)
+    m.flows[f, base + D_BYTES] += size
+    m.flows[f, base + D_LEFT] -= size
+    m.flows[f, base + D_POSITION] += size
 
 
 @kernel

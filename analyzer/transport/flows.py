@@ -40,54 +40,54 @@ from analyzer.compiled import Bytes, Ints, Table, kernel, memory
 from analyzer.transport.pick import begins_like_smb, endpoint_hash, from_low, is_listed
 from analyzer.wire.loads import byte, le32, signed32
 
-# Connections: a row each. #
+# Connections: a row each. What every segment needs stands in the first cache lines (8 columns each) of its part. #
 
 F_NEXT = 0  # next row of the same bucket, or of the free list
-F_CONNECTION = 1  # number in order of first segment, from 0
-F_STATE = 2  # bits FS_
-F_CLIENT_HI = 3
-F_CLIENT_LO = 4
-F_CLIENT_PORT = 5
-F_SERVER_HI = 6
-F_SERVER_LO = 7
-F_SERVER_PORT = 8
-F_FIRST_FILE = 9
-F_FIRST_FRAME = 10
-F_FIRST_TIME = 11
-F_FIRST_PLACE = 12  # file offset of its first packet's record
-F_LAST_FILE = 13
-F_LAST_TIME = 14
-F_LAST_PLACE = 15
-F_PACKETS = 16
-F_TREES = 17  # first row in the table of trees, -1: none
-F_BUCKET = 18
-F_DIRECTIONS = 19  # here begin the columns of the client's direction, then the server's
+F_STATE = 1  # bits FS_
+F_CLIENT_HI = 2
+F_CLIENT_LO = 3
+F_SERVER_HI = 4
+F_SERVER_LO = 5
+F_CLIENT_PORT = 6
+F_SERVER_PORT = 7
+F_LAST_FILE = 8
+F_LAST_TIME = 9
+F_LAST_PLACE = 10
+F_PACKETS = 11
+F_CONNECTION = 12  # number in order of first segment, from 0
+F_TREES = 13  # first row in the table of trees, -1: none
+F_BUCKET = 14
+F_FIRST_FILE = 15
+F_FIRST_FRAME = 16
+F_FIRST_TIME = 17
+F_FIRST_PLACE = 18  # file offset of its first packet's record
+F_DIRECTIONS = 24  # here begin the columns of the client's direction, then the server's
 
 # ... and of each direction, from F_DIRECTIONS or F_DIRECTIONS + D_WIDTH on. #
 
-D_SET = 0  # 1 once D_NEXT is known
-D_NEXT = 1  # sequence number expected next
-D_START = 2  # sequence number of the first byte of the stream
-D_POSITION = 3  # bytes from there to D_NEXT, not wrapping
-D_BYTES = 4  # payload bytes taken in order
-D_MISSING = 5  # payload bytes that never came
-D_UNPARSED = 6  # payload bytes passed over while looking for the next message
-D_PHASE = 7  # where in a message the stream is, PHASE_
-D_LEFT = 8  # bytes of the current message still to come
-D_HAVE = 9  # bytes of it that are stored
-D_NEED = 10  # bytes of it to be stored before the next decision
-D_HEAD = 11  # first block that stores it, -1: none
-D_TAIL = 12  # last
-D_FILE = 13  # the latest packet of what has been read of the stream
-D_FRAME = 14
-D_TIME = 15
-D_SIZE = 16  # its size, with the 4 bytes in front
-D_QUEUE = 17  # first parked segment, -1: none
-D_QUEUED = 18  # parked segments
-D_PARKED = 19  # their payload bytes
-D_SINCE = 20  # when the first of them was parked
-D_STRAYS = 21  # segments in a row far outside the window
-D_WIDTH = 22
+D_NEXT = 0  # sequence number expected next
+D_PHASE = 1  # where in a message the stream is, PHASE_
+D_LEFT = 2  # bytes of the current message still to come
+D_QUEUE = 3  # first parked segment, -1: none
+D_POSITION = 4  # bytes from the first of the stream to D_NEXT, not wrapping
+D_BYTES = 5  # payload bytes taken in order
+D_STRAYS = 6  # segments in a row far outside the window
+D_SET = 7  # 1 once D_NEXT is known
+D_FILE = 8  # the latest packet of what has been read of the stream
+D_FRAME = 9
+D_TIME = 10
+D_HAVE = 11  # bytes of the current message that are stored
+D_NEED = 12  # bytes of it to be stored before the next decision
+D_HEAD = 13  # first block that stores it, -1: none
+D_TAIL = 14  # last
+D_SIZE = 15  # its size, with the 4 bytes in front
+D_START = 16  # sequence number of the first byte of the stream
+D_MISSING = 17  # payload bytes that never came
+D_UNPARSED = 18  # payload bytes passed over while looking for the next message
+D_QUEUED = 19  # parked segments
+D_PARKED = 20  # their payload bytes
+D_SINCE = 21  # when the first of them was parked
+D_WIDTH = 24
 F_WIDTH = F_DIRECTIONS + 2 * D_WIDTH
 
 FS_SYN = 1
@@ -115,7 +115,7 @@ Q_NEXT = 0
 Q_SEQ = 1
 Q_SIZE = 2
 Q_HAVE = 3
-Q_BLOCK = 4
+Q_BLOCK = 4  # its bytes, or NOT_STORED
 Q_FILE = 5
 Q_FRAME = 6
 Q_TIME = 7
@@ -148,7 +148,7 @@ G_WIDTH = 16
 
 # Pieces of a stream, in order, as `streams.arrange` hands them on. #
 
-PIECE_BLOCK = 0  # the block that holds it, -1: it lies in the buffer
+PIECE_BLOCK = 0  # the block that holds it, -1: it lies in the buffer, or NOT_STORED
 PIECE_AT = 1  # where it begins in the buffer, or in its block
 PIECE_HAVE = 2
 PIECE_GAP = 3  # bytes missing behind it
@@ -158,6 +158,8 @@ PIECE_TIME = 6
 PIECE_ACK = 7
 PIECE_WIDTH = 8
 
+NOT_STORED = -2
+"""In place of a block: bytes in the midst of a message that is passed over, which nobody will look at."""
 BLOCK = 2048
 """Bytes in a block, the unit in which parked segments and unfinished messages are stored."""
 BLOCKS = 16_384
@@ -223,7 +225,10 @@ def grown(old: Memory) -> Memory:
 
 
 def _free_rows(rows: int, width: int) -> Table:
-    table = np.zeros((rows, width), dtype=np.int64)
+    # On a cache line, as the order of the columns supposes.
+    room = np.zeros(rows * width + 8, dtype=np.int64)
+    skip = -room.ctypes.data // 8 % 8
+    table = room[skip : skip + rows * width].reshape(rows, width)
     table[:, 0] = np.arange(1, rows + 1)
     table[-1, 0] = -1
     return table

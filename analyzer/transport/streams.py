@@ -26,9 +26,11 @@ from analyzer.capture.packets import (
 from analyzer.compiled import Bytes, Table, kernel
 from analyzer.transport.flows import (
     BLOCK,
+    D_LEFT,
     D_MISSING,
     D_NEXT,
     D_PARKED,
+    D_PHASE,
     D_QUEUE,
     D_QUEUED,
     D_SET,
@@ -41,6 +43,8 @@ from analyzer.transport.flows import (
     MAX_PARKED_BYTES,
     MAX_PARKED_NS,
     MAX_PARKED_SEGMENTS,
+    NOT_STORED,
+    PHASE_SKIP,
     PIECE_ACK,
     PIECE_AT,
     PIECE_BLOCK,
@@ -158,6 +162,11 @@ def release_first(m: Memory, f: int, base: int, count: int) -> int:
     m.flows[f, base + D_MISSING] += hole + size - have
     block = m.parked[q, Q_BLOCK]
     at = 0
+    if block == NOT_STORED:
+        count = add_piece(
+            m, count, NOT_STORED, 0, have, 0,
+            m.parked[q, Q_FILE], m.parked[q, Q_FRAME], m.parked[q, Q_TIME], m.parked[q, Q_ACK],
+        )  # fmt: skip
     while block >= 0:
         following = m.block_next[block]
         m.block_next[block] = -1
@@ -191,6 +200,10 @@ def note_since(m: Memory, f: int, base: int) -> None:
 def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int) -> None:
     """Store a segment that came too early, in its place among the others: those of its bytes that are not there yet."""
     size = segments[row, T_SIZE]
+    since = segments[row, T_TIME]
+    parked = m.flows[f, base + D_QUEUED]
+    if parked > 0:
+        since = min(since, m.flows[f, base + D_SINCE])
     taken = 0
     before = -1
     after = m.flows[f, base + D_QUEUE]
@@ -204,7 +217,8 @@ def park(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, se
         after = m.parked[after, Q_NEXT]
     if taken < size:
         park_part(m, buf, segments, row, f, base, seq, taken, size, before, after)
-    note_since(m, f, base)
+    if m.flows[f, base + D_QUEUED] > parked:
+        m.flows[f, base + D_SINCE] = since
 
 
 @kernel
@@ -227,8 +241,11 @@ def park_part(
     if q < 0:
         m.state[G_GIVEN_UP] += have
         return before
-    block = store(m, buf, segments[row, T_DATA] + begin, have)
-    if block < 0 and have > 0:
+    # File data is mostly passed over: then only its place matters.
+    ahead = signed32(seq + end - m.flows[f, base + D_NEXT])
+    skipped = m.flows[f, base + D_PHASE] == PHASE_SKIP and ahead < m.flows[f, base + D_LEFT]
+    block = NOT_STORED if skipped and have > 0 else store(m, buf, segments[row, T_DATA] + begin, have)
+    if block == -1 and have > 0:
         m.state[G_GIVEN_UP] += have
         have = 0
     m.state[G_FREE_PARKED] = m.parked[q, Q_NEXT]
