@@ -303,8 +303,9 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     others = idle["other_operations"] > 0
     given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows)
     unused = known & ~others & ~denied
-    # What a capture lost may have been the use.
-    nothing = (unused & _is_without_gaps(idle["connection_id"], rows)) | given_up
+    # What a capture lost, or does not let anybody look into, may have been the use.
+    hidden = unused & _has_encrypted(idle["connection_id"], rows)
+    nothing = (unused & ~hidden & _is_without_gaps(idle["connection_id"], rows)) | given_up
     regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
     resource = pd.Series("IPC$", index=idle.index, dtype=object).where(had_ipc, None)
     things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"}).assign(
@@ -324,6 +325,7 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (regular, "probe.regular"),
             (given_up, "login.given_up"),
             (nothing, "session.unused"),
+            (hidden, "session.encrypted"),
             (unused, "session.use_not_captured"),
             (others, "session.other_operations"),
             (idle["outcome"] == "abandoned", "login.abandoned"),
@@ -338,6 +340,7 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (regular, "nothing was done in the session, but it is set up regularly: the session itself may be needed"),
             (given_up, "a login was begun, and given up before it said who it was for"),
             (nothing, "the session was set up and nothing was done in it"),
+            (hidden, "nothing is seen to be done in the session, but its connection has messages that are encrypted"),
             (unused, "nothing was seen to be done in the session, but part of its connection is not in the captures"),
             (others, "operations on IPC$ that are not understood were answered"),
             (idle["outcome"] == "abandoned", "a login was begun, and who it was for is not in the captures"),
@@ -346,6 +349,12 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
         ),
         time=idle["started"],
     )
+
+
+def _has_encrypted(connection_id: pd.Series, rows: TableSet) -> pd.Series:
+    """True where some messages of a connection could not be looked into."""
+    counted = rows.frame("connections", "connection_id", "encrypted_messages").set_index("connection_id")
+    return connection_id.map(counted["encrypted_messages"] > 0).fillna(False).astype(bool)
 
 
 def _is_without_gaps(connection_id: pd.Series, rows: TableSet) -> pd.Series:

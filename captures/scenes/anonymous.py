@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from samba import client, only, server, wait_for_port
+from lab import sh, wait_until
+from samba import PASSWORDS, client, only, server, wait_for_port
 
 from scenes import scene, steps
 
 RPC = "srvinfo; lsaquery; enumdomusers; netshareenum"
 NT1 = only("NT1")
+CIPHERS = ("AES_128_CCM", "AES_128_GCM", "AES_256_CCM", "AES_256_GCM")
+TELL_KEYS = {"debug encryption": "yes"}  # smbd's log then holds the keys that the tests know
 SMB1 = {"server min protocol": "NT1"}
 
 
@@ -108,6 +111,27 @@ def signed(lab, file):
     files, one = server(lab, "FILES1", {"server signing": "mandatory"}), client(lab, "CLIENT1")
     with lab.capture(file):
         one.run(f"python3 clients/impacket_srvsvc.py {files.address}")
+
+
+@scene("anonymous-signed-dialects.pcap")
+def signed_dialects(lab, file):
+    """smbprotocol signs the null session: SMB 2.1 by HMAC-SHA256, 3.0.2 by AES-CMAC, 3.1.1 by AES-CMAC and AES-GMAC."""
+    files, one = server(lab, "FILES1", {"server signing": "mandatory"} | TELL_KEYS), client(lab, "CLIENT1")
+    with lab.capture(file):
+        for how in ("2.1 sign AES_CMAC", "3.0.2 sign AES_CMAC", "3.1.1 sign AES_CMAC", "3.1.1 sign AES_GMAC"):
+            one.run(f"python3 clients/smbprotocol_anonymous.py {files.address} {how}")
+
+
+@scene("anonymous-encrypted.pcap")
+def encrypted(lab, file):
+    """alice logs on; on the same connection a null session is encrypted: AES-128-CCM (3.0.2) and all ciphers of 3.1.1."""
+    settings = {"interfaces": "lo", "bind interfaces only": "yes"} | TELL_KEYS
+    files, one = server(lab, "FILES1", settings), client(lab, "CLIENT1")
+    files.start(f"python3 clients/decrypting_front.py {files.address} 127.0.0.1")
+    wait_until(lambda: f"{files.address}:445 " in sh(f"ip netns exec {files.namespace} ss -Hltn"), "the front")
+    with lab.capture(file):
+        for how in ("3.0.2 encrypt AES_128_CCM", *(f"3.1.1 encrypt {cipher}" for cipher in CIPHERS)):
+            one.run(f"python3 clients/smbprotocol_anonymous.py {files.address} {how} alice {PASSWORDS['alice']}")
 
 
 @scene("anonymous-null-flag.pcap")
