@@ -11,7 +11,7 @@ those of logins without a secret. The way of a connection that is read a second 
 
 A *message* is what one header of the transport frames: one PDU, several in a compound, or an encrypted message. It
 begins with its first header, without that of the transport. Damaged bytes verify as False and decrypt to None: only
-`decrypt` of what is no TRANSFORM_HEADER, and `setup_messages`' parsers, raise DecodeError.
+`decrypt` of what has no whole TRANSFORM_HEADER, and `parse_agreed`, raise DecodeError.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from analyzer.errors import DecodeError
 from analyzer.smb.contexts import Agreed, Cipher, Dialect, SigningAlgorithm
 from analyzer.smb.smb2 import (
     HEADER,
+    SESSION_SETUP_BINDING,
+    SESSION_SETUP_REQUEST_BODY,
     STATUS_SUCCESS,
     TRANSFORM_HEADER,
     Command,
@@ -138,31 +140,39 @@ def setup_messages(messages: Iterable[bytes], session_id: int) -> list[bytes] | 
     beginnings: dict[int, bytes] = {}  # of sessions that have no id yet: by the message id of their request
     setup: list[bytes] = []
     waiting: int | None = None  # message id of the session's request that has no answer yet
+    is_whole = True
     for message in messages:
         if len(message) < HEADER.size or message[:4] != SMB2:
             continue
         header = HEADER.read(message)
         message_id, is_answer = int(header["message_id"]), bool(int(header["flags"]) & HeaderFlags.SERVER_TO_REDIR)
         if header["command"] == Command.NEGOTIATE:
-            negotiation = [*negotiation, message] if is_answer else [message]
+            negotiation = [*negotiation[-1:], message] if is_answer else [message]
         elif header["command"] != Command.SESSION_SETUP:
             continue
         elif not is_answer and header["session_id"] == 0:
             beginnings[message_id] = message
-        elif not is_answer and header["session_id"] == session_id:
+        elif header["session_id"] != session_id or (is_answer and header["status"] == STATUS_PENDING):
+            continue
+        elif not is_answer:
+            is_whole &= waiting is None and (bool(setup) or _is_binding(message))
             setup.append(message)
             waiting = message_id
-        elif is_answer and header["session_id"] == session_id and header["status"] != STATUS_PENDING:
-            if message_id in beginnings:
-                setup = [beginnings.pop(message_id)]  # an id that is given anew begins anew
-                waiting = message_id
-            if waiting != message_id:
-                return None
-            waiting = None
+        else:
+            if message_id in beginnings:  # an id that is given anew begins anew
+                setup, waiting, is_whole = [beginnings.pop(message_id)], message_id, True
+            is_whole &= waiting == message_id and len(negotiation) == 2
             if header["status"] == STATUS_SUCCESS:
-                return [*negotiation, *setup] if len(negotiation) == 2 else None
+                return [*negotiation, *setup] if is_whole else None
             setup.append(message)
+            waiting = None
     return None
+
+
+def _is_binding(request: bytes) -> bool:
+    """Whether a SESSION_SETUP binds a session to this connection: its first message has an id already."""
+    at = HEADER.size + SESSION_SETUP_REQUEST_BODY.offsets["flags"]
+    return bool(request[at : at + 1]) and bool(request[at] & SESSION_SETUP_BINDING)
 
 
 # Signatures. #
