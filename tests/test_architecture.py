@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
     "numba": {"compiled"},
+    "cryptography": {"smb"},
     "pandas": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
     "pyarrow": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
     "scapy": set(),

@@ -1,7 +1,8 @@
 """Security blobs to tokens: what a client claims to be, and what a server says of itself.
 
 In: the places of security blobs in an arena. Out: `records.TOKEN` rows. `spnego` unwraps, `ntlmssp` and `kerberos` read
-what is inside. Nothing is decrypted, no password guessed, and nobody's identity decided.
+what is inside; `session_keys` finds the session keys of logins that needed no secret. No password is guessed, and
+nobody's identity decided.
 """
 
 from __future__ import annotations

@@ -487,26 +487,39 @@ def test_tshark_decrypts_the_same(tmp_path: Path) -> None:
     assert names >= 5
 
 
-def test_signatures_in_a_public_capture(corpus: Path) -> None:
-    """A Windows Server 2016 domain controller and an anonymous client that signs (3.0): both sides use the zero key."""
-    file = corpus / "suricata-verify__dcerpc__zerologon.pcap"
-    if not file.exists():
+@pytest.mark.parametrize(
+    ("file", "sessions"),
+    [("suricata-verify__dcerpc__zerologon.pcap", 10), ("zeek__ldap__aduser1.pcap", 1)],
+)
+def test_signatures_in_public_captures(corpus: Path, file: str, sessions: int) -> None:
+    """Windows servers, and an anonymous client that signs by itself or because they demand it (3.0): all signatures of
+    these sessions are the zero key's, the server's too.
+    """
+    if not (corpus / file).exists():
         pytest.skip("the capture is not in the folder")
-    sides = {False: 0, True: 0}
-    for said in conversations(file):
+    seen = 0
+    for said in conversations(corpus / file):
         for session_id in session_ids(said):
             found = zero_keys_of_public(said, session_id)
             if found is None:
                 continue
+            seen += 1
+            sides = {False: 0, True: 0}
             for from_server, message in said:
                 for part in crypto.split_compound(message):
-                    sides[from_server] += crypto.verify_signature(part, found.keys)
-    assert min(sides.values()) > 0
+                    if crypto.is_signed(part) and session_of(part) == session_id:
+                        assert crypto.verify_signature(part, found.keys)
+                        sides[from_server] += 1
+            assert min(sides.values()) > 0
+    assert seen == sessions
 
 
 def zero_keys_of_public(said: list[Message], session_id: int) -> crypto.Found | None:
+    """Sessions whose setup is not NTLM's, or was not captured, are not asked."""
     challenges = [found for _, message in said if (found := server_challenge(message)) is not None]
-    candidates = zero_key_candidates(authenticate_of(said, session_id), challenges[-1] if challenges else None)
+    if not challenges:
+        return None
+    candidates = zero_key_candidates(authenticate_of(said, session_id), challenges[-1])
     counted = crypto.setup_messages([message for _, message in said], session_id)
     proof = crypto.preauth_hash(counted) if counted else b""
     own = [pair for pair in said if session_of(pair[1]) == session_id]

@@ -246,6 +246,15 @@ def _probe(client: str) -> Made:
     return [talk], [Row(None, "probe", refused_at=None, at=login)]
 
 
+@CASES.case("a session whose connection has encrypted messages, and nothing more")
+def _encrypted_use(client: str) -> Made:
+    talk = Smb2(client, dialect=0x0311)
+    login = talk.login(0x11)
+    talk.tcp.client(build.framed(build.encrypted(0x11)))
+    talk.tcp.server(build.framed(build.encrypted(0x11)))
+    return [talk], [Row(None, "unknown", at=login, reason="encrypted", evidence=("session.encrypted",))]
+
+
 @CASES.case("a session whose connection has a gap, and nothing more")
 def _unseen(client: str) -> Made:
     """The lost bytes may have been a pipe's. Only what is known to be all of it can be nothing."""
