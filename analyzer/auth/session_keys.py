@@ -6,9 +6,11 @@ key and sends it under the KeyExchangeKey by RC4, so it can be read from the AUT
 
 Programs differ in how they get from SessionBaseKey to KeyExchangeKey, and servers give their guests such keys too, so
 all that is plausible is offered, the most usual first, each with its name; a signature or an encrypted message tells
-which one was used. Samba's client, Samba's server and impacket use zeros as the KeyExchangeKey itself, whatever the
-flags say; Samba's server does the same for its guests, whose clients, having a password, cannot check what it signs.
-The KXKEY variants are what the letter of 3.4.5.1 makes of a zero SessionBaseKey, and of an empty password by 3.3.1.
+which one was used. Seen: Samba's client and server, impacket and Windows Server 2016 use zeros as the KeyExchangeKey
+itself, whatever the flags say (anonymous-signed.pcap; zerologon.pcap of suricata-verify). A guest of Samba's has zeros as
+its session key even if a key was exchanged, while its client signs with that of the password it was given, which the
+server never had (guest-signed.pcap): there both directions are to be looked at. What Windows does for its guests is not
+known. The KXKEY variants are what the letter of 3.4.5.1 makes of a zero SessionBaseKey, and of an empty password by 3.3.1.
 """
 
 from __future__ import annotations

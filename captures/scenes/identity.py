@@ -24,6 +24,17 @@ def guest(lab, file):
         two.run(f"python3 clients/pysmb_shares.py {files.address}", expect=(0, 1))
 
 
+@scene("guest-signed.pcap")
+def guest_signed(lab, file):
+    """The server demands signing: guests that sign are refused, and the refusal is signed by zeros; alice on SMB 1."""
+    settings = {"map to guest": "bad user", "server signing": "mandatory", "server min protocol": "NT1"}
+    files, one = server(lab, "FILES1", settings), client(lab, "CLIENT1")
+    with lab.capture(file):
+        one.run(f"python3 clients/impacket_srvsvc.py {files.address} nosuchuser secret", expect=(1,))
+        one.run(f"python3 clients/impacket_srvsvc.py {files.address} nosuchuser ''", expect=(1,))
+        one.run(f"smbclient -U alice%Winter-2024 {only('NT1')} //{files.address}/IPC$ -c exit")
+
+
 @scene("empty-name.pcap")
 def empty_name(lab, file):
     """An empty name with responses of full length (pysmb): refused; and a name with empty responses: refused."""

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from overheard import Message, authenticate_of, conversations, session_ids, session_of
 
-from analyzer.auth.session_keys import KeySource, server_challenge, zero_key_candidates
+from analyzer.auth.session_keys import KeySource, rc4, server_challenge, zero_key_candidates
 from analyzer.errors import DecodeError
 from analyzer.smb import crypto
 from analyzer.smb.contexts import Agreed, Cipher, Dialect, SigningAlgorithm, parse_agreed
@@ -38,6 +38,8 @@ PUBLISHED = [
 ]
 SIGNED, ANSWER, RELATED = 8, 1, 4
 KEY = bytes(range(16))
+ALICE_NTOWF = bytes.fromhex("6ea3076cb805cfa072dea82a8735d5c1")
+"""MD4 of her password, Winter-2024."""
 ENTRIES = {entry["file"]: entry for entry in manifest.entries()}
 
 
@@ -412,6 +414,47 @@ def test_a_user_is_not_nobody() -> None:
             assert zero_keys(said, session_id) is None
             users += 1
     assert users == 5
+
+
+def test_what_a_guest_and_its_server_sign_with() -> None:
+    """Samba's key for guests is zeros, although a key was exchanged; the client's own is of the password that it was
+    given, which can be found only if that is empty.
+    """
+    seen = []
+    for said, session_id in sessions_of("guest-signed.pcap"):
+        challenge = [found for _, message in said if (found := server_challenge(message)) is not None][-1]
+        candidates = zero_key_candidates(authenticate_of(said, session_id), challenge)
+        for side in (True, False):
+            own = [pair for pair in said if session_of(pair[1]) == session_id and pair[0] == side]
+            keys = [made.key for made in candidates]
+            found = crypto.find_keys(keys, agreed_in(said), preauth_of(said, session_id), own)
+            made = candidates[found.place] if found else None
+            seen.append((made.source, made.is_exchanged) if made else None)
+    zeros, client = (KeySource.ZERO, False), (KeySource.EMPTY_PASSWORD, True)
+    assert seen == [zeros, None, zeros, client]
+
+
+def test_smb1_signatures_of_a_user() -> None:
+    """alice's session key by [MS-NLMP 3.3.2] from her password; Samba's client and server count from 0 on.
+
+    The session setup that begins signing has the numbers 0 and 1, of which the request is not signed yet.
+    """
+    said = next(said for said in conversations(CAPTURES / "guest-signed.pcap") if said[1][1][:4] == b"\xffSMB")
+    token = next(message for _, message in reversed(said) if b"NTLMSSP\0\3" in message)
+    challenge = [found for _, message in said if (found := server_challenge(message)) is not None][-1]
+    message = token[token.index(b"NTLMSSP\0") :]
+    nt, domain, user, key = (
+        message[offset : offset + size]
+        for size, _, offset in (struct.unpack_from("<HHI", message, at) for at in (20, 28, 36, 52))
+    )
+    response_key = hmac.digest(ALICE_NTOWF, user.decode("utf-16-le").upper().encode("utf-16-le") + domain, "md5")
+    assert hmac.digest(response_key, challenge + nt[16:], "md5") == nt[:16]
+    session_key = rc4(hmac.digest(response_key, nt[:16], "md5"), key)
+    after = [message for _, message in said[said.index((False, token)) + 1 :]]
+    assert len(after) >= 5
+    for sequence, message in enumerate(after, 1):
+        assert crypto.verify_smb1_signature(message, session_key, sequence)
+        assert not crypto.verify_smb1_signature(message, bytes(16), sequence)
 
 
 def opened(file: str) -> Iterator[tuple[Agreed, list[Message]]]:
