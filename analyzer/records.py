@@ -314,10 +314,10 @@ PROBLEM = np.dtype(
 
 def missing_token(count: int) -> Rows:
     """Tokens of which nothing is known."""
-    tokens = np.zeros(count, dtype=TOKEN)
+    token = np.zeros(1, dtype=TOKEN)
     for name in (*TEXTS_OF_TOKEN, "lm_size", "nt_size", "key_size"):
-        tokens[name] = -1
-    return tokens
+        token[name] = -1
+    return np.repeat(token, count)
 
 
 TEXTS_OF_TOKEN = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from analyzer.auth.columns import C_BROKEN, C_CONTINUES, C_END, C_START, C_WRAPPED
 from analyzer.auth.der import (
     OCTET_STRING,
+    OID,
     SEQUENCE,
     der_end,
     der_is_oid,
@@ -38,29 +39,35 @@ _NEGOEX = halves(NEGOEX_SIGNATURE)
 
 
 @kernel
-def is_spnego(b: Bytes, at: int, end: int) -> int:
-    """1 if a blob begins like SPNEGO. A GSS token of another mechanism also begins with 60."""
-    tag = der_tag(b, at, end)
-    if tag == TAG_APPLICATION_0:
-        inside = der_start(b, at, end)
-        return der_is_oid(b, inside, der_end(b, at, end), _SPNEGO[0], _SPNEGO[1], _SPNEGO[2])
-    return 1 if tag in (TAG_NEG_TOKEN_RESP, TAG_NEG_TOKEN_INIT) else 0
+def has_spnego_frame(b: Bytes, at: int, end: int) -> int:
+    """1 if a blob begins like an initial token of SPNEGO. A GSS token of another mechanism also begins with 60."""
+    if der_tag(b, at, end) != TAG_APPLICATION_0:
+        return 0
+    end = der_end(b, at, end)
+    at = der_start(b, at, end)
+    if der_tag(b, at, end) != OID:
+        return 0
+    return is_constant(b, der_start(b, at, end), der_end(b, at, end), _SPNEGO[0], _SPNEGO[1], _SPNEGO[2])
 
 
 @kernel
 def unwrap_spnego(b: Bytes, at: int, end: int, fields: Table, i: int) -> None:
     """Note where the mechanism's token lies (start = end: there is none). What is not SPNEGO is its own token."""
+    tag = der_tag(b, at, end)
+    framed = tag in (TAG_APPLICATION_0, TAG_NEG_TOKEN_INIT, TAG_NEG_TOKEN_RESP)
+    fields[C_CONTINUES, i] = 1 if framed and der_stated_end(b, at, end) > end else 0
     fields[C_WRAPPED, i] = 0
     fields[C_BROKEN, i] = 0
-    fields[C_CONTINUES, i] = 1 if der_stated_end(b, at, end) > end and has_gss_frame(b, at, end) else 0
+    bare = tag in (TAG_NEG_TOKEN_INIT, TAG_NEG_TOKEN_RESP)
     for _ in range(MAX_NESTING):
-        if not is_spnego(b, at, end):
+        if not bare and not has_spnego_frame(b, at, end):
             break
         fields[C_WRAPPED, i] = 1
-        if der_tag(b, at, end) == TAG_APPLICATION_0:
+        if not bare:
             end = der_end(b, at, end)
             at = der_start(b, at, end)
             at = der_end(b, at, end)  # behind the OID
+        bare = False
         end = der_end(b, at, end)
         at = der_start(b, at, end)
         if der_tag(b, at, end) != SEQUENCE:
@@ -88,12 +95,6 @@ def unwrap_spnego(b: Bytes, at: int, end: int, fields: Table, i: int) -> None:
             end = stop
     fields[C_START, i] = at
     fields[C_END, i] = end
-
-
-@kernel
-def has_gss_frame(b: Bytes, at: int, end: int) -> int:
-    """1 if a blob begins with the frame of a GSS token or of SPNEGO: what it says of its length can be believed."""
-    return 1 if der_tag(b, at, end) in (TAG_APPLICATION_0, TAG_NEG_TOKEN_INIT, TAG_NEG_TOKEN_RESP) else 0
 
 
 @kernel
