@@ -36,9 +36,9 @@ def tokens_of(
     return [_readable(row, texts) for row in rows]
 
 
-def token_of(blob: bytes, *, cut: bool = False, filling: int = 0x5A) -> dict[str, Any]:
+def token_of(blob: bytes, *, cut: bool = False, filling: int = 0x5A, form: Form = plain_kernels) -> dict[str, Any]:
     """What is read from one blob."""
-    return tokens_of(blob, cut=cut, filling=filling)[0]
+    return tokens_of(blob, cut=cut, filling=filling, form=form)[0]
 
 
 def _readable(row: np.void, texts: Texts) -> dict[str, Any]:
