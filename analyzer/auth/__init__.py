@@ -63,8 +63,9 @@ def read_tokens(
     tokens = missing_token(len(start))
     for first in range(0, len(start), TOGETHER):
         part = slice(first, first + TOGETHER)
-        fields = np.empty((columns.C_FIELDS, len(start[part])), dtype=np.int64)
-        texts.form().read_blobs(arena, start[part], end[part], cut[part].astype(np.uint8), fields)
+        starts, ends = (np.ascontiguousarray(places[part], dtype=np.int64) for places in (start, end))
+        fields = np.empty((columns.C_FIELDS, len(starts)), dtype=np.int64)
+        texts.form().read_blobs(arena, starts, ends, cut[part].astype(np.uint8), fields)
         _fill(tokens[part], fields, arena, texts)
     return tokens
 

@@ -115,6 +115,7 @@ class Texts:
         if not kernels.compiled or len(starts) < FEW:  # as machine code the kernel is quicker than this, else slower
             self._one_by_one(arena, starts, sizes, encoding, np.flatnonzero(sizes >= 0), codes)
             return codes
+        starts, sizes = (np.ascontiguousarray(places, dtype=np.int64) for places in (starts, sizes))
         number = self._encodings.setdefault(encoding, len(self._encodings))
         found = np.empty(len(starts), dtype=np.int64)
         at = 0
