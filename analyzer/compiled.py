@@ -43,6 +43,7 @@ Table = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 KERNEL_MODULES = (
     "analyzer.wire.loads",
+    "analyzer.wire.texts",
     "analyzer.capture.pcap",
     "analyzer.capture.pcapng",
     "analyzer.capture.links",
@@ -55,6 +56,11 @@ KERNEL_MODULES = (
     "analyzer.smb.smb1",
     "analyzer.smb.smb2",
     "analyzer.smb.decode",
+    "analyzer.auth.der",
+    "analyzer.auth.spnego",
+    "analyzer.auth.ntlmssp",
+    "analyzer.auth.kerberos",
+    "analyzer.auth.blobs",
 )
 """Every module that defines kernels."""
 
@@ -296,7 +302,12 @@ def cache_directory(name: str) -> Path:
     for needed in _needed(name):
         function = _kernels[needed]
         digest.update(function.__code__.co_code)
-        facts = (needed, function.__code__.co_consts[1:], sorted(_constants(function).items()), function.__annotations__)
+        facts = (
+            needed,
+            function.__code__.co_consts[1:],
+            sorted(_constants(function).items()),
+            function.__annotations__,
+        )
         digest.update(repr(facts).encode("utf-8", "surrogateescape"))
     source = Path(inspect.getfile(_kernels[name]))
     digest.update(f"{source}\n{source.stat().st_mtime_ns}".encode("utf-8", "surrogateescape"))

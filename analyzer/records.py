@@ -186,6 +186,10 @@ TOKEN = np.dtype(
         ("netbios_domain", "i4"),
         ("dns_computer", "i4"),
         ("dns_domain", "i4"),
+        ("realm", "i4"),  # Kerberos AP-REQ: the ticket's realm ...
+        ("service", "i4"),  # ... the name that it is for, "cifs/files.example" ...
+        ("etype", "i4"),  # ... and how it is encrypted [RFC 3961 8]; 0 (which is reserved): not there
+        ("continues", "?"),  # it says that it is longer than its message: the next one brings more of it
     ]
 )
 
@@ -310,14 +314,15 @@ PROBLEM = np.dtype(
 
 def missing_token(count: int) -> Rows:
     """Tokens of which nothing is known."""
-    tokens = np.zeros(count, dtype=TOKEN)
+    token = np.zeros(1, dtype=TOKEN)
     for name in (*TEXTS_OF_TOKEN, "lm_size", "nt_size", "key_size"):
-        tokens[name] = -1
-    return tokens
+        token[name] = -1
+    return np.repeat(token, count)
 
 
 TEXTS_OF_TOKEN = (
-    "user", "domain", "workstation", "build", "target", "netbios_computer", "netbios_domain", "dns_computer", "dns_domain"
+    "user", "domain", "workstation", "build", "target", "netbios_computer", "netbios_domain", "dns_computer", "dns_domain",
+    "realm", "service",
 )  # fmt: skip
 
 

@@ -6,15 +6,32 @@ themselves are not looked at, but for the one zero byte that stands for an empty
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 
-import numpy as np
-import numpy.typing as npt
-
-from analyzer.auth.der import Index, Mask, is_bytes
-from analyzer.records import Rows, TokenKind, missing_token
+from analyzer.auth.columns import (
+    C_BUILD,
+    C_DNS_COMPUTER,
+    C_DNS_DOMAIN,
+    C_DOMAIN,
+    C_FLAGS,
+    C_KEY_SIZE,
+    C_KIND,
+    C_LM_IS_ZERO,
+    C_LM_SIZE,
+    C_NETBIOS_COMPUTER,
+    C_NETBIOS_DOMAIN,
+    C_NT_SIZE,
+    C_TARGET,
+    C_UNICODE,
+    C_USER,
+    C_USER_IS_NUL,
+    C_WORKSTATION,
+)
+from analyzer.auth.der import halves, is_constant
+from analyzer.compiled import Bytes, Table, kernel
+from analyzer.records import TokenKind
 from analyzer.wire.layout import Layout
-from analyzer.wire.texts import MISSING, Texts
+from analyzer.wire.loads import byte, le16, le32
 
 SIGNATURE = b"NTLMSSP\0"
 OEM = "cp437"
@@ -30,15 +47,14 @@ class Negotiate(IntFlag):
     KEY_EXCH = 0x40000000
 
 
-MESSAGES = {1: TokenKind.NTLM_NEGOTIATE, 2: TokenKind.NTLM_CHALLENGE, 3: TokenKind.NTLM_AUTHENTICATE}
-"""MessageType and the kind of token that it makes."""
+class AvId(IntEnum):
+    """AvId of the pairs of TargetInfo that are read. [MS-NLMP 2.2.2.1]"""
 
-AV_EOL = 0
-AV_NAMES = {1: "netbios_computer", 2: "netbios_domain", 3: "dns_computer", 4: "dns_domain"}
-"""AvId of the pairs of TargetInfo that are names [MS-NLMP 2.2.2.1], and the token's fields."""
-AV_TIMESTAMP = bytes.fromhex("07000800")
-AV_TIMESTAMP_AND_END = 16
-"""TargetInfo mostly ends with a time stamp pair and the end mark: what stands before repeats."""
+    EOL = 0
+    NB_COMPUTER_NAME = 1
+    NB_DOMAIN_NAME = 2
+    DNS_COMPUTER_NAME = 3
+    DNS_DOMAIN_NAME = 4
 
 
 def _fields(*names: str) -> list[tuple[str, str]]:
@@ -79,142 +95,216 @@ AUTHENTICATE_MESSAGE = Layout(
         ("version", "8s"),  #                                               64
     ],
 )
-_SHORTEST = {1: 16, 2: 32, 3: 52}
-"""Bytes that a message of each type must have; later fields are missing in the forms of old systems."""
-_LAYOUTS = {1: NEGOTIATE_MESSAGE, 2: CHALLENGE_MESSAGE, 3: AUTHENTICATE_MESSAGE}
-_MESSAGE_TYPE = Layout("MessageType", [("signature", "8s"), ("message_type", "I")])
+_MESSAGE_TYPE = AUTHENTICATE_MESSAGE.offsets["message_type"]  # the same in all
+_TYPE_END = _MESSAGE_TYPE + 4
+_NEGOTIATE_FLAGS = NEGOTIATE_MESSAGE.offsets["negotiate_flags"]
+_NEGOTIATE_DOMAIN = NEGOTIATE_MESSAGE.offsets["domain_len"]
+_NEGOTIATE_WORKSTATION = NEGOTIATE_MESSAGE.offsets["workstation_len"]
+_NEGOTIATE_VERSION = NEGOTIATE_MESSAGE.offsets["version"]
+_CHALLENGE_TARGET = CHALLENGE_MESSAGE.offsets["target_len"]
+_CHALLENGE_FLAGS = CHALLENGE_MESSAGE.offsets["negotiate_flags"]
+_CHALLENGE_INFO = CHALLENGE_MESSAGE.offsets["target_info_len"]
+_CHALLENGE_VERSION = CHALLENGE_MESSAGE.offsets["version"]
+_LM = AUTHENTICATE_MESSAGE.offsets["lm_len"]
+_NT = AUTHENTICATE_MESSAGE.offsets["nt_len"]
+_DOMAIN = AUTHENTICATE_MESSAGE.offsets["domain_len"]
+_USER = AUTHENTICATE_MESSAGE.offsets["user_len"]
+_WORKSTATION = AUTHENTICATE_MESSAGE.offsets["workstation_len"]
+_KEY = AUTHENTICATE_MESSAGE.offsets["key_len"]
+_FLAGS = AUTHENTICATE_MESSAGE.offsets["negotiate_flags"]
+_VERSION = AUTHENTICATE_MESSAGE.offsets["version"]
+VERSION_SIZE = 8
+"""Of VERSION the first four bytes are read, the rest is reserved. [MS-NLMP 2.2.2.10]"""
+
+# Bytes that a message must have; later fields are missing in the forms of old systems.
+_SHORTEST_NEGOTIATE = 16
+_SHORTEST_CHALLENGE = 32
+_SHORTEST_AUTHENTICATE = 52
+
+_SIGNATURE = halves(SIGNATURE)
+_UNICODE = int(Negotiate.UNICODE)
+_TARGET_INFO = int(Negotiate.TARGET_INFO)
+_HAS_VERSION = int(Negotiate.VERSION)
+_EOL = int(AvId.EOL)
+_NB_COMPUTER_NAME = int(AvId.NB_COMPUTER_NAME)
+_NB_DOMAIN_NAME = int(AvId.NB_DOMAIN_NAME)
+_DNS_COMPUTER_NAME = int(AvId.DNS_COMPUTER_NAME)
+_DNS_DOMAIN_NAME = int(AvId.DNS_DOMAIN_NAME)
+_KIND_NEGOTIATE = int(TokenKind.NTLM_NEGOTIATE)
+_KIND_CHALLENGE = int(TokenKind.NTLM_CHALLENGE)
+_KIND_AUTHENTICATE = int(TokenKind.NTLM_AUTHENTICATE)
+_UNREADABLE = int(TokenKind.UNREADABLE)
 
 
-def sniff(arena: npt.NDArray[np.uint8], start: Index, end: Index) -> npt.NDArray[np.uint32]:
-    """MessageType of each token, 0 where it is no NTLMSSP message."""
-    known = is_bytes(arena, start, end, SIGNATURE) & (start + _MESSAGE_TYPE.size <= end)
-    kind = _MESSAGE_TYPE.gather(arena, np.where(known, start, 0))["message_type"]
-    return np.where(known & np.isin(kind, list(MESSAGES)), kind, 0).astype(np.uint32)
+@kernel
+def ntlm_type(b: Bytes, at: int, end: int) -> int:
+    """MessageType of a token, 0 if it is no NTLMSSP message."""
+    if at + _TYPE_END > end or not is_constant(b, at, end, _SIGNATURE[0], _SIGNATURE[1], _SIGNATURE[2]):
+        return 0
+    kind = le32(b, at + _MESSAGE_TYPE)
+    return kind if kind <= 3 else 0
 
 
-def parse(arena: npt.NDArray[np.uint8], start: Index, end: Index, cut: Mask, texts: Texts) -> Rows:
-    """Tokens of messages that are all of the same type, found by `sniff`."""
-    message_type = int(_MESSAGE_TYPE.gather(arena, start[:1])["message_type"][0])
-    tokens = missing_token(len(start))
-    fixed = _LAYOUTS[message_type].gather(arena, start)
-    whole = end - start >= _SHORTEST[message_type]
-    tokens["kind"] = np.where(whole, MESSAGES[message_type], TokenKind.UNREADABLE)
-    if message_type == 1:
-        _read_build(tokens, fixed, whole & (end - start >= 40), fixed["negotiate_flags"], texts)
-        tokens["flags"] = np.where(whole, fixed["negotiate_flags"], 0)
-    elif message_type == 2:
-        _parse_challenge(arena, start, end, fixed, whole, tokens, texts)
+@kernel
+def read_ntlm(b: Bytes, at: int, end: int, cut: int, fields: Table, i: int) -> None:
+    """Note what an NTLMSSP message says. cut: its end may be missing, so contents behind it are no contradiction."""
+    kind = ntlm_type(b, at, end)
+    if kind == 1:
+        read_ntlm_negotiate(b, at, end, fields, i)
+    elif kind == 2:
+        read_ntlm_challenge(b, at, end, fields, i)
     else:
-        _parse_authenticate(arena, start, end, cut, fixed, whole, tokens, texts)
-    return tokens
+        read_ntlm_authenticate(b, at, end, cut, fields, i)
 
 
-def _parse_challenge(
-    arena: npt.NDArray[np.uint8], start: Index, end: Index, fixed: Rows, whole: Mask, tokens: Rows, texts: Texts
-) -> None:
-    flags = np.where(whole, fixed["negotiate_flags"], 0)
-    tokens["flags"] = flags
-    lowest = _lowest_payload(fixed, ("target", "target_info"), end - start)
-    has_info = whole & (end - start >= 48) & ((flags & Negotiate.TARGET_INFO) != 0)
-    _read_build(tokens, fixed, whole & (end - start >= 56) & (lowest >= 56), flags, texts)
-    tokens["target"] = _names(arena, start, end, fixed, "target", whole, flags, texts)
-    at = start + fixed["target_info_offset"].astype(np.int64)
-    size = np.where(has_info & (at + fixed["target_info_len"] <= end), fixed["target_info_len"], 0).astype(np.int64)
-    cache: dict[bytes, dict[str, int]] = {}
-    for place in np.flatnonzero(size > 0).tolist():
-        info = arena[int(at[place]) : int(at[place]) + int(size[place])].tobytes()
-        key = info[:-AV_TIMESTAMP_AND_END] if info[-AV_TIMESTAMP_AND_END:].startswith(AV_TIMESTAMP) else info
-        if key not in cache:
-            cache[key] = {name: texts.code(text) for name, text in target_info_names(info).items()}
-        for name, code in cache[key].items():
-            tokens[name][place] = code
+@kernel
+def read_ntlm_negotiate(b: Bytes, at: int, end: int, fields: Table, i: int) -> None:
+    """[MS-NLMP 2.2.1.1]"""
+    size = end - at
+    if size < _SHORTEST_NEGOTIATE:
+        fields[C_KIND, i] = _UNREADABLE
+        return
+    fields[C_KIND, i] = _KIND_NEGOTIATE
+    flags = le32(b, at + _NEGOTIATE_FLAGS)
+    fields[C_FLAGS, i] = flags
+    if flags & _HAS_VERSION and size >= _NEGOTIATE_VERSION + VERSION_SIZE:
+        lowest = ntlm_payload(b, at, _NEGOTIATE_DOMAIN, _NEGOTIATE_VERSION, size)
+        lowest = ntlm_payload(b, at, _NEGOTIATE_WORKSTATION, _NEGOTIATE_VERSION, lowest)
+        if lowest >= _NEGOTIATE_VERSION + VERSION_SIZE:
+            note_build(at + _NEGOTIATE_VERSION, fields, i)
 
 
-def target_info_names(info: bytes) -> dict[str, str]:
+@kernel
+def read_ntlm_challenge(b: Bytes, at: int, end: int, fields: Table, i: int) -> None:
+    """[MS-NLMP 2.2.1.2]"""
+    size = end - at
+    if size < _SHORTEST_CHALLENGE:
+        fields[C_KIND, i] = _UNREADABLE
+        return
+    fields[C_KIND, i] = _KIND_CHALLENGE
+    flags = le32(b, at + _CHALLENGE_FLAGS)
+    fields[C_FLAGS, i] = flags
+    fields[C_UNICODE, i] = flags & _UNICODE
+    note_name(b, at, end, _CHALLENGE_TARGET, fields, C_TARGET, i)
+    if size < _CHALLENGE_VERSION:
+        return
+    if flags & _TARGET_INFO:
+        info = at + le32(b, at + _CHALLENGE_INFO + 4)
+        stop = info + le16(b, at + _CHALLENGE_INFO)
+        if stop <= end:
+            read_target_info(b, info, stop, fields, i)
+    lowest = ntlm_payload(b, at, _CHALLENGE_TARGET, _SHORTEST_CHALLENGE, size)
+    lowest = ntlm_payload(b, at, _CHALLENGE_INFO, _SHORTEST_CHALLENGE, lowest)
+    if flags & _HAS_VERSION and lowest >= _CHALLENGE_VERSION + VERSION_SIZE:
+        note_build(at + _CHALLENGE_VERSION, fields, i)
+
+
+@kernel
+def read_target_info(b: Bytes, at: int, end: int, fields: Table, i: int) -> None:
     """The server's names in the AV pairs of a CHALLENGE's TargetInfo. [MS-NLMP 2.2.2.1]"""
-    names = {}
-    at = 0
-    while at + 4 <= len(info):
-        pair, size = int.from_bytes(info[at : at + 2], "little"), int.from_bytes(info[at + 2 : at + 4], "little")
-        if pair == AV_EOL:
-            break
-        if pair in AV_NAMES:
-            names[AV_NAMES[pair]] = info[at + 4 : at + 4 + size].decode("utf-16-le", "replace")
-        at += 4 + size
-    return names
+    while at + 4 <= end:
+        pair = le16(b, at)
+        size = le16(b, at + 2)
+        at += 4
+        column = -1
+        if pair == _EOL:
+            return
+        if pair == _NB_COMPUTER_NAME:
+            column = C_NETBIOS_COMPUTER
+        elif pair == _NB_DOMAIN_NAME:
+            column = C_NETBIOS_DOMAIN
+        elif pair == _DNS_COMPUTER_NAME:
+            column = C_DNS_COMPUTER
+        elif pair == _DNS_DOMAIN_NAME:
+            column = C_DNS_DOMAIN
+        if column >= 0:
+            fields[column, i] = at
+            fields[column + 1, i] = min(size, end - at)
+        at += size
 
 
-def _parse_authenticate(
-    arena: npt.NDArray[np.uint8],
-    start: Index,
-    end: Index,
-    cut: Mask,
-    fixed: Rows,
-    whole: Mask,
-    tokens: Rows,
-    texts: Texts,
-) -> None:
-    size = end - start
-    lowest = _lowest_payload(fixed, ("lm", "nt", "domain", "user", "workstation"), size)
-    has_key = whole & (lowest >= 60) & (size >= 60)  # forms of old systems end before it
-    lowest = np.where(has_key, _lowest_payload(fixed, ("key",), lowest), lowest)
-    has_flags = has_key & (lowest >= 64) & (size >= 64)
-    flags = np.where(has_flags, fixed["negotiate_flags"], 0)
-    tokens["flags"] = flags
-    for name, there in (("lm", whole), ("nt", whole), ("key", has_key)):
-        tokens[f"{name}_size"] = np.where(there, fixed[f"{name}_len"].astype(np.int32), MISSING)
-    lm_at = start + fixed["lm_offset"].astype(np.int64)
-    lm_there = whole & (lm_at + 1 <= end)
-    tokens["lm_is_zero"] = (tokens["lm_size"] == 1) & lm_there & (arena[np.where(lm_there, lm_at, 0)] == 0)
-    for name in ("user", "domain", "workstation"):
-        tokens[name] = _names(arena, start, end, fixed, name, whole, flags, texts)
-    for code in np.unique(tokens["user"]).tolist():
-        user = texts.text(code)
-        if user and not user.strip("\0"):
-            tokens["user_is_nul"][tokens["user"] == code] = True
-            tokens["user"][tokens["user"] == code] = texts.code("")
+@kernel
+def read_ntlm_authenticate(b: Bytes, at: int, end: int, cut: int, fields: Table, i: int) -> None:
+    """[MS-NLMP 2.2.1.3]"""
+    size = end - at
+    if size < _SHORTEST_AUTHENTICATE:
+        fields[C_KIND, i] = _UNREADABLE
+        return
+    lowest = ntlm_payload(b, at, _LM, _SHORTEST_AUTHENTICATE, size)
+    lowest = ntlm_payload(b, at, _NT, _SHORTEST_AUTHENTICATE, lowest)
+    lowest = ntlm_payload(b, at, _DOMAIN, _SHORTEST_AUTHENTICATE, lowest)
+    lowest = ntlm_payload(b, at, _USER, _SHORTEST_AUTHENTICATE, lowest)
+    lowest = ntlm_payload(b, at, _WORKSTATION, _SHORTEST_AUTHENTICATE, lowest)
+    flags = 0
+    if lowest >= _FLAGS:
+        fields[C_KEY_SIZE, i] = le16(b, at + _KEY)
+        lowest = ntlm_payload(b, at, _KEY, _SHORTEST_AUTHENTICATE, lowest)
+        if lowest >= _VERSION:
+            flags = le32(b, at + _FLAGS)
+    fields[C_FLAGS, i] = flags
+    fields[C_UNICODE, i] = flags & _UNICODE
+    lm_size = le16(b, at + _LM)
+    lm_at = at + le32(b, at + _LM + 4)
+    fields[C_LM_SIZE, i] = lm_size
+    fields[C_LM_IS_ZERO, i] = 1 if lm_size == 1 and lm_at < end and byte(b, lm_at) == 0 else 0
+    fields[C_NT_SIZE, i] = le16(b, at + _NT)
+    note_name(b, at, end, _DOMAIN, fields, C_DOMAIN, i)
+    note_name(b, at, end, _USER, fields, C_USER, i)
+    note_name(b, at, end, _WORKSTATION, fields, C_WORKSTATION, i)
+    if is_nul(b, fields[C_USER, i], fields[C_USER + 1, i], flags & _UNICODE):
+        fields[C_USER_IS_NUL, i] = 1
+        fields[C_USER + 1, i] = 0
     # A response that lies outside the message makes the message unreadable, unless its end is only not captured.
-    nt_end = start + fixed["nt_offset"].astype(np.int64) + fixed["nt_len"]
-    outside = whole & ~cut & (fixed["nt_len"] > 0) & (nt_end > end)
-    tokens["kind"] = np.where(outside, TokenKind.UNREADABLE, tokens["kind"])
-    _read_build(tokens, fixed, has_flags & (lowest >= 72) & (size >= 72), flags, texts)
+    nt_size = le16(b, at + _NT)
+    outside = nt_size > 0 and at + le32(b, at + _NT + 4) + nt_size > end
+    fields[C_KIND, i] = _UNREADABLE if outside and not cut else _KIND_AUTHENTICATE
+    if flags & _HAS_VERSION and lowest >= _VERSION + VERSION_SIZE:
+        note_build(at + _VERSION, fields, i)
 
 
-def _lowest_payload(fixed: Rows, names: tuple[str, ...], lowest: Index) -> Index:
-    """Where the variable part begins: what would lie beyond is not there. Empty fields point anywhere."""
-    for name in names:
-        offset = fixed[f"{name}_offset"].astype(np.int64)
-        lowest = np.where(fixed[f"{name}_len"] > 0, np.minimum(lowest, offset), lowest)
+@kernel
+def ntlm_payload(b: Bytes, at: int, field: int, fixed: int, lowest: int) -> int:
+    """Where the variable part of a message begins at the latest, now that a field was seen: `lowest` or before.
+
+    What would lie behind it in the fixed part is not there. Empty fields point anywhere, and contents that would lie in
+    the part that every message has say nothing of its form.
+    """
+    offset = le32(b, at + field + 4)
+    if le16(b, at + field) > 0 and offset >= fixed:
+        return min(lowest, offset)
     return lowest
 
 
-def _names(
-    arena: npt.NDArray[np.uint8],
-    start: Index,
-    end: Index,
-    fixed: Rows,
-    name: str,
-    whole: Mask,
-    flags: Rows,
-    texts: Texts,
-) -> npt.NDArray[np.int32]:
-    """Codes of a name; missing where it lies outside the message. A length of 0 is an empty name."""
-    size = fixed[f"{name}_len"].astype(np.int64)
-    at = start + fixed[f"{name}_offset"].astype(np.int64)
-    there = whole & ((size == 0) | (at + size <= end))
-    at = np.where(size == 0, start, at)
-    unicode = (flags & np.uint32(Negotiate.UNICODE)) != 0
-    codes = np.full(len(start), MISSING, dtype=np.int32)
-    for chosen, encoding in ((there & unicode, "utf-16-le"), (there & ~unicode, OEM)):
-        places = np.flatnonzero(chosen)
-        codes[places] = texts.slices(arena, at[places], size[places], encoding)
-    return codes
+@kernel
+def note_name(b: Bytes, at: int, end: int, field: int, fields: Table, column: int, i: int) -> None:
+    """Note where a name lies; missing if it is outside of the message. A length of 0 is an empty name."""
+    size = le16(b, at + field)
+    start = at + le32(b, at + field + 4)
+    if size == 0:
+        start = at
+    if start + size <= end:
+        fields[column, i] = start
+        fields[column + 1, i] = size
 
 
-def _read_build(tokens: Rows, fixed: Rows, there: Mask, flags: Rows, texts: Texts) -> None:
-    """The VERSION structure as `major.minor.build`. [MS-NLMP 2.2.2.10]"""
-    has_version = there & ((flags & np.uint32(Negotiate.VERSION)) != 0)
-    numbers = np.ascontiguousarray(fixed["version"][has_version]).view("<u4")[::2]  # the rest is reserved
-    versions, places = np.unique(numbers, return_inverse=True)
-    names = [texts.code(f"{value & 0xFF}.{value >> 8 & 0xFF}.{value >> 16}") for value in versions.tolist()]
-    tokens["build"][has_version] = np.array(names, dtype=np.int32)[places] if names else MISSING
+@kernel
+def note_build(at: int, fields: Table, i: int) -> None:
+    """Note where a VERSION structure lies. [MS-NLMP 2.2.2.10]"""
+    fields[C_BUILD, i] = at
+    fields[C_BUILD + 1, i] = 4
+
+
+@kernel
+def is_nul(b: Bytes, at: int, size: int, unicode: int) -> int:
+    """1 if a name consists of NUL characters, at least one."""
+    if size <= 0 or (unicode and size % 2):
+        return 0
+    for k in range(at, at + size):
+        if byte(b, k):
+            return 0
+    return 1
+
+
+def spelled_build(version: bytes) -> str:
+    """The first four bytes of VERSION as `major.minor.build`."""
+    return f"{version[0]}.{version[1]}.{version[2] | version[3] << 8}"

@@ -81,7 +81,7 @@ class NativeEngine:
 
     def __init__(self, ports: tuple[int, ...], announce: Callable[[str], None]) -> None:
         self.files: list[FileFacts] = []
-        self.texts = Texts()
+        self.texts = Texts(lambda: self._kernels)
         self._ports = ports
         self._announce = announce
         self._counts = np.zeros(packets.C_WIDTH, dtype=np.int64)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.records import Mechanism, TokenKind
+from analyzer import auth
+from analyzer.auth import columns
+from analyzer.compiled import compiled_kernels, plain_kernels
+from analyzer.records import TEXTS_OF_TOKEN, TOKEN, Mechanism, TokenKind
 from tests.auth.tokens import token_of, tokens_of
 from tests.build import (
     NTLM_ANONYMOUS,
@@ -96,3 +106,76 @@ def test_a_blob_that_ends_early(blob: bytes, size: int, cut: bool) -> None:
 @given(blobs=st.lists(st.binary(max_size=80), max_size=5), cut=st.booleans())
 def test_any_bytes(blobs: list[bytes], cut: bool) -> None:
     assert tokens_of(*blobs, cut=cut) == [token_of(blob, cut=cut, filling=0xA1) for blob in blobs]
+
+
+# The forms of the kernels. #
+
+ROOT = Path(__file__).parents[2]
+SEED = 20_240_301
+FLIPPED = 1500
+"""Blobs with wrong bytes that the checked kernels read."""
+SHAPES = [row[0] for row in BLOBS.values()]
+
+
+@given(
+    blobs=st.lists(st.one_of(st.sampled_from(SHAPES), st.binary(max_size=80)), min_size=1, max_size=12),
+    wrong=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=12),
+    size=st.integers(0, 500),
+    cut=st.booleans(),
+)
+def test_plain_and_compiled_kernels_read_the_same(
+    blobs: list[bytes], wrong: list[tuple[int, int]], size: int, cut: bool
+) -> None:
+    """Cut and flipped tokens, and bytes that are none."""
+    for number, (place, value) in enumerate(wrong):
+        changed = bytearray(blobs[number % len(blobs)])
+        if changed:
+            changed[place % len(changed)] = value
+            blobs[number % len(blobs)] = bytes(changed)
+    blobs = [blob[:size] for blob in blobs]
+    assert tokens_of(*blobs, cut=cut, form=compiled_kernels) == tokens_of(*blobs, cut=cut, form=plain_kernels)
+
+
+def test_more_blobs_than_are_read_at_a_time() -> None:
+    count = 2 * auth.TOGETHER // len(SHAPES) + 1
+    assert tokens_of(*SHAPES * count, form=compiled_kernels) == tokens_of(*SHAPES, form=compiled_kernels) * count
+
+
+def test_kernels_stay_inside_the_blob(tmp_path: Path) -> None:
+    """Compiled with a check of each index, on blobs of which each is an arena of its own, without a spare byte."""
+    chance = random.Random(SEED)
+    blobs = [blob[:size] for blob in SHAPES for size in range(0, len(blob) + 1, 3)]
+    for _ in range(FLIPPED):
+        changed = bytearray(chance.choice(SHAPES[1:]))
+        for _ in range(chance.choice([1, 2, 8])):
+            changed[chance.randrange(len(changed))] = chance.choice([0, 1, 3, 0x30, 0x7F, 0x80, 0x84, 0xA2, 0xFF])
+        blobs.append(bytes(changed[: chance.randrange(len(changed) + 1)] if chance.random() < 0.3 else changed))
+    source, target = tmp_path / "blobs.json", tmp_path / "outcome.json"
+    source.write_text(json.dumps([blob.hex() for blob in blobs]), encoding="utf-8")
+    settings = {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NULLSESSION_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("checked_tokens.py")), source, target]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(target.read_text(encoding="utf-8"))
+    assert told["caught"]
+    for cut in (False, True):
+        for blob, found in zip(blobs, told["cut" if cut else "whole"], strict=True):
+            assert found == token_of(blob, cut=cut), blob.hex()
+    assert told["together"] == told["whole"]
+
+
+def test_every_field_of_a_token_has_a_column_of_its_own() -> None:
+    assert TOKEN.names is not None
+    assert {*auth.NUMBERS, *auth.NAMES, *auth.TEXTS} == set(TOKEN.names)
+    assert {*auth.NAMES, *auth.TEXTS} == set(TEXTS_OF_TOKEN)
+    numbers = [
+        value for name, value in vars(columns).items() if name.startswith("C_") and name not in ("C_TEXTS", "C_FIELDS")
+    ]
+    begins = sorted(numbers)
+    assert len(set(numbers)) == len(numbers)
+    assert begins[: columns.C_TEXTS] == list(range(columns.C_TEXTS))
+    assert begins[columns.C_TEXTS :] == list(range(columns.C_TEXTS, columns.C_FIELDS, 2))

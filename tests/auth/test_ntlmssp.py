@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer import auth
 from analyzer.auth import ntlmssp
-from analyzer.records import Mechanism, TokenKind
+from analyzer.records import Form, Mechanism, TokenKind
+from analyzer.sessions.identity import ATTEMPT, Asked, note_claims
+from analyzer.wire.texts import Texts
 from tests.auth.tokens import token_of, tokens_of
 from tests.build import (
     NTLM_ANONYMOUS,
@@ -25,6 +30,8 @@ from tests.build import (
     ntlm_authenticate,
     ntlm_challenge,
     ntlm_negotiate,
+    spnego_answer,
+    spnego_init,
     utf16,
 )
 
@@ -314,7 +321,7 @@ def test_servers_that_differ_in_the_last_name_only(number: int) -> None:
     """The example of [MS-NLMP 4.2.4.3] ends with the computer's name: there is no time stamp behind it."""
     names = ["SRV-01", "SRV-02"]
     blobs = [ntlm_challenge("T", av_pair(number, utf16(name)) + av_pair(0, b"")) for name in names]
-    field = ntlmssp.AV_NAMES[number]
+    field = {1: "netbios_computer", 2: "netbios_domain", 3: "dns_computer", 4: "dns_domain"}[number]
     assert [token[field] for token in tokens_of(*blobs)] == names
 
 
@@ -440,13 +447,112 @@ def test_what_was_written_is_read(user: str, names: dict[str, str], responses: d
     assert token["build"] == "10.0.19041"
 
 
-def test_target_info_names_of_broken_lists() -> None:
-    whole = TARGET_INFO_V2
-    for size in range(len(whole) + 1):
-        names = ntlmssp.target_info_names(whole[:size])
-        assert set(names) <= {"netbios_domain", "netbios_computer"}
+def with_info(info: bytes) -> dict[str, Any]:
+    """The names that a challenge's TargetInfo gives."""
+    token = token_of(ntlm_challenge("T", info, flags=NTLM_FLAGS | NTLM_TARGET_INFO))
+    return {name: token[name] for name in ("netbios_computer", "netbios_domain", "dns_computer", "dns_domain")}
+
+
+def test_target_info_that_ends_early() -> None:
+    for size in range(len(TARGET_INFO_V2) + 1):
+        names = with_info(TARGET_INFO_V2[:size])
+        assert names["dns_computer"] is names["dns_domain"] is None
+        assert names["netbios_domain"] in (None, "Domain", *(part + "\ufffd" for part in PARTS), *PARTS), size
+
+
+PARTS = ["Domain"[:count] for count in range(6)]
+
+
+def test_a_pair_that_comes_twice() -> None:
+    assert with_info(av_pair(1, utf16("FIRST")) + av_pair(1, utf16("LAST")))["netbios_computer"] == "LAST"
+
+
+def test_servers_that_differ_behind_their_time_stamp() -> None:
+    stamp = av_pair(7, bytes(8))
+    blobs = [ntlm_challenge("T", stamp + av_pair(1, utf16(name)[:4])) for name in ("AB", "CD")]
+    assert [token["netbios_computer"] for token in tokens_of(*blobs)] == ["AB", "CD"]
 
 
 @given(st.binary(max_size=60))
-def test_target_info_names_of_any_bytes(info: bytes) -> None:
-    assert set(ntlmssp.target_info_names(info)) <= set(ntlmssp.AV_NAMES.values())
+def test_target_info_of_any_bytes(info: bytes) -> None:
+    for name in with_info(info).values():
+        assert name is None or len(name) <= len(info)
+
+
+# Where contents may lie. #
+
+
+def moved(blob: bytes, **offsets: int) -> bytes:
+    """An AUTHENTICATE message with BufferOffsets changed."""
+    changed = bytearray(blob)
+    for name, offset in offsets.items():
+        struct.pack_into("<I", changed, ntlmssp.AUTHENTICATE_MESSAGE.offsets[f"{name}_offset"], offset)
+    return bytes(changed)
+
+
+def test_contents_that_overlap() -> None:
+    blob = ntlm_authenticate("SAME", domain="SAME", workstation="SAME", lm=bytes(24), nt=bytes(24), version=WINDOWS)
+    at = blob.index(utf16("SAME"))
+    token = token_of(moved(blob, user=at, domain=at, workstation=at))
+    assert (token["user"], token["domain"], token["workstation"]) == ("SAME", "SAME", "SAME")
+    assert (token["nt_size"], token["build"]) == (24, "10.0.19041")
+
+
+def test_contents_in_front_of_the_variable_part() -> None:
+    """They say nothing of the message's form: its flags are where every new message has them."""
+    blob = ntlm_authenticate("User", domain="Domain", lm=bytes(24), nt=bytes(24), version=WINDOWS)
+    token = token_of(moved(blob, domain=4))
+    assert (token["user"], token["flags"], token["build"]) == ("User", NTLM_FLAGS | NTLM_VERSION, "10.0.19041")
+    assert token["domain"] == blob[4:16].decode("utf-16-le")
+    assert token["kind"] == TokenKind.NTLM_AUTHENTICATE
+
+
+@pytest.mark.parametrize("name", ["user", "domain", "workstation", "lm", "nt"])
+@pytest.mark.parametrize("offset", [0x7FFFFFFF, 0xFFFFFFFF])
+def test_contents_beyond_the_end(name: str, offset: int) -> None:
+    blob = ntlm_authenticate("User", domain="Domain", workstation="PC", lm=ZERO, nt=bytes(24))
+    token = token_of(moved(blob, **{name: offset}))
+    if name == "nt":
+        assert token["kind"] == TokenKind.UNREADABLE
+    elif name == "lm":
+        assert (token["lm_size"], token["lm_is_zero"]) == (1, False)
+    else:
+        assert token[name] is None  # which is not the empty name
+
+
+def test_a_name_in_the_place_of_a_version_is_no_version() -> None:
+    """[MS-NLMP 2.2.1.1]: the flag without the structure; domain and workstation follow the fixed part at once."""
+    name = b"WORKSTATION"
+    fixed = ntlm_negotiate(NTLM_FLAGS | NTLM_VERSION)[:24]
+    assert token_of(fixed + struct.pack("<HHI", len(name), len(name), 32) + name)["build"] is None
+    padded = ntlm_negotiate(version=WINDOWS)[24:]
+    assert token_of(fixed + struct.pack("<HHI", len(name), len(name), 40) + padded[8:] + name)["build"] == "10.0.19041"
+
+
+# The shapes of a request, by what it is taken for. #
+
+JUDGED: dict[str, tuple[dict[str, Any], Asked]] = {
+    "LM 00, NT empty, flag": ({"lm": ZERO, "flags": NTLM_FLAGS | NTLM_ANONYMOUS}, Asked.ANONYMOUS),
+    "LM 00, NT empty, no flag": ({"lm": ZERO}, Asked.ANONYMOUS),
+    "LM empty, NT empty, flag": ({"flags": NTLM_FLAGS | NTLM_ANONYMOUS}, Asked.ANONYMOUS),
+    "LM empty, NT empty, flag, domain": (
+        {"domain": "WORKGROUP", "flags": NTLM_FLAGS | NTLM_ANONYMOUS},
+        Asked.ANONYMOUS,
+    ),
+    "LM empty, NT of 24 bytes, domain": ({"domain": "BUILDER", "nt": bytes(24)}, Asked.OTHER),
+    "LM empty, NT longer, domain": ({"domain": "BUILDER", "nt": bytes(270)}, Asked.OTHER),
+    "a name": ({"user": "User", "lm": bytes(24), "nt": bytes(24)}, Asked.NAMED),
+    "a name without responses": ({"user": "User"}, Asked.NAMED),
+}
+
+
+@pytest.mark.parametrize("wrap", [bytes, spnego_answer, spnego_init], ids=["raw", "answer", "init"])
+@pytest.mark.parametrize(("written", "asked"), JUDGED.values(), ids=JUDGED)
+def test_what_a_shape_asks_for(written: dict[str, Any], asked: Asked, wrap: Callable[[bytes], bytes]) -> None:
+    blob = wrap(ntlm_authenticate(**written))
+    texts = Texts()
+    arena = np.frombuffer(blob, np.uint8)
+    tokens = auth.read_tokens(arena, np.array([0]), np.array([len(blob)]), np.array([False]), texts)
+    attempts = np.zeros(1, dtype=ATTEMPT)
+    note_claims(attempts, tokens, np.array([Form.TOKEN]), np.array([False]), texts)
+    assert attempts["asked"][0] == asked

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analyzer import auth
+from analyzer.compiled import Form, plain_kernels
 from analyzer.records import TEXTS_OF_TOKEN, TOKEN, Mechanism, TokenKind
 from analyzer.wire.texts import Texts
 
@@ -14,7 +15,9 @@ SPARE = 64
 """Bytes behind the last blob; the filling is not zero, so that reading there would show."""
 
 
-def tokens_of(*blobs: bytes, cut: bool = False, filling: int = 0x5A) -> list[dict[str, Any]]:
+def tokens_of(
+    *blobs: bytes, cut: bool = False, filling: int = 0x5A, form: Form = plain_kernels
+) -> list[dict[str, Any]]:
     """What is read from blobs that lie one behind the other in an arena; texts as texts, codes as enumerations."""
     arena = np.full(sum(map(len, blobs)) + SPARE, filling, dtype=np.uint8)
     starts, ends = [], []
@@ -25,7 +28,7 @@ def tokens_of(*blobs: bytes, cut: bool = False, filling: int = 0x5A) -> list[dic
         at += len(blob)
         ends.append(at)
     before = arena.copy()
-    texts = Texts()
+    texts = Texts(form)
     places = np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64)
     rows = auth.read_tokens(arena, *places, np.full(len(blobs), cut), texts)
     assert np.array_equal(arena, before)
@@ -33,9 +36,9 @@ def tokens_of(*blobs: bytes, cut: bool = False, filling: int = 0x5A) -> list[dic
     return [_readable(row, texts) for row in rows]
 
 
-def token_of(blob: bytes, *, cut: bool = False, filling: int = 0x5A) -> dict[str, Any]:
+def token_of(blob: bytes, *, cut: bool = False, filling: int = 0x5A, form: Form = plain_kernels) -> dict[str, Any]:
     """What is read from one blob."""
-    return tokens_of(blob, cut=cut, filling=filling)[0]
+    return tokens_of(blob, cut=cut, filling=filling, form=form)[0]
 
 
 def _readable(row: np.void, texts: Texts) -> dict[str, Any]:
