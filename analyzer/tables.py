@@ -475,6 +475,10 @@ class TableSet:
         """
         return {column: self._numbers(_one_chunk(self._tables[name][column])) for column in columns}
 
+    def codes(self, name: str, column: str) -> npt.NDArray[Any]:
+        """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
+        return filled(_one_chunk(self._tables[name][column]).indices)
+
     def _numbers(self, array: pa.Array) -> npt.NDArray[Any]:
         if pa.types.is_boolean(array.type):
             return filled(array).view(bool)

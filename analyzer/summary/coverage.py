@@ -61,6 +61,12 @@ def coverage(rows: TableSet, counts: dict[str, int]) -> pa.Table:
     )
 
 
+def overall(made: pa.Table) -> dict[str, int]:
+    """The measures of all, of a table of `coverage`."""
+    everything = zip(*(made[name].to_pylist() for name in ("server_ip", "measure", "value")), strict=True)
+    return {measure: value for server, measure, value in everything if server is None}
+
+
 def _behind(first: int, whole: dict[str, int], servers: Numbers, measured: dict[str, Ints]) -> Ints:
     """What the rows of all have in a column, and behind it what those of each server have."""
     return np.append(np.full(len(whole), first), np.repeat(servers, len(measured)))

@@ -107,7 +107,7 @@ class _Connections:
     def __init__(self, rows: TableSet) -> None:
         found = rows.columns(
             "connections", "connection_id", "site", "client_ip", "server_ip", "missing_bytes", "directions", "closed_by",
-            "midstream", "client_guid", "encrypted_messages",
+            "midstream", "encrypted_messages",
         )  # fmt: skip
         self._found = found
         self._without_gaps = (found["missing_bytes"] == 0) & (found["directions"] == tables.DIRECTIONS.index("both"))
@@ -577,7 +577,11 @@ def _root_causes(session_key: Numbers, rows: TableSet) -> pa.Array:
     asked, of, before = (column[before >= 0] for column in (asked, of, before))
     cause = failed[before]
     # Behind one address there may be several machines; where both say which they are, it must be the same.
-    guid, other = (_Connections(rows).text("client_guid", sessions["connection_id"][row]) for row in (of, cause))
+    connection = rows.columns("connections", "connection_id")["connection_id"]
+    guids = rows.codes("connections", "client_guid")
+    guid, other = (
+        looked_up(guids, places(sessions["connection_id"][row], connection), NONE) for row in (of, cause)
+    )
     holds = (started[of] - started[cause] <= ROOT_CAUSE_WITHIN_NS) & ((guid < 0) | (other < 0) | (guid == other))
     different, text = np.unique(cause[holds], return_inverse=True)
     found = np.full(len(session_key), NONE, dtype=np.int64)
