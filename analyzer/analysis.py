@@ -179,7 +179,7 @@ def _reduce(
 
 
 def _import_in_background() -> threading.Thread:
-    """pandas and Arrow take half a second to import; meanwhile the kernels run without the interpreter's lock."""
+    """Arrow takes a quarter of a second to import; meanwhile the kernels run without the interpreter's lock."""
     thread = threading.Thread(target=importlib.import_module, args=("analyzer.assemble",), name="imports", daemon=True)
     thread.start()
     return thread

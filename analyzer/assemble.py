@@ -455,7 +455,8 @@ def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Tabl
 def _alphabetical(column: pa.Array) -> Ints:
     """For each row the place of its text in alphabetical order; no text is missing."""
     order = np.argsort(np.array(column.dictionary.to_pylist(), dtype=object))
-    return np.argsort(order)[tables.filled(column.indices)]
+    places_: Ints = np.argsort(order)[tables.filled(column.indices)]
+    return places_
 
 
 def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[str, int]) -> pa.Table:
@@ -494,10 +495,10 @@ def _hosts(rows: tables.TableSet, site: str) -> pa.Table:
     """Names that clients and servers give themselves: NetBIOS session requests and NTLM."""
     texts = rows.texts
     parts = []
-    for rank, (table, *columns, _) in enumerate(_NAME_SOURCES):
+    for number, (table, *columns, _) in enumerate(_NAME_SOURCES):
         ip, name, time = rows.columns(table, *columns).values()
         given = (name >= 0) & (name != texts.code("")) & (ip >= 0)
-        parts.append([ip[given], name[given], time[given], np.full(np.count_nonzero(given), rank)])
+        parts.append([ip[given], name[given], time[given], np.full(np.count_nonzero(given), number)])
     ip, name, time, rank = (np.concatenate(column) for column in zip(*parts, strict=True))
     told = Groups(ip, rank, name)
     begin, end = told.least(time), told.most(time)
@@ -516,9 +517,7 @@ def _hosts(rows: tables.TableSet, site: str) -> pa.Table:
             "name_source": tables.chosen(rank[hosts.first], [source for *_, source in _NAME_SOURCES]),
             "valid_from": tables.times(hosts.least(begin)),
             "valid_to": tables.times(hosts.most(end)),
-            "other_names": tables.piped(
-                name[further], np.bincount(hosts.number[further], minlength=len(hosts)), texts
-            ),
+            "other_names": tables.piped(name[further], np.bincount(hosts.number[further], minlength=len(hosts)), texts),
             "os_hint": tables.texts(_os_hints(ip[hosts.first], rows), texts),
         },
         len(hosts),

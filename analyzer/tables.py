@@ -477,7 +477,8 @@ class TableSet:
 
     def codes(self, name: str, column: str) -> npt.NDArray[Any]:
         """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
-        return filled(_one_chunk(self._tables[name][column]).indices)
+        found: npt.NDArray[Any] = filled(_one_chunk(self._tables[name][column]).indices)
+        return found
 
     def _numbers(self, array: pa.Array) -> npt.NDArray[Any]:
         if pa.types.is_boolean(array.type):
@@ -488,7 +489,8 @@ class TableSet:
         if array.type.ordered:
             return codes
         ours = np.array([*[self.texts.code(text) for text in array.dictionary.to_pylist()], MISSING], dtype=np.int64)
-        return ours[codes]
+        found: npt.NDArray[np.int64] = ours[codes]
+        return found
 
 
 def filled(array: pa.Array) -> npt.NDArray[Any]:
@@ -528,13 +530,12 @@ def _nothing(kind: str | tuple[str, ...], length: int) -> pa.Array:
     return pa.nulls(length, type=_ARROW[kind])
 
 
-def primitive(
-    values: npt.NDArray[Any], kind: pa.DataType, missing: npt.NDArray[np.bool_] | None = None
-) -> pa.Array:
+def primitive(values: npt.NDArray[Any], kind: pa.DataType, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Numbers, truth values or octets (a row each) as a column of this type, which keeps their memory."""
     held = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
-    is_whole = missing is None or not missing.any()
-    validity = None if is_whole else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    validity = None
+    if missing is not None and missing.any():
+        validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(held)])
 
 

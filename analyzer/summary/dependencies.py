@@ -88,7 +88,8 @@ def uses(rows: TableSet) -> Columns:
 def _is_of_interest(sessions: Columns) -> Mask:
     """True for the sessions that null-session dependencies are made of."""
     looked_at = (ANONYMOUS, GUEST, ANONYMOUS_REJECTED, UNKNOWN_IDENTITY)
-    return np.isin(sessions["identity"], looked_at) | (sessions["asked"] == ASKED_ANONYMOUS)
+    found: Mask = np.isin(sessions["identity"], looked_at) | (sessions["asked"] == ASKED_ANONYMOUS)
+    return found
 
 
 def _those(columns: Columns, which: Mask | Ints) -> Columns:
@@ -168,9 +169,7 @@ def _joined(things: Columns, whose: Columns, connections: _Connections, rows: Ta
     lost = np.flatnonzero(things["session_key"] < 0)
     lost = lost[connections.rows(things["connection_id"][lost]) >= 0]
     of_connection = {
-        **{
-            name: connections.text(name, things["connection_id"][lost]) for name in ("site", "client_ip", "server_ip")
-        },
+        **{name: connections.text(name, things["connection_id"][lost]) for name in ("site", "client_ip", "server_ip")},
         "identity": np.full(len(lost), UNKNOWN_IDENTITY),
         "session_confidence": np.full(len(lost), NONE),
         "session_evidence": np.full(len(lost), rows.texts.code("session.not_known")),
@@ -305,9 +304,7 @@ def _ipc_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Colu
     things = _joined(_those(trees, is_ipc & failed & told), whose, connections, rows)
     denied = _is_refused(things["status"], "tree_connect", rows)
     connection = things["connection_id"]
-    dropped = (
-        (things["status"] < 0) & connections.were_closed_by_server(connection) & connections.are_whole(connection)
-    )
+    dropped = (things["status"] < 0) & connections.were_closed_by_server(connection) & connections.are_whole(connection)
     unanswered = (things["status"] < 0) & ~dropped
     return _made(
         things,
@@ -486,7 +483,9 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
     order = np.lexsort((*by_name, verdict))
     joined = _those(joined | {"verdict": verdict, "covered": covered}, order)
     verdict = joined["verdict"]
-    in_doubt = np.where(joined["covered"], texts.code("when it was refused, the same client did it with credentials"), NONE)
+    in_doubt = np.where(
+        joined["covered"], texts.code("when it was refused, the same client did it with credentials"), NONE
+    )
     reason = _with(_with(joined["reason"], joined["missing"], rows), in_doubt, rows)
     return tables.table(
         "dependencies",
@@ -579,9 +578,7 @@ def _root_causes(session_key: Numbers, rows: TableSet) -> pa.Array:
     # Behind one address there may be several machines; where both say which they are, it must be the same.
     connection = rows.columns("connections", "connection_id")["connection_id"]
     guids = rows.codes("connections", "client_guid")
-    guid, other = (
-        looked_up(guids, places(sessions["connection_id"][row], connection), NONE) for row in (of, cause)
-    )
+    guid, other = (looked_up(guids, places(sessions["connection_id"][row], connection), NONE) for row in (of, cause))
     holds = (started[of] - started[cause] <= ROOT_CAUSE_WITHIN_NS) & ((guid < 0) | (other < 0) | (guid == other))
     different, text = np.unique(cause[holds], return_inverse=True)
     found = np.full(len(session_key), NONE, dtype=np.int64)
