@@ -113,7 +113,7 @@ class _Ordered:
         return len(self._order)
 
     def __getitem__(self, name: str) -> Any:
-        return self._rows[name][self._order]
+        return self._rows[name].take(self._order)  # twice as fast as indexing, where items are far apart
 
 
 def _in_order(rows: Rows) -> Ints:

@@ -36,10 +36,12 @@ def places(wanted: Numbers, keys: Numbers) -> Ints:
     """For each wanted key the first row that has it; `NONE` if there is none, or the key is missing."""
     if not len(keys):
         return np.full(len(wanted), NONE, dtype=np.int64)
+    if (keys[1:] >= keys[:-1]).all():  # as the tables have them
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where((keys[at] == wanted) & (wanted >= 0), at, NONE)
     order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    at = np.minimum(np.searchsorted(ordered, wanted), len(keys) - 1)
-    return np.where((ordered[at] == wanted) & (wanted >= 0), order[at], NONE)
+    found = places(wanted, keys[order])
+    return np.where(found >= 0, order[found], NONE)
 
 
 def places_of(wanted: Sequence[Numbers], keys: Sequence[Numbers]) -> Ints:

@@ -77,3 +77,11 @@ def test_groups_are_those_of_a_dictionary(seed: int) -> None:
     assert found.least(value).tolist() == [min(values, default=NONE) for values in there]
     assert found.most(value).tolist() == [max(values, default=NONE) for values in there]
     assert found.different(value).tolist() == [len(set(values)) for values in there]
+
+
+def test_keys_may_be_in_any_order() -> None:
+    keys = [random.Random(1).randrange(-1, 50) for _ in range(80)]
+    wanted = ints(*range(-1, 50))
+    for order in (keys, sorted(keys)):
+        expected = [order.index(key) if key >= 0 and key in order else NONE for key in wanted.tolist()]
+        assert places(wanted, ints(*order)).tolist() == expected
