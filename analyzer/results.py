@@ -38,7 +38,7 @@ PANDAS_VERSION = "2.2.0"
 """The version whose description of columns is written."""
 EXECUTABLE = r"^([=+\-@\t\r])"
 """How a cell begins that a spreadsheet would take for a formula."""
-COMMA, QUOTE, LINE_END, UTC, NOTHING = (pa.scalar(text, pa.large_string()) for text in (",", '"', "\n", "Z", ""))
+COMMA, QUOTE, LINE_END, UTC, NOTHING = tables.strings([",", '"', "\n", "Z", ""])
 
 
 def save(analysis: Analysis, directory: Path) -> None:
