@@ -15,7 +15,7 @@ PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
-    "pandas": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
+    "pandas": {"tables", "analysis"},
     "pyarrow": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
     "scapy": set(),
     "pyshark": set(),
