@@ -55,6 +55,10 @@ KERNEL_MODULES = (
     "analyzer.smb.smb1",
     "analyzer.smb.smb2",
     "analyzer.smb.decode",
+    "analyzer.sessions.lookup",
+    "analyzer.sessions.pairing",
+    "analyzer.sessions.proofs",
+    "analyzer.sessions.uses",
 )
 """Every module that defines kernels."""
 
