@@ -171,7 +171,7 @@ def _reduce(
 ) -> Reduced:
     reducer: Reducer | None = None
     for batch in reader.read(inputs):
-        reducer = reducer or Reducer(batch.texts, keep_all=keep_all)
+        reducer = reducer or Reducer(batch.texts, keep_all=keep_all, form=reader.kernels)
         reducer.feed(batch)
         if progress:
             progress(reader.consumed(), total)

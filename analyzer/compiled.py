@@ -61,6 +61,10 @@ KERNEL_MODULES = (
     "analyzer.auth.ntlmssp",
     "analyzer.auth.kerberos",
     "analyzer.auth.blobs",
+    "analyzer.sessions.lookup",
+    "analyzer.sessions.pairing",
+    "analyzer.sessions.proofs",
+    "analyzer.sessions.uses",
 )
 """Every module that defines kernels."""
 

@@ -22,7 +22,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"report", "cli"},
 }
-KERNEL_ROOMS = {"auth", "wire", "capture", "transport", "smb"}
+KERNEL_ROOMS = {"wire", "capture", "transport", "smb", "auth", "sessions"}
 
 
 def rooms() -> list[list[str]]:

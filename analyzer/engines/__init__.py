@@ -14,6 +14,7 @@ from analyzer.errors import UsageError
 if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
     from analyzer.capture.inputs import Input
     from analyzer.capture.reader import FileFacts
+    from analyzer.compiled import Kernels
     from analyzer.records import Batch
 
 NAMES = ("native",)
@@ -27,6 +28,9 @@ class Engine(Protocol):
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
         """The records of one site's files as one continuing capture. May be called again for the next site."""
+
+    def kernels(self) -> Kernels:
+        """The kernels in the form that is in use: it may change between batches."""
 
     def consumed(self) -> int:
         """Bytes of the files on disk that have been read."""

@@ -19,7 +19,7 @@ from analyzer import auth
 from analyzer.capture import packets
 from analyzer.capture.inputs import Block, CaptureSequence, Input, in_time_order
 from analyzer.capture.reader import FileFacts
-from analyzer.compiled import Bytes, Table, cache_is_warm, compiled_kernels, plain_kernels
+from analyzer.compiled import Bytes, Kernels, Table, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.errors import DecodeError
 from analyzer.records import CONNECTION_END, ENDPOINTS, NAMES, PROBLEM, Batch, Layer, Rows, TokenKind
 from analyzer.smb.decode import Decoded, decode
@@ -91,6 +91,9 @@ class NativeEngine:
         self._connections = 0
         self._kernels = plain_kernels()
 
+    def kernels(self) -> Kernels:
+        return self._kernels
+
     def consumed(self) -> int:
         return self._consumed_before + (self._sequence.consumed if self._sequence else 0)
 
@@ -130,7 +133,7 @@ class NativeEngine:
         memory = flows.empty(list(self._ports), *messages.window(WINDOW_ROWS, WINDOW_BYTES), FLOWS)
         memory.state[flows.G_CONNECTIONS] = self._connections
         timed = in_time_order(inputs, self._kernels)
-        sequence = CaptureSequence(timed, len(self.files), lambda: self._kernels, self._counts)
+        sequence = CaptureSequence(timed, len(self.files), self.kernels, self._counts)
         return _Scan(memory, sequence, np.zeros(pick.SLOTS, dtype=np.int64), free, reported=self._connections)
 
     def _windows(self, scan: _Scan) -> Iterator[Filled]:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.records import Form, Mechanism, Rows, TokenKind
-from analyzer.wire.texts import Texts
+from analyzer.sessions.columns import Columns
+from analyzer.sessions.names import Names
 
 Mask = npt.NDArray[np.bool_]
 STATUS_SUCCESS = 0
@@ -225,25 +226,27 @@ RULES = (
 """The first that holds decides; where none does, the identity is unknown."""
 
 
-def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, texts: Texts) -> None:
+def note_claims(attempts: Rows, legs: Columns, share_level: Mask, names: Names) -> None:
     """Set what the request says: `asked`, the names, and the signs of the claim.
 
-    tokens: the last token of each attempt that makes a claim (`TokenKind.NONE` if none was seen). form: `Form` of its
-    request.
+    legs: of each attempt the leg that makes its claim, with the columns of its token (`TokenKind.NONE` if none was
+    seen) and `form`.
     """
-    kind = tokens["kind"]
-    empty = texts.code("")
-    no_user = tokens["user"] == empty
-    has_user = tokens["user"] >= 0
-    no_nt = tokens["nt_size"] == 0
-    no_lm = (tokens["lm_size"] == 0) | ((tokens["lm_size"] == 1) & tokens["lm_is_zero"])
+    kind = legs["kind"]
+    form = legs["form"]
+    empty = names.texts.code("")
+    no_user = legs["user"] == empty
+    has_user = legs["user"] >= 0
+    no_nt = legs["nt_size"] == 0
+    lm_zero_byte = (legs["lm_size"] == 1) & (legs["lm_is_zero"] != 0)
+    no_lm = (legs["lm_size"] == 0) | lm_zero_byte
     ntlm = kind == TokenKind.NTLM_AUTHENTICATE
     passwords = kind == TokenKind.PASSWORDS
     # SMB 1 without extended security: an empty account is nobody, whatever fills the password fields.
     empty_claim = no_user & no_nt & no_lm
     anonymous = (ntlm | passwords) & empty_claim
     named = (ntlm | passwords) & has_user & ~no_user
-    machine = named & _ends_with_dollar(tokens["user"], texts)
+    machine = named & (names.is_machine(legs["user"]) != 0)
     kerberos = kind == TokenKind.KERBEROS_REQUEST
     other = (kind == TokenKind.NEGOEX) | (kind == TokenKind.OTHER)
     attempts["asked"] = np.select(
@@ -252,19 +255,19 @@ def note_claims(attempts: Rows, tokens: Rows, form: Rows, share_level: Mask, tex
         Asked.NOT_SEEN,
     )
     for name in ("user", "domain", "workstation", "build"):
-        attempts[name] = tokens[name]
-    attempts["ntlm_flags"] = np.where(ntlm, tokens["flags"].astype(np.int64), -1)
-    attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, tokens["mechanism"])
-    no_claim = np.isin(kind, (TokenKind.NONE, TokenKind.NTLM_NEGOTIATE, TokenKind.WITHOUT_TOKEN))
+        attempts[name] = legs[name]
+    attempts["ntlm_flags"] = np.where(ntlm, legs["ntlm_flags"], -1)
+    attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, legs["mechanism"])
+    no_claim = (kind == TokenKind.NONE) | (kind == TokenKind.NTLM_NEGOTIATE) | (kind == TokenKind.WITHOUT_TOKEN)
     attempts["signs"] |= _signs(
         (Sign.NTLM_EMPTY_USER, ntlm & no_user),
         (Sign.NTLM_EMPTY_RESPONSES, ntlm & no_nt & no_lm),
-        (Sign.NTLM_LM_ZERO_BYTE, ntlm & (tokens["lm_size"] == 1) & tokens["lm_is_zero"]),
-        (Sign.NTLM_FLAG_ANONYMOUS, ntlm & ((tokens["flags"] & NEGOTIATE_ANONYMOUS) != 0)),
+        (Sign.NTLM_LM_ZERO_BYTE, ntlm & lm_zero_byte),
+        (Sign.NTLM_FLAG_ANONYMOUS, ntlm & ((legs["ntlm_flags"] & NEGOTIATE_ANONYMOUS) != 0)),
         (Sign.NTLM_NAME, ntlm & named),
         (Sign.NTLM_MACHINE_NAME, ntlm & machine),
-        (Sign.NTLM_RESPONSE, ntlm & (tokens["nt_size"] > 0)),
-        (Sign.NTLM_NAME_IS_NUL, ntlm & tokens["user_is_nul"]),
+        (Sign.NTLM_RESPONSE, ntlm & (legs["nt_size"] > 0)),
+        (Sign.NTLM_NAME_IS_NUL, ntlm & (legs["user_is_nul"] != 0)),
         (Sign.SMB1_EMPTY_ACCOUNT, passwords & no_user),
         (Sign.SMB1_EMPTY_PASSWORDS, passwords & no_nt & no_lm),
         (Sign.SMB1_PASSWORD, passwords & ~(no_nt & no_lm)),
@@ -284,7 +287,7 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
 
     flags: SMB2 SessionFlags or SMB 1 Action of the last answer, of use where `has_body`.
     """
-    status = attempts["status"]
+    status = np.ascontiguousarray(attempts["status"])
     answered = status >= 0
     success = status == STATUS_SUCCESS
     more = status == STATUS_MORE_PROCESSING_REQUIRED
@@ -312,23 +315,25 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
     )
 
 
-def judge(attempts: Rows, texts: Texts) -> None:
+def judge(attempts: Rows, names: Names) -> None:
     """Set `identity` and `confidence` by the rules, from what the attempts say. May be called again as signs come in."""
-    facts = _facts(attempts, texts)
+    facts = _facts(attempts, names)
     undecided = np.ones(len(attempts), dtype=bool)
-    attempts["identity"] = Identity.UNKNOWN
-    attempts["confidence"] = Confidence.NONE
+    identity = np.full(len(attempts), Identity.UNKNOWN, dtype=np.uint8)
+    confidence = np.full(len(attempts), Confidence.NONE, dtype=np.uint8)
     for rule in RULES:
         holds = undecided & rule.test(facts)
-        attempts["identity"][holds] = rule.identity
-        attempts["confidence"][holds] = rule.confidence
+        identity[holds] = rule.identity
+        confidence[holds] = rule.confidence
         undecided &= ~holds
-    anonymous = attempts["identity"] == Identity.ANONYMOUS
+    anonymous = identity == Identity.ANONYMOUS
     # A final answer that is signed speaks for a real user: servers do not sign it for others. It might be signed with
     # the key that anybody can derive from an anonymous login, which is not checked.
     doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED)
-    attempts["identity"][doubtful] = Identity.UNKNOWN
-    attempts["confidence"][doubtful] = Confidence.NONE
+    identity[doubtful] = Identity.UNKNOWN
+    confidence[doubtful] = Confidence.NONE
+    attempts["identity"] = identity
+    attempts["confidence"] = confidence
     attempts["signs"] |= _signs(
         (Sign.CONFLICT_NAME_BUT_NULL, anonymous & facts.named & facts.null_sign),
         (Sign.CONFLICT_FINAL_SIGNED, doubtful),
@@ -336,18 +341,21 @@ def judge(attempts: Rows, texts: Texts) -> None:
     )
 
 
-def _facts(attempts: Rows, texts: Texts) -> Facts:
-    def has(sign: Sign) -> Mask:
-        return _has(attempts, sign)
+def _facts(attempts: Rows, names: Names) -> Facts:
+    signs = np.ascontiguousarray(attempts["signs"])
 
-    asked = attempts["asked"]
+    def has(sign: Sign) -> Mask:
+        found: Mask = (signs & np.uint64(sign)) != 0
+        return found
+
+    asked = np.ascontiguousarray(attempts["asked"])
     no_responses = has(Sign.NTLM_EMPTY_RESPONSES) | has(Sign.SMB1_EMPTY_PASSWORDS)
     named = asked == Asked.NAMED
     return Facts(
         anonymous_request=asked == Asked.ANONYMOUS,
         named=named,
-        guest_name=named & _is_guest_name(attempts["user"], texts),
-        machine_name=named & _ends_with_dollar(attempts["user"], texts),
+        guest_name=named & (names.is_guest(attempts["user"]) != 0),
+        machine_name=named & (names.is_machine(attempts["user"]) != 0),
         response=named & ~no_responses,
         no_responses=no_responses,
         nameless_response=has(Sign.NTLM_EMPTY_USER) & ~has(Sign.NTLM_EMPTY_RESPONSES),
@@ -376,20 +384,8 @@ def _has(attempts: Rows, sign: Sign) -> Mask:
 def _signs(*pairs: tuple[Sign, Mask]) -> npt.NDArray[np.uint64]:
     signs = np.zeros(len(pairs[0][1]), dtype=np.uint64)
     for sign, holds in pairs:
-        signs |= np.where(holds, np.uint64(sign), np.uint64(0))
+        signs |= holds * np.uint64(sign)
     return signs
-
-
-def _ends_with_dollar(codes: Rows, texts: Texts) -> Mask:
-    distinct, places = np.unique(codes, return_inverse=True)
-    return np.array([code >= 0 and texts.values[code].endswith("$") for code in distinct.tolist()], dtype=bool)[places]
-
-
-def _is_guest_name(codes: Rows, texts: Texts) -> Mask:
-    distinct, places = np.unique(codes, return_inverse=True)
-    return np.array([code >= 0 and texts.values[code].lower() == "guest" for code in distinct.tolist()], dtype=bool)[
-        places
-    ]
 
 
 TOKEN_IS_CLAIM = (

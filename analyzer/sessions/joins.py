@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Keys = npt.NDArray[np.uint64]
-Rows = npt.NDArray[Any]
+from analyzer.compiled import Ints, Table
+from analyzer.records import Rows
+from analyzer.sessions.lookup import NONE
 
-NONE = -1
+Keys = npt.NDArray[np.uint64]
+__all__ = ["NONE", "Growing", "GrowingTable", "Ints", "Keys", "Rows", "as_bytes", "as_of", "mixed"]
+
 _SEED = np.uint64(secrets.randbits(64))
 """Makes the hashes of a run unpredictable: a capture could else be made whose sessions collide."""
 
@@ -51,7 +53,7 @@ def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[n
 class Growing:
     """A structured array that grows at its end."""
 
-    def __init__(self, record: np.dtype[np.void]) -> None:
+    def __init__(self, record: np.dtype[Any]) -> None:
         self._room: Rows = np.zeros(256, dtype=record)
         self._size = 0
 
@@ -68,9 +70,56 @@ class Growing:
         size = self._size + len(rows)
         if size > len(self._room):
             room = np.zeros(max(size, len(self._room) * 3 // 2), dtype=self._room.dtype)
-            room[: self._size] = self.rows
+            as_bytes(room)[: self._size] = as_bytes(self._room)[: self._size]
             self._room = room
-        self._room[self._size : size] = rows
+        as_bytes(self._room)[self._size : size] = as_bytes(np.ascontiguousarray(rows, dtype=self._room.dtype))
         places = np.arange(self._size, size)
         self._size = size
         return places
+
+    def set_first_fields(self, places: Ints, values: Rows) -> None:
+        """Set the fields that come first in these rows to those of `values`, which are the same."""
+        values = np.ascontiguousarray(values)
+        as_bytes(self._room)[places, : values.dtype.itemsize] = as_bytes(values)
+
+
+def as_bytes(rows: Rows) -> npt.NDArray[np.uint8]:
+    """Rows as bytes, a row each: NumPy copies structured arrays field by field."""
+    return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+
+
+class GrowingTable:
+    """A table of 64-bit integers that grows at its end."""
+
+    def __init__(self, width: int) -> None:
+        self.table: Table = np.zeros((256, width), dtype=np.int64)
+        """All rows and the room for more: for kernels."""
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def rows(self) -> Table:
+        """The rows so far."""
+        rows: Table = self.table[: self._size]
+        return rows
+
+    def add(self, count: int, value: int = 0) -> Table:
+        """Append rows that hold `value` everywhere; returns them, to be filled. Not to be kept."""
+        size = self._size + count
+        if size > len(self.table):
+            table = np.zeros((max(size, len(self.table) * 3 // 2), self.table.shape[1]), dtype=np.int64)
+            table[: self._size] = self.rows
+            self.table = table
+        new: Table = self.table[self._size : size]
+        new[:] = value
+        self._size = size
+        return new
+
+    def as_rows(self, record: np.dtype[np.void]) -> Rows:
+        """The rows as a structured array, whose fields are the first columns."""
+        made = np.zeros(len(self), dtype=record)
+        for column, name in enumerate(record.names or ()):
+            made[name] = self.rows[:, column]
+        return made

@@ -13,26 +13,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from analyzer.compiled import Form, Ints, Table, entry, plain_kernels
 from analyzer.records import BODIES, MESSAGE, NO_KEY, Batch, Flag, Kind, Protocol, Rows, empty_bodies
-from analyzer.sessions.joins import NONE, Ints, mixed
+from analyzer.sessions import columns
+from analyzer.sessions.columns import (
+    C_CONNECTION,
+    C_FROM_SERVER,
+    C_KEY,
+    C_KIND,
+    C_POSITION,
+    C_PROTOCOL,
+    Columns,
+)
+from analyzer.sessions.joins import NONE, as_bytes, mixed
+from analyzer.sessions.lookup import SEED
+from analyzer.wire.loads import mix
+
+Mask = npt.NDArray[np.bool_]
 
 MAX_WAITING = 32_768
 NO_ERROR = (0, 0xC0000016)
 """Success, and that a login goes on (STATUS_MORE_PROCESSING_REQUIRED)."""
+
+# Of each group of messages with one key, for `pair_by_key`. #
+GROUP_REQUEST = 0  # the last request
+GROUP_ANSWER = 1  # the first answer
+GROUP_BLIND = 2  # 1: it is not known what the server had heard
+GROUP_WIDTH = 3
+KIND_ENCRYPTED = int(Kind.ENCRYPTED)
+PROTOCOL_SMB2 = int(Protocol.SMB2)
 
 
 @dataclass(slots=True)
 class Paired:
     """A window's messages with those that had waited. `answer[i]` is the place of the answer to message `i`.
 
-    ready: what may be worked off now: paired, or given up waiting for.
+    request: the other way round. ready: what may be worked off now: paired, or given up waiting for. void: SMB 1
+    requests that were never carried out. bodies: those of the new messages and of those that had waited.
     """
 
-    messages: Rows
+    messages: Columns
     bodies: dict[str, Rows]
     answer: Ints
-    ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    request: Ints
+    ready: Mask
+    void: Mask
 
     def failed(self, kind: Kind) -> Ints:
         """Error answers of a kind that were given up waiting for their requests: they have no body.
@@ -40,15 +67,18 @@ class Paired:
         A second answer to a request (servers tell so that a session has expired) is none of them.
         """
         messages = self.messages
+        found = np.flatnonzero((messages["kind"] == kind) & self.ready & (self.request < 0))
+        status = messages["status"][found]
+        found = found[(messages["from_server"][found] != 0) & (status != NO_ERROR[0]) & (status != NO_ERROR[1])]
         answered = np.flatnonzero(self.answer >= 0)
-        has_request = np.zeros(len(messages), dtype=bool)
-        has_request[self.answer[answered]] = True
-        alone = messages["from_server"] & self.ready & ~has_request & (messages["kind"] == kind)
-        found = np.flatnonzero(alone & ~np.isin(messages["status"], NO_ERROR))
-        if not len(found):
+        if not len(found) or not len(answered):
             return found
-        asked = mixed(messages["connection"][answered], messages["key"][answered])
-        return found[~np.isin(mixed(messages["connection"][found], messages["key"][found]), asked)]
+        connection, key = messages["connection"], messages["key"]
+        concerned = np.zeros(int(connection.max()) + 1, dtype=bool)
+        concerned[connection[found]] = True
+        answered = answered[concerned[connection[answered]]]
+        asked = mixed(connection[answered], key[answered])
+        return found[~np.isin(mixed(connection[found], key[found]), asked)]
 
     def exchanges(self, name: str) -> tuple[Rows, Ints, Ints, Ints, Ints]:
         """The ready exchanges of a kind (`"tree"`, ...), in order.
@@ -57,24 +87,23 @@ class Paired:
         `NONE` where there is none); the first of the five is the table of request bodies.
         """
         requests, answers = self.bodies[f"{name}_requests"], self.bodies[f"{name}_answers"]
-        body_of = np.full(len(self.messages), NONE, dtype=np.int64)
-        body_of[answers["row"]] = np.arange(len(answers))
         asked = requests["row"].astype(np.int64)
-        wanted = np.flatnonzero(self.ready[asked] & ~_is_void(self.messages, self.answer)[asked])
+        wanted = np.flatnonzero(self.ready[asked] & ~self.void[asked])
         asked = asked[wanted]
         answered = self.answer[asked]
-        answer_body = np.where(answered >= 0, body_of[answered], NONE)
-        has_request = np.zeros(len(self.messages), dtype=bool)
-        has_request[self.answer[self.answer >= 0]] = True
-        alone = answers["row"].astype(np.int64)
-        alone_body = np.flatnonzero(self.ready[alone] & ~has_request[alone])
-        alone = alone[alone_body]
-        nothing = np.full(len(alone), NONE, dtype=np.int64)
+        told = answers["row"].astype(np.int64)
+        body_of = np.full(len(self.messages) + 1, NONE, dtype=np.int64)  # the last item serves `NONE`
+        body_of[told] = np.arange(len(told))
+        answer_body = body_of[answered]
+        alone_body = np.flatnonzero(self.ready[told] & (self.request[told] < 0))
+        if not len(alone_body):
+            return requests, wanted, asked, answered, answer_body
+        nothing = np.full(len(alone_body), NONE, dtype=np.int64)
         return (
             requests,
             np.concatenate([wanted, nothing]),
             np.concatenate([asked, nothing]),
-            np.concatenate([answered, alone]),
+            np.concatenate([answered, told[alone_body]]),
             np.concatenate([answer_body, alone_body]),
         )
 
@@ -82,101 +111,155 @@ class Paired:
 class Pairing:
     """Joins the messages of one window after the other."""
 
-    def __init__(self) -> None:
-        self._messages: Rows = np.empty(0, dtype=MESSAGE)
+    def __init__(self, form: Form = plain_kernels) -> None:
+        self._form = form
+        self._messages = columns.of_messages(columns.empty(columns.MESSAGE_COLUMNS), np.empty(0, dtype=MESSAGE))
         self._bodies = empty_bodies()
         self._order = 0
         self.let_go = 0  # messages that waited when there was no more room
 
     def feed(self, batch: Batch) -> Paired:
         """Pair a window. Gives the messages their `order`."""
-        batch.messages["order"] = np.arange(self._order, self._order + len(batch.messages))
+        waiting = len(self._messages)
+        messages = columns.of_messages(self._messages, batch.messages)
+        messages["order"][waiting:] = np.arange(self._order, self._order + len(batch.messages))
         self._order += len(batch.messages)
-        messages = np.concatenate([self._messages, batch.messages])
-        bodies = {name: _joined(self._bodies[name], batch.bodies[name], len(self._messages)) for name in BODIES}
-        answer = _pair(messages)
-        alone = answer < 0
-        alone[answer[answer >= 0]] = False
-        waits = alone & _can_wait(messages) & ~np.isin(messages["connection"], batch.ended["connection"])
-        waits &= ~_is_void(messages, answer)
-        if np.count_nonzero(waits) > MAX_WAITING:
-            oldest = np.flatnonzero(waits)[: -MAX_WAITING // 2]
-            waits[oldest] = False
-            self.let_go += len(oldest)
-        paired = Paired(messages, bodies, answer, ~waits)
-        self._keep(messages, bodies, waits)
-        return paired
+        bodies = {name: _joined(self._bodies[name], batch.bodies[name], waiting) for name in BODIES}
+        answer, request = pair(messages, self._form)
+        void = _void(messages, answer)
+        places = np.flatnonzero((answer < 0) & (request < 0) & ~void)
+        places = places[_can_wait(messages["kind"][places], messages["key"][places])]
+        if len(batch.ended) and len(places):
+            connection = messages["connection"][places]
+            ended = np.zeros(max(int(connection.max()), int(batch.ended["connection"].max())) + 1, dtype=bool)
+            ended[batch.ended["connection"]] = True
+            places = places[~ended[connection]]
+        if len(places) > MAX_WAITING:
+            oldest = len(places[: -MAX_WAITING // 2])
+            places = places[oldest:]
+            self.let_go += oldest
+        ready = np.ones(len(messages), dtype=bool)
+        ready[places] = False
+        self._keep(messages, bodies, places, ~ready)
+        return Paired(messages, bodies, answer, request, ready, void)
 
     def finish(self) -> Paired:
         """All that still waits."""
         messages, bodies = self._messages, self._bodies
-        self._keep(messages, bodies, np.zeros(len(messages), dtype=bool))
-        alone = np.full(len(messages), NONE, dtype=np.int64)
-        return Paired(messages, bodies, alone, np.ones(len(messages), dtype=bool))
+        count = len(messages)
+        nothing = np.empty(0, dtype=np.int64)
+        self._keep(messages, bodies, nothing, np.zeros(count, dtype=bool))
+        alone = np.full(count, NONE, dtype=np.int64)
+        everything = np.ones(count, dtype=bool)
+        return Paired(messages, bodies, alone, alone.copy(), everything, ~everything)
 
-    def _keep(self, messages: Rows, bodies: dict[str, Rows], waits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-        place = np.cumsum(waits) - 1
-        self._messages = messages[waits]
+    def _keep(self, messages: Columns, bodies: dict[str, Rows], places: Ints, waits: Mask) -> None:
+        place = np.full(len(messages), NONE, dtype=np.int64)
+        place[places] = np.arange(len(places))
+        self._messages = messages.take(places)
         for name, table in bodies.items():
-            kept = table[waits[table["row"]]]
+            kept = table[np.flatnonzero(waits[table["row"]])]
             kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
 
 
 def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
-    joined = np.concatenate([waiting, new])
+    if not offset:
+        return new
+    joined = np.empty(len(waiting) + len(new), dtype=new.dtype)
+    as_bytes(joined)[: len(waiting)] = as_bytes(waiting)
+    as_bytes(joined)[len(waiting) :] = as_bytes(np.ascontiguousarray(new))
     joined["row"][len(waiting) :] += offset
     return joined
 
 
-def _can_wait(messages: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _can_wait(kind: Ints, key: Ints) -> Mask:
     """Encrypted messages have no key; a DATA payload would be gone with its window, but its counts are in the bodies."""
-    waits: np.ndarray[tuple[int], np.dtype[np.bool_]] = (messages["kind"] != Kind.ENCRYPTED) & (
-        messages["key"] != NO_KEY
-    )
+    waits: Mask = (kind != Kind.ENCRYPTED) & (key != NO_KEY)
     return waits
 
 
-def _is_void(messages: Rows, answer: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _void(messages: Columns, answer: Ints) -> Mask:
     """True for SMB 1 requests that were never carried out: what their chain begins with failed. [MS-CIFS 3.3.5.2.9]"""
     void = np.zeros(len(messages), dtype=bool)
-    chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & ~messages["from_server"] & (answer < 0))
+    is_chained = (messages["flags"] & Flag.CHAINED) != 0
+    chained = np.flatnonzero(is_chained & (messages["from_server"] == 0) & (answer < 0))
     if len(chained):
-        failed = np.flatnonzero((answer >= 0) & ((messages["flags"] & Flag.CHAINED) == 0) & ~messages["from_server"])
+        failed = np.flatnonzero((answer >= 0) & ~is_chained & (messages["from_server"] == 0))
         failed = failed[messages["status"][answer[failed]] != 0]
         mine = mixed(messages["connection"][chained], messages["message"][chained])
         void[chained] = np.isin(mine, mixed(messages["connection"][failed], messages["message"][failed]))
     return void
 
 
-def _pair(messages: Rows) -> Ints:
-    """For each message the place of its answer, `NONE` for answers and for requests without one."""
-    pairable = _can_wait(messages)
-    is_smb2 = messages["protocol"] == Protocol.SMB2
-    answer = np.full(len(messages), NONE, dtype=np.int64)
-    for places, in_sequence in (
-        (np.flatnonzero(pairable & is_smb2), _by_number),
-        (np.flatnonzero(pairable & ~is_smb2), _by_number_and_place),
-    ):
-        chosen = places[in_sequence(messages[places])]
-        from_server, connection, key = (messages[name][chosen] for name in ("from_server", "connection", "key"))
-        follows = ~from_server[:-1] & from_server[1:] & (connection[:-1] == connection[1:]) & (key[:-1] == key[1:])
-        at = np.flatnonzero(follows)
+def pair(messages: Columns, form: Form) -> tuple[Ints, Ints]:
+    """For each message the place of its answer, and for each that of its request; `NONE` where it has none."""
+    count = len(messages)
+    answer = np.full(count, NONE, dtype=np.int64)
+    request = np.full(count, NONE, dtype=np.int64)
+    if not count:
+        return answer, request
+    slots = np.zeros(1 << (2 * count - 1).bit_length(), dtype=np.int64)
+    groups = np.empty((count, GROUP_WIDTH), dtype=np.int64)
+    group = np.empty(count, dtype=np.int64)
+    if form().pair_by_key(messages.table, SEED, slots, groups, group, answer):
+        chosen = np.flatnonzero((messages["protocol"] != Protocol.SMB2) & (group >= 0))
+        chosen = chosen[_by_number_and_place(messages, chosen, group[chosen], groups[group[chosen], GROUP_BLIND] != 0)]
+        from_server, numbered = messages["from_server"][chosen], group[chosen]
+        at = np.flatnonzero((from_server[:-1] == 0) & (from_server[1:] != 0) & (numbered[:-1] == numbered[1:]))
         answer[chosen[at]] = chosen[at + 1]
-    return answer
+    asked = np.flatnonzero(answer >= 0)
+    request[answer[asked]] = asked
+    return answer, request
 
 
-def _by_number(messages: Rows) -> Ints:
-    """SMB 2: an order in which the answer to a request stands behind it. Messages come in their own order."""
-    group = mixed(messages["connection"], messages["key"]) & ~np.uint64(1)
-    return np.argsort(group | messages["from_server"], kind="stable")
+def _by_number_and_place(messages: Columns, chosen: Ints, group: Ints, blind: Mask) -> Ints:
+    """SMB 1: an order in which the answer to a request stands behind it: by what the server had heard.
+
+    blind: where that is not known for all messages of the group; they are taken as captured.
+    """
+    order = messages["order"][chosen]
+    place = np.where(blind, order, messages["position"][chosen])
+    return np.lexsort((order, messages["from_server"][chosen], place, group))
 
 
-def _by_number_and_place(messages: Rows) -> Ints:
-    """SMB 1: likewise, by what the server had heard; where that is not known for all with a number, as captured."""
-    group = mixed(messages["connection"], messages["key"])
-    _, member = np.unique(group, return_inverse=True)
-    blind = np.zeros(len(messages), dtype=bool)
-    blind[member[messages["position"] < 0]] = True
-    place = np.where(blind[member], messages["order"], messages["position"])
-    return np.lexsort((messages["order"], messages["from_server"], place, group))
+@entry
+def pair_by_key(columns: Table, seed: int, slots: Ints, groups: Table, group: Ints, answer: Ints) -> int:
+    """Group messages by protocol, connection and key, and set the answers of SMB 2 requests.
+
+    group: set to the place of the first message of each one's group, -1 for messages that pair with nothing. slots:
+    zeros, a power of two, twice as many as messages. Returns how many are not SMB 2: those are only grouped.
+    """
+    others = 0
+    mask = slots.shape[0] - 1
+    for i in range(columns.shape[1]):
+        group[i] = NONE
+        connection, key, protocol = columns[C_CONNECTION, i], columns[C_KEY, i], columns[C_PROTOCOL, i]
+        if columns[C_KIND, i] == KIND_ENCRYPTED or key == NO_KEY:
+            continue
+        slot = mix(mix(mix(seed, connection), key & 0xFFFFFFFF), (key >> 32) & 0xFFFFFFFF) & mask
+        g = slots[slot] - 1
+        while g >= 0 and (
+            columns[C_CONNECTION, g] != connection or columns[C_KEY, g] != key or columns[C_PROTOCOL, g] != protocol
+        ):
+            slot = (slot + 1) & mask
+            g = slots[slot] - 1
+        if g < 0:
+            g = i
+            slots[slot] = i + 1
+            groups[g, GROUP_REQUEST] = NONE
+            groups[g, GROUP_ANSWER] = NONE
+            groups[g, GROUP_BLIND] = 0
+        group[i] = g
+        if protocol != PROTOCOL_SMB2:
+            others += 1
+            if columns[C_POSITION, i] < 0:
+                groups[g, GROUP_BLIND] = 1
+        elif not columns[C_FROM_SERVER, i]:
+            groups[g, GROUP_REQUEST] = i
+        elif groups[g, GROUP_ANSWER] == NONE:
+            groups[g, GROUP_ANSWER] = i
+    for i in range(columns.shape[1]):
+        if group[i] == i and groups[i, GROUP_REQUEST] >= 0 and columns[C_PROTOCOL, i] == PROTOCOL_SMB2:
+            answer[groups[i, GROUP_REQUEST]] = groups[i, GROUP_ANSWER]
+    return others

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer import knowledge
+from analyzer.compiled import Form, Ints, Table, plain_kernels
 from analyzer.records import (
     ANY_FILE,
     PROBLEM,
@@ -33,25 +34,82 @@ from analyzer.records import (
     Way,
 )
 from analyzer.sessions import identity as who
+from analyzer.sessions.columns import Columns
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
-from analyzer.sessions.joins import NONE, Growing, Ints, as_of, mixed
+from analyzer.sessions.joins import Growing, GrowingTable, as_of, mixed
+from analyzer.sessions.lookup import NONE, Chains, keys
+from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
 from analyzer.sessions.pairing import Paired, Pairing
-from analyzer.sessions.setups import LEG, join_legs, make_attempts, read_legs
-from analyzer.sessions.state import CALL, CHANNEL, CONNECTION, DISK, OPEN, SESSION, TREE
-from analyzer.sessions.uses import USED, UseCounter
+from analyzer.sessions.proofs import (
+    DOS_MORE_DATA,
+    NO_TREE,
+    S_BOUND,
+    S_CHANNEL,
+    S_CONNECTION,
+    S_FIRST_NS,
+    S_FIRST_ORDER,
+    S_FIRST_REUSE,
+    S_FIRST_SUCCESS,
+    S_LAST_SUCCESS,
+    S_OTHERS,
+    S_PROOF_CAPTURE_NO,
+    S_PROOF_FRAME,
+    S_PROTOCOL,
+    S_SESSION_ID,
+    S_SIGNS,
+    S_STRAY_DATA,
+    S_WIDTH,
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_SUCCESS,
+)
+from analyzer.sessions.setups import join_legs, make_attempts, no_legs, read_legs
+from analyzer.sessions.state import CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
+from analyzer.sessions.uses import (
+    O_CONNECTION,
+    O_DENIED,
+    O_NAME,
+    O_ORDER,
+    O_SESSION,
+    O_SUCCEEDED,
+    O_TREE,
+    O_WIDTH,
+    U_CAPTURE_NO,
+    U_CONNECTION,
+    U_FRAME,
+    U_GUID,
+    U_INTERFACE,
+    U_OPERATION,
+    U_PAIR,
+    U_RESOURCE,
+    U_SUCCEEDED,
+    U_TIME_NS,
+    U_WIDTH,
+    DiskCounter,
+    UseCounter,
+)
 from analyzer.wire.texts import MISSING, Texts
+
+__all__ = ["Reduced", "Reducer", "bare_pipe_name", "call_names", "in_force", "is_housekeeping"]
 
 Mask = npt.NDArray[np.bool_]
 
-STATUS_SUCCESS = 0
-STATUS_BUFFER_OVERFLOW = 0x80000005
-DOS_MORE_DATA = 0x00EA0001  # ERRDOS/ERRmoredata
-NO_TREE = (0, 0xFFFF, 0xFFFFFFFF)
 MAX_PROBLEMS = 10_000
-PIPE_PREFIX = "\\pipe\\"
 RESOURCE_RAP = "rap"
 RESOURCE_DFS = "dfs"
+IS_CREDENTIALED = np.isin(np.arange(len(Identity)), CREDENTIALED)
+MATTERS_WHICH_TREE = np.isin(np.arange(256), (Kind.OPEN, Kind.CALL, Kind.OTHER))
+
+# What of connections is looked up often. #
+
+F_OVER_SINCE = 0  # the window in which it ended, NEVER: it has not
+F_PAIR = 1
+F_GUID = 2  # hash of the client GUID, 0: none that tells
+F_SHARE_LEVEL = 3
+F_IS_311 = 4
+F_ENCRYPTED = 5
+F_WIDTH = 6
+NEVER = 1 << 62
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,56 +133,72 @@ class Reduced:
 class Reducer:
     """See the module. One for each site."""
 
-    def __init__(self, texts: Texts, *, keep_all: bool = False) -> None:
+    def __init__(self, texts: Texts, *, keep_all: bool = False, form: Form = plain_kernels) -> None:
+        """form: asked in each window which form of the kernels to use."""
         self.texts = texts
         self._keep_all = keep_all
-        self._pairing = Pairing()
-        self._numbers = SessionNumbers()
-        self._legs: Rows = np.empty(0, dtype=LEG)
+        self._form = form
+        self._names = Names(texts)
+        self._pairing = Pairing(form)
+        self._numbers = SessionNumbers(form, lambda connections: ~self._is_forgotten(connections))
+        self._legs = no_legs()
         self._connections = Growing(CONNECTION)
-        self._pairs = PairNumbers()
-        self._sessions = Growing(SESSION)
+        self._facts = GrowingTable(F_WIDTH)
+        self._window = 0
+        self._pairs = PairNumbers(form)
+        self._sessions = GrowingTable(S_WIDTH)
+        self._sessions_by_id = Chains(
+            1, form, lambda rows: ~self._is_forgotten(self._sessions.rows[rows, S_CONNECTION])
+        )
         self._attempts = Growing(ATTEMPT)
+        self._has_proof = Growing(np.dtype("?"))  # for each attempt whether it proves that its session has credentials
+        self._accepted = Chains(1, form, lambda rows: self._is_live(self._attempts.rows, rows))  # or not answered
+        self._all_attempts = Chains(1, form, lambda rows: self._is_live(self._attempts.rows, rows))
         self._trees = Growing(TREE)
+        self._trees_by_id = Chains(2, form, lambda rows: self._is_live(self._trees.rows, rows))
         self._opens = Growing(OPEN)
+        self._opens_by_id = Chains(3, form, lambda rows: self._is_live(self._opens.rows, rows))
         self._calls = Growing(CALL)
         self._channels = Growing(CHANNEL)
-        self._disks: dict[tuple[int, int], Rows] = {}
-        self._uses = UseCounter()
+        self._disks = DiskCounter(form)
+        self._uses = UseCounter(form)
         self._problems: list[Rows] = []
         self._problem_count = 0
-        self._names: dict[int, tuple[int, bool]] = {}
-        self._shares: dict[int, int] = {}
         self._ipc = texts.code("IPC$")
-        self._known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
-        self._live_attempts: Ints = np.empty(0, dtype=np.int64)
-        self._over_before: Mask = np.empty(0, dtype=bool)
+        known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
+        self._is_known_pipe = PerText(lambda code: code in known_pipes)
 
     def feed(self, batch: Batch) -> None:
         """Take in a window."""
+        self._window += 1
         self._note_connections(batch)
         self._note_problems(batch.problems)
         self._work(self._pairing.feed(batch))
-        if len(batch.ended):
-            self._forget_ended()
 
     def finish(self) -> Reduced:
         """Decide what is left. The reducer is of no more use afterwards."""
+        self._window += 1
         self._connections.rows["over"] = True
+        facts = self._facts.rows
+        facts[:, F_OVER_SINCE] = np.minimum(facts[:, F_OVER_SINCE], self._window)
         self._work(self._pairing.finish())
-        self._judge_unseen()
-        opens = self._settle_opens()
-        calls = self._settle_calls()
+        sessions = Growing(SESSION)
+        sessions.add(self._sessions.as_rows(SESSION))
+        connections = self._connections.rows
+        connections["pair"], connections["encrypted"] = facts[:, F_PAIR], facts[:, F_ENCRYPTED]
+        self._judge_unseen(sessions)
+        opens = self._settle_opens(sessions.rows)
+        calls = self._settle_calls(sessions.rows)
         return Reduced(
             texts=self.texts,
             connections=self._connections.rows,
             attempts=self._attempts.rows,
-            sessions=self._sessions.rows,
+            sessions=sessions.rows,
             trees=self._trees.rows,
             opens=opens,
             calls=calls,
             channels=self._channels.rows,
-            disks=self._settle_disks(),
+            disks=self._settle_disks(sessions.rows),
             uses=self._uses.finish(),
             problems=np.concatenate([np.empty(0, dtype=PROBLEM), *self._problems]),
             counts={"messages_let_go": self._pairing.let_go, "problems": self._problem_count},
@@ -136,22 +210,22 @@ class Reducer:
         for rows, is_end in ((batch.begun, False), (batch.ended, True)):
             if not len(rows):
                 continue
-            self._room_for(int(rows["connection"].max()))
-            table = self._connections.rows
-            where = rows["connection"]
-            for name in rows.dtype.names or ():
-                table[name][where] = rows[name]
+            where = rows["connection"].astype(np.int64)
+            self._room_for(int(where.max()))
+            self._connections.set_first_fields(where, rows)
+            table, facts = self._connections.rows, self._facts.rows
             if is_end:
                 table["over"][where] = True
+                facts[where, F_OVER_SINCE] = np.minimum(facts[where, F_OVER_SINCE], self._window)
             else:
                 table["begun"][where] = True
-                table["pair"][where] = self._pairs.number(
+                facts[where, F_PAIR] = self._pairs.number(
                     rows["client_hi"], rows["client_lo"], rows["server_hi"], rows["server_lo"]
                 )
         for row in batch.names:
-            table = self._connections.rows[row["connection"] : row["connection"] + 1]
-            table["calling"] = row["calling"]
-            table["called"] = row["called"]
+            named = self._connections.rows[row["connection"] : row["connection"] + 1]
+            named["calling"] = row["calling"]
+            named["called"] = row["called"]
 
     def _room_for(self, connection: int) -> None:
         missing = connection + 1 - len(self._connections)
@@ -160,27 +234,25 @@ class Reducer:
             for name in ("dialect", "calling", "called"):
                 new[name] = MISSING
             self._connections.add(new)
+            self._facts.add(missing)[:, F_OVER_SINCE] = NEVER
 
-    def _forget_ended(self) -> None:
-        over = self._connections.rows["over"]
-        self._over_before = over.copy()
-        self._numbers.forget(over)
-        self._live_attempts = self._live_attempts[~self._is_gone(self._attempts.rows[self._live_attempts], over)]
-        for store in (self._trees, self._opens):
-            rows = store.rows
-            live = np.flatnonzero(rows["live"])
-            rows["live"][live[self._is_gone(rows[live], over)]] = False
-
-    def _forgotten(self, connections: Rows) -> Mask:
-        """True for connections that were over before this window."""
-        found = connections < len(self._over_before)
-        found[found] = self._over_before[connections[found]]
+    def _is_over(self, connections: Ints) -> Mask:
+        """True for connections of which no more messages come."""
+        found: Mask = self._facts.rows[connections, F_OVER_SINCE] != NEVER
         return found
 
-    def _is_gone(self, rows: Rows, over: Mask) -> Mask:
-        """True for what no later message can mean: its connection is over, and its session had no other."""
-        gone: Mask = over[rows["connection"]] & ~np.isin(rows["session"], self._channels.rows["session"])
-        return gone
+    def _is_forgotten(self, connections: Ints) -> Mask:
+        """True for connections that were over before this window."""
+        found: Mask = self._facts.rows[connections, F_OVER_SINCE] < self._window
+        return found
+
+    def _is_live(self, table: Rows, rows: Ints) -> Mask:
+        """False for what no later message can mean: its connection is over, and its session had no other."""
+        session = table["session"][rows].astype(np.int64)
+        live = ~self._is_forgotten(table["connection"][rows].astype(np.int64))
+        known = np.flatnonzero(session >= 0)
+        live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
+        return live
 
     def _note_problems(self, problems: Rows) -> None:
         room = MAX_PROBLEMS - self._problem_count
@@ -207,92 +279,134 @@ class Reducer:
     def _note_negotiations(self, paired: Paired) -> None:
         """The last answer decides: a multi-protocol negotiation has two. [MS-SMB2 3.3.5.3]"""
         requests, request_body, request, answer, answer_body = paired.exchanges("negotiate")
+        if not len(request):
+            return
         answers = paired.bodies["negotiate_answers"]
-        table = self._connections.rows
+        table, facts = self._connections.rows, self._facts.rows
         connection_of = paired.messages["connection"]
-        asked = request_body >= 0
-        guids = requests["client_guid"][request_body[asked]]
-        table["client_guid"][connection_of[request[asked][guids["known"]]]] = guids[guids["known"]]
+        asked = np.flatnonzero(request_body >= 0)
+        connection = connection_of[request[asked]]
+        _set_guids(table["client_guid"], connection, requests["client_guid"], request_body[asked])
+        guids = table["client_guid"][connection]
+        facts[connection, F_GUID] = np.where(_tells(guids), mixed(guids["a"], guids["b"]).view(np.int64), 0)
         told = np.flatnonzero(answer_body >= 0)
         told = told[np.argsort(paired.messages["order"][answer[told]])]
         order = paired.messages["order"][answer[told]]
-        told = told[order >= table["dialect_order"][connection_of[answer[told]]]]
-        bodies = answers[answer_body[told]]
-        dialects = bodies["dialect"].copy()
+        connection = connection_of[answer[told]]
+        latest = np.flatnonzero(order >= table["dialect_order"][connection])
+        told, order, connection = told[latest], order[latest], connection[latest]
+        body = answer_body[told]
+        dialects = answers["dialect"][body]
         for place in np.flatnonzero((dialects == MISSING) & (request_body[told] >= 0)).tolist():
             offered = (self.texts.text(int(requests["dialects"][request_body[told[place]]])) or "").split("|")
-            index = int(bodies["dialect_index"][place])
+            index = int(answers["dialect_index"][body[place]])
             dialects[place] = self.texts.code(offered[index]) if index < len(offered) else MISSING
-        connection = connection_of[answer[told]]
         table["dialect"][connection] = dialects
-        table["dialect_order"][connection] = paired.messages["order"][answer[told]]
+        table["dialect_order"][connection] = order
         for name in ("signing_required", "share_level"):
-            table[name][connection] = bodies[name]
-        known = bodies["server_guid"]["known"]
-        table["server_guid"][connection[known]] = bodies["server_guid"][known]
+            table[name][connection] = answers[name][body]
+        facts[connection, F_SHARE_LEVEL] = answers["share_level"][body]
+        facts[connection, F_IS_311] = dialects == self.texts.code("3.1.1")
+        _set_guids(table["server_guid"], connection, answers["server_guid"], body)
 
     def _log_in(self, paired: Paired) -> None:
         """Join the legs of logins, and add the attempts that are complete; bindings add channels."""
-        legs, starts, self._legs = join_legs(self._legs, read_legs(paired), self._connections.rows["over"])
-        attempts = make_attempts(legs, starts, self._connections.rows["share_level"], self.texts)
+        legs, starts, self._legs = join_legs(self._legs, read_legs(paired), self._is_over)
+        if not len(legs):
+            return
+        attempts = make_attempts(legs, starts, self._has_share_level, self._names)
         bindings = attempts[attempts["binding"]]
-        attempts = attempts[~attempts["binding"]]
-        numbers, new, values = self._numbers.number(attempts["connection"], attempts["session_id"])
-        self._add_sessions(attempts[new], len(values))
+        if len(bindings):
+            attempts = attempts[~attempts["binding"]]
+        connections, ids = attempts["connection"].astype(np.int64), attempts["session_id"].view(np.int64)
+        protocols = attempts["protocol"]
+        numbers, new = self._numbers.number(connections, ids)
+        self._add_sessions(connections[new], ids[new], protocols[new])
         # Attempts that were given no session id stand each for themselves.
         alone = np.flatnonzero(numbers < 0)
-        numbers[alone] = np.arange(self._numbers.count, self._numbers.count + len(alone))
-        self._numbers.count += len(alone)
-        self._add_sessions(attempts[alone], len(alone))
+        numbers[alone] = self._numbers.skip(len(alone))
+        self._add_sessions(connections[alone], ids[alone], protocols[alone])
         attempts["session"] = numbers
-        who.judge(attempts, self.texts)
-        self._live_attempts = np.concatenate([self._live_attempts, self._attempts.add(attempts)])
+        who.judge(attempts, self._names)
+        rows = self._attempts.add(attempts)
+        self._has_proof.add(IS_CREDENTIALED[attempts["identity"]])
+        order = attempts["order"].astype(np.int64)
+        self._all_attempts.add(keys(numbers), order, rows)
+        accepted = np.flatnonzero(attempts["outcome"] != Outcome.REFUSED)
+        self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
-            sessions = self._sessions.rows
-            open_sessions = np.flatnonzero(~self._forgotten(sessions["connection"]) & ~sessions["bound"])
-            for binding in bindings:
-                self._bind(binding, open_sessions)
+            self._bind(bindings)
 
-    def _add_sessions(self, of: Rows, count: int) -> None:
-        """Add the sessions that rows with connection, session id and protocol speak of."""
-        new = np.zeros(count, dtype=SESSION)
-        for name in ("connection", "session_id", "protocol"):
-            new[name] = of[name]
-        for name in ("first_order", "proof_capture_no", "first_success", "last_success", "first_reuse"):
-            new[name] = NONE
-        self._sessions.add(new)
+    def _has_share_level(self, connections: Ints) -> Mask:
+        """True for connections whose server wants passwords for shares."""
+        found: Mask = self._facts.rows[connections, F_SHARE_LEVEL] != 0
+        return found
 
-    def _bind(self, binding: Rows, among: Ints) -> None:
-        """A second connection takes part in one of the sessions `among`. [MS-SMB2 3.3.5.5.2]"""
-        connection, session_id = int(binding["connection"]), int(binding["session_id"])
-        connections, sessions = self._connections.rows, self._sessions.rows
-        here = connections[connection]
-        number = NONE
-        if binding["status"] == STATUS_SUCCESS or binding["status"] < 0:
-            for candidate in among[sessions["session_id"][among] == np.uint64(session_id)].tolist():
-                there = connections[sessions["connection"][candidate]]
-                same_server = (there["server_hi"] == here["server_hi"] and there["server_lo"] == here["server_lo"]) or (
-                    _tells(here["server_guid"]) and there["server_guid"] == here["server_guid"]
-                )
-                if same_server and sessions["connection"][candidate] != connection:
-                    number = candidate
-            if number == NONE:
-                number = len(sessions)
-                self._numbers.count += 1
-                self._add_sessions(binding.reshape(1), 1)
-                known = self._sessions.rows[number : number + 1]
-                known["bound"] = True
-                known["first_order"] = binding["order"]
-                known["first_ns"] = binding["time_ns"]
-                known["proof_capture_no"] = binding["answer_capture_no"]
-                known["proof_frame"] = binding["answer_frame"]
-                known["signs"] = Sign.BIND_SUCCESS if binding["status"] == STATUS_SUCCESS else 0
-            self._numbers.alias(connection, session_id, number)
-        row = np.zeros(1, dtype=CHANNEL)
-        row["session"] = number
+    def _add_sessions(self, connections: Ints, ids: Ints, protocols: npt.NDArray[np.generic]) -> Ints:
+        """Add sessions of which nothing more is known yet; returns their numbers."""
+        first = len(self._sessions)
+        new = self._sessions.add(len(connections))
+        new[:, S_CONNECTION] = connections
+        new[:, S_SESSION_ID] = ids
+        new[:, S_PROTOCOL] = protocols
+        for column in (S_FIRST_ORDER, S_PROOF_CAPTURE_NO, S_FIRST_SUCCESS, S_LAST_SUCCESS, S_FIRST_REUSE):
+            new[:, column] = NONE
+        numbers = np.arange(first, first + len(connections))
+        self._sessions_by_id.add(keys(ids), numbers, numbers)
+        return numbers
+
+    def _bind(self, bindings: Rows) -> None:
+        """Second connections take part in sessions. [MS-SMB2 3.3.5.5.2]"""
+        connection, session_id = bindings["connection"].astype(np.int64), bindings["session_id"].view(np.int64)
+        number = np.full(len(bindings), NONE, dtype=np.int64)
+        done = np.flatnonzero((bindings["status"] == STATUS_SUCCESS) | (bindings["status"] < 0))
+        number[done] = self._find_bound(connection[done], session_id[done])
+        unknown = done[number[done] < 0]
+        number[unknown] = self._add_sessions(connection[unknown], session_id[unknown], bindings["protocol"][unknown])
+        self._numbers.skip(len(unknown))
+        sessions, new, told = self._sessions.rows, number[unknown], bindings[unknown]
+        sessions[new, S_BOUND] = 1
+        sessions[new, S_FIRST_ORDER] = told["order"]
+        sessions[new, S_FIRST_NS] = told["time_ns"]
+        sessions[new, S_PROOF_CAPTURE_NO] = told["answer_capture_no"]
+        sessions[new, S_PROOF_FRAME] = told["answer_frame"]
+        sessions[new, S_SIGNS] = np.where(told["status"] == STATUS_SUCCESS, int(Sign.BIND_SUCCESS), 0)
+        self._numbers.alias(connection[done], session_id[done], number[done])
+        sessions[number[done], S_CHANNEL] = 1
+        rows = np.zeros(len(bindings), dtype=CHANNEL)
+        rows["session"] = number
         for name in ("connection", "order", "capture_no", "frame", "status"):
-            row[name] = binding[name]
-        self._channels.add(row)
+            rows[name] = bindings[name]
+        self._channels.add(rows)
+
+    def _find_bound(self, connection: Ints, session_id: Ints) -> Ints:
+        """For each the latest session of its id on the same server that began on another connection, or `NONE`."""
+        found = np.full(len(connection), NONE, dtype=np.int64)
+        before = np.full(len(connection), np.iinfo(np.int64).max)
+        left = np.arange(len(connection))
+        while len(left):
+            number = self._sessions_by_id.as_of(keys(session_id[left]), before[left])
+            left, number = left[number >= 0], number[number >= 0]
+            before[left] = number
+            began_on = self._sessions.rows[number, S_CONNECTION]
+            fits = (
+                (self._sessions.rows[number, S_BOUND] == 0)
+                & (began_on != connection[left])
+                & ~self._is_forgotten(began_on)
+                & self._has_same_server(connection[left], began_on)
+            )
+            found[left[fits]] = number[fits]
+            left = left[~fits]
+        return found
+
+    def _has_same_server(self, one: Ints, other: Ints) -> Mask:
+        """True where two connections have the same server, whichever of its addresses they use."""
+        connections = self._connections.rows
+        hi, lo, guid = (connections[name] for name in ("server_hi", "server_lo", "server_guid"))
+        a, b = guid["a"], guid["b"]
+        same_guid = (a[one] == a[other]) & (b[one] == b[other]) & guid["known"][other]
+        found: Mask = ((hi[one] == hi[other]) & (lo[one] == lo[other])) | (_tells(guid[one]) & same_guid)
+        return found
 
     def _number(self, paired: Paired) -> Ints:
         """For each message the number of its session.
@@ -300,60 +414,52 @@ class Reducer:
         In an SMB 1 chain later elements use ids that its first elements made: the answer has them.
         """
         messages = paired.messages
-        chained = ((messages["flags"] & Flag.CHAINED) != 0) & (paired.answer >= 0)
+        chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & (paired.answer >= 0))
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
-        numbers, new, values = self._numbers.number(messages["connection"], messages["session_id"])
-        self._add_sessions(messages[new], len(values))
+        numbers, new = self._numbers.number(messages["connection"], messages["session_id"])
+        self._add_sessions(*(messages[name][new] for name in ("connection", "session_id", "protocol")))
         return numbers
 
     def _note_proofs(self, paired: Paired, session: Ints) -> None:
-        """What each session's messages show, for those whose login was not captured.
-
-        An answer has the place of its request: it may have been captured before that.
-        """
+        """What each session's messages show, for those whose login was not captured."""
         messages = paired.messages
+        if not len(messages):
+            return
         order = messages["order"].copy()
         asked = np.flatnonzero(paired.answer >= 0)
         order[paired.answer[asked]] = order[asked]
-        rows = self._sessions.rows
-        connections = self._connections.rows
-        kind = messages["kind"]
-        inside = (session >= 0) & (kind != Kind.SETUP) & (kind != Kind.NEGOTIATE) & paired.ready
-        encrypted = inside & (kind == Kind.ENCRYPTED)
-        good = inside & messages["from_server"] & _worked(messages["status"]) & ~encrypted
-        np.add.at(connections["encrypted"], messages["connection"][encrypted], 1)
-        for chosen, name in ((inside, "first_order"), (good, "first_success")):
-            _keep_least(rows[name], session[chosen], order[chosen])
-        np.maximum.at(rows["last_success"], session[good], order[good])
-        reuse = inside & ~messages["from_server"] & ~np.isin(messages["tree_id"], NO_TREE)
-        _keep_least(rows["first_reuse"], session[reuse], order[reuse])
-        at = np.flatnonzero(inside)
-        first = at[np.unique(session[at], return_index=True)[1]]
-        unknown = first[rows["first_ns"][session[first]] == 0]
-        rows["first_ns"][session[unknown]] = messages["time_ns"][unknown]
-        proof = np.flatnonzero(good | encrypted)
-        proof = proof[np.unique(session[proof], return_index=True)[1]]
-        proof = proof[rows["proof_capture_no"][session[proof]] < 0]
-        for name in ("capture_no", "frame", "place"):
-            rows[f"proof_{name}"][session[proof]] = messages[name][proof]
-        signed = inside & ((messages["flags"] & Flag.SIGNED) != 0)
-        is_311 = connections["dialect"][messages["connection"]] == self.texts.code("3.1.1")
-        plain_tree = good & (kind == Kind.TREE_CONNECT) & ~signed & is_311
-        for chosen, sign in (
-            (signed, Sign.HINT_SIGNED),
-            (encrypted, Sign.HINT_ENCRYPTED),
-            (plain_tree, Sign.HINT_UNSIGNED_311),
-        ):
-            rows["signs"][session[chosen]] |= np.uint64(sign)
+        encrypted, plain_trees = (np.empty(len(messages) + 1, dtype=np.int64) for _ in range(2))
+        ready = paired.ready.view(np.uint8)
+        self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
+        for places, count in ((encrypted, True), (plain_trees, False)):
+            found = places[: int(np.argmin(places >= 0))]
+            connection = messages["connection"][found]
+            if count:
+                np.add.at(self._facts.rows[:, F_ENCRYPTED], connection, 1)
+            else:
+                found = found[self._facts.rows[connection, F_IS_311] != 0]
+                self._sessions.rows[session[found], S_SIGNS] |= int(Sign.HINT_UNSIGNED_311)
+
+    def _in_force(self, session: Ints, order: Ints) -> Ints:
+        """`in_force` as far as is known yet."""
+        found = np.full(len(session), NONE, dtype=np.int64)
+        missing = np.flatnonzero(session >= 0)
+        for chains in (self._accepted, self._all_attempts):
+            if len(missing):
+                found[missing] = chains.as_of(keys(session[missing]), order[missing])
+                missing = missing[found[missing] < 0]
+        return found
 
     def _has_credentials(self, rows: Rows) -> Mask:
         """True where the identity in force at each row's place is proven to have credentials, as far as is known."""
         session = rows["session"].astype(np.int64)
-        attempt = _in_force(self._attempts.rows, self._live_attempts, session, rows["order"])
-        identities = np.append(self._attempts.rows["identity"], np.uint8(Identity.UNKNOWN))[attempt]
-        bound = np.append((self._sessions.rows["signs"] & np.uint64(Sign.BIND_SUCCESS)) != 0, False)[session]
-        found: Mask = np.isin(identities, CREDENTIALED) | ((attempt < 0) & bound)
+        attempt = self._in_force(session, rows["order"].astype(np.int64))
+        found = np.zeros(len(rows), dtype=bool)
+        known = np.flatnonzero(attempt >= 0)
+        found[known] = self._has_proof.rows[attempt[known]]
+        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
+        found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
         return found
 
     def _exchange_rows(
@@ -362,18 +468,19 @@ class Reducer:
         """Rows of a kind of thing with what all of them have: whose, where, and the answer's status."""
         messages = paired.messages
         rows = np.zeros(len(request), dtype=record)
-        asked, answered = request >= 0, answer >= 0
-        any_message = np.where(asked, request, answer)
+        asked, answered = np.flatnonzero(request >= 0), np.flatnonzero(answer >= 0)
+        any_message = np.where(request >= 0, request, answer)
         rows["session"] = session[any_message]
         for name in ("connection", "order", "place", "time_ns"):
             rows[name] = messages[name][any_message]
         rows["capture_no"] = rows["frame"] = rows["answer_capture_no"] = rows["answer_frame"] = NONE
+        question, reply = request[asked], answer[answered]
         for name in ("capture_no", "frame"):
-            rows[name][asked] = messages[name][request[asked]]
-            rows[f"answer_{name}"][answered] = messages[name][answer[answered]]
+            rows[name][asked] = messages[name][question]
+            rows[f"answer_{name}"][answered] = messages[name][reply]
         rows["status"] = NONE
-        rows["status"][answered] = messages["status"][answer[answered]]
-        rows["dos_status"][answered] = (messages["flags"][answer[answered]] & Flag.DOS_STATUS) != 0
+        rows["status"][answered] = messages["status"][reply]
+        rows["dos_status"][answered] = (messages["flags"][reply] & Flag.DOS_STATUS) != 0
         return rows
 
     def _connect_trees(self, paired: Paired, session: Ints) -> None:
@@ -388,30 +495,27 @@ class Reducer:
         rows = self._exchange_rows(paired, session, request, answer, TREE)
         if not len(rows):
             return
-        asked = request_body >= 0
+        asked = np.flatnonzero(request_body >= 0)
         rows["path"] = MISSING
         rows["path"][asked] = requests["path"][request_body[asked]]
         rows["password_size"][asked] = requests["password_size"][request_body[asked]]
         success = rows["status"] == STATUS_SUCCESS
-        told = answer_body >= 0
+        told = np.flatnonzero(answer_body >= 0)
         rows["kind"][told] = np.minimum(answers["kind"][answer_body[told]], TreeKind.PRINT)
-        shares = [self._share_of(path) for path in rows["path"].tolist()]
-        is_ipc = np.array([share == self._ipc for share in shares], dtype=bool)
+        shares = self._names.share(rows["path"])
+        is_ipc = shares == self._ipc
         rows["kind"] = np.where((rows["kind"] == TreeKind.UNKNOWN) & is_ipc, TreeKind.PIPE, rows["kind"])
         rows["tree_id"] = NONE
         rows["tree_id"][success] = messages["tree_id"][answer[success]]
         protocol = messages["protocol"][np.where(request >= 0, request, answer)]
         rows["scope"] = _scope(protocol, rows["session"], rows["connection"])
         rows["live"] = success
-        self._trees.add(rows[np.argsort(rows["order"], kind="stable")])
-        self._count_uses(rows, np.array(shares, dtype=np.int64), "tree_connect")
-
-    def _share_of(self, path: int) -> int:
-        """The code of the share that a path names, in upper case."""
-        if path not in self._shares:
-            text = self.texts.text(path)
-            self._shares[path] = MISSING if text is None else self.texts.code(text.rpartition("\\")[2].upper())
-        return self._shares[path]
+        in_order = np.argsort(rows["order"], kind="stable")
+        places = self._trees.add(rows[in_order])
+        usable = np.flatnonzero(success[in_order])
+        added = in_order[usable]
+        self._trees_by_id.add(keys(rows["scope"][added], rows["tree_id"][added]), rows["order"][added], places[usable])
+        self._count_uses(rows, shares, "tree_connect")
 
     def _count_uses(
         self, rows: Rows, resources: Ints, rung: str, operations: Ints | None = None, which: Mask | None = None
@@ -421,45 +525,60 @@ class Reducer:
         which: those that count as uses at all. Returns which rows are credentialed.
         """
         credentialed = self._has_credentials(rows)
-        named = resources >= 0 if which is None else which & (resources >= 0)
-        operations = np.full(len(rows), MISSING, dtype=np.int64) if operations is None else operations
-        refused = named & ~credentialed & _refused(rows, rung)
-        self._uses.refused(self._used(rows[refused], resources[refused], operations[refused]))
-        used = named & credentialed & (rows["status"] >= 0)
-        self._uses.add(self._used(rows[used], resources[used], operations[used]))
+        self._count(rows, credentialed, resources, rung, operations, which)
         return credentialed
 
+    def _count(
+        self,
+        rows: Rows,
+        credentialed: Mask,
+        resources: Ints,
+        rung: str,
+        operations: Ints | None = None,
+        which: Mask | None = None,
+    ) -> None:
+        named = resources >= 0 if which is None else which & (resources >= 0)
+        operations = np.full(len(rows), MISSING, dtype=np.int64) if operations is None else operations
+        refused = np.flatnonzero(named & ~credentialed & _refused(rows, rung))
+        self._uses.refused(self._used(rows, refused, resources, operations))
+        used = np.flatnonzero(named & credentialed & (rows["status"] >= 0))
+        self._uses.add(self._used(rows, used, resources, operations))
+
+    def _used(self, rows: Rows, places: Ints, resources: Ints, operations: Ints) -> Table:
+        used = np.empty((U_WIDTH, len(places)), dtype=np.int64)
+        connection = rows["connection"][places]
+        used[U_CONNECTION] = connection
+        used[U_PAIR] = self._facts.rows[connection, F_PAIR]
+        used[U_GUID] = self._facts.rows[connection, F_GUID]
+        used[U_RESOURCE] = resources[places]
+        used[U_INTERFACE] = MISSING
+        used[U_OPERATION] = operations[places]
+        used[U_TIME_NS] = rows["time_ns"][places]
+        used[U_SUCCEEDED] = _worked(rows["status"][places])
+        used[U_CAPTURE_NO] = rows["capture_no"][places]
+        used[U_FRAME] = rows["frame"][places]
+        return used
+
     def _trees_in_use(self, paired: Paired, session: Ints) -> Ints:
+        """The row of the tree that each request means, as far as it matters for what is asked."""
         messages = paired.messages
-        trees = self._trees.rows
-        live = np.flatnonzero(trees["live"])
-        scope = _scope(messages["protocol"], session, messages["connection"])
-        wanted = np.flatnonzero((messages["tree_id"] != NO_TREE[-1]) & ~messages["from_server"] & paired.ready)
-        found = np.full(len(messages), NONE, dtype=np.int64)
-        at = as_of(
-            _tree_key(scope[wanted], messages["tree_id"][wanted]),
-            messages["order"][wanted],
-            _tree_key(trees["scope"][live], trees["tree_id"][live]),
-            trees["order"][live],
+        wanted = np.flatnonzero(
+            MATTERS_WHICH_TREE[messages["kind"]]
+            & (messages["tree_id"] != NO_TREE[-1])
+            & (messages["from_server"] == 0)
+            & paired.ready
         )
-        found[wanted[at >= 0]] = live[at[at >= 0]]
+        scope = _scope(messages["protocol"][wanted], session[wanted], messages["connection"][wanted])
+        found = np.full(len(messages), NONE, dtype=np.int64)
+        found[wanted] = self._trees_by_id.as_of(keys(scope, messages["tree_id"][wanted]), messages["order"][wanted])
         return found
 
-    def _used(self, rows: Rows, resources: Ints, operations: Ints) -> Rows:
-        connections = self._connections.rows[rows["connection"]]
-        used = np.zeros(len(rows), dtype=USED)
-        used["pair"] = connections["pair"]
-        used["connection"] = rows["connection"]
-        guid = connections["client_guid"]
-        used["guid"] = np.where(_tells(guid), mixed(guid["a"], guid["b"]), 0)
-        used["resource"] = resources
-        used["interface"] = MISSING
-        used["operation"] = operations
-        used["time_ns"] = rows["time_ns"]
-        used["succeeded"] = _worked(rows["status"])
-        used["capture_no"] = rows["capture_no"]
-        used["frame"] = rows["frame"]
-        return used
+    def _kind_of(self, tree: Rows) -> npt.NDArray[np.uint8]:
+        """The kind of each tree (by row, -1: not known)."""
+        kind = np.full(len(tree), TreeKind.UNKNOWN, dtype=np.uint8)
+        known = np.flatnonzero(tree >= 0)
+        kind[known] = self._trees.rows["kind"][tree[known]]
+        return kind
 
     def _open_files(self, paired: Paired, session: Ints, tree: Ints) -> dict[int, int]:
         """Add the opens; returns, for opens in compounds, which row a message's file is."""
@@ -470,7 +589,8 @@ class Reducer:
         rows = self._exchange_rows(paired, session, request, answer, OPEN)
         any_message = np.where(request >= 0, request, answer)
         rows["tree"] = tree[any_message]
-        asked, told = request_body >= 0, answer_body >= 0
+        asked, is_told = np.flatnonzero(request_body >= 0), answer_body >= 0
+        told = np.flatnonzero(is_told)
         rows["name"] = MISSING
         for name in ("name", "via", "access_mask"):
             rows[name][asked] = requests[name][request_body[asked]]
@@ -480,76 +600,54 @@ class Reducer:
             rows[name][told] = answers[name][answer_body[told]]
         rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
         rows["closed_ns"] = NONE
-        kind = np.append(self._trees.rows["kind"], np.uint8(TreeKind.UNKNOWN))[rows["tree"]]
-        names = [self._pipe_name(int(name)) for name in rows["name"].tolist()]
-        prefixed = np.array([prefix for _, prefix in names], dtype=bool)
-        known = np.array([code in self._known_pipes for code, _ in names], dtype=bool)
-        rows["name"] = np.where(kind == TreeKind.DISK, rows["name"], [code for code, _ in names])
+        kind = self._kind_of(rows["tree"])
+        pipes = self._names.pipe(rows["name"])
+        seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
+        names = np.where(kind == TreeKind.DISK, rows["name"], pipes)
+        rows["name"] = names
         unknown = kind == TreeKind.UNKNOWN
-        rows["sure"] = (kind == TreeKind.PIPE) | (unknown & (is_pipe | prefixed | known))
-        may_be = rows["sure"] | unknown
-        rows["live"] = told & may_be
-        credentialed = self._count_uses(rows, rows["name"].astype(np.int64), "open", which=rows["sure"])
-        kept = may_be & (~credentialed | self._keep_all)
-        on_disk = np.flatnonzero(~may_be & ~credentialed)
-        self._note_disk(rows[on_disk])
-        order = np.flatnonzero(kept)[np.argsort(rows["order"][kept], kind="stable")]
-        places = self._opens.add(rows[order])
-        in_compound = (messages["flags"][any_message[order]] & Flag.RELATED) != 0
-        followed = _followed_by_related(messages)[any_message[order]]
+        sure = (kind == TreeKind.PIPE) | (unknown & seems_pipe)
+        rows["sure"] = sure
+        may_be = sure | unknown
+        rows["live"] = is_told & may_be
+        credentialed = self._count_uses(rows, names, "open", which=sure)
+        kept = np.flatnonzero(may_be if self._keep_all else may_be & ~credentialed)
+        self._note_disk(rows, np.flatnonzero(~may_be & ~credentialed))
+        in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
+        added = rows[in_order]
+        places = self._opens.add(added)
+        live = np.flatnonzero(added["live"])
+        self._opens_by_id.add(
+            keys(added["scope"][live], added["file_hi"][live], added["file_lo"][live]),
+            added["order"][live],
+            places[live],
+        )
+        message = any_message[in_order]
+        in_compound = (messages["flags"][message] & Flag.RELATED) != 0
+        followed = _followed_by_related(messages)[message]
         chosen = np.flatnonzero(in_compound | followed)
-        return dict(zip(messages["message"][any_message[order[chosen]]].tolist(), places[chosen].tolist(), strict=True))
+        return dict(zip(messages["message"][message[chosen]].tolist(), places[chosen].tolist(), strict=True))
 
-    def _pipe_name(self, name: int) -> tuple[int, bool]:
-        """The code of a pipe's name as the tables write it, and whether the client wrote the prefix `\\PIPE\\`."""
-        found = self._names.get(name)
-        if found is None:
-            text = self.texts.text(name)
-            bare, prefixed = bare_pipe_name(text or "")
-            found = self._names[name] = (MISSING if text is None else self.texts.code(bare), prefixed)
-        return found
-
-    def _note_disk(self, rows: Rows) -> None:
+    def _note_disk(self, rows: Rows, places: Ints) -> None:
         """Count opens on disk shares by session and tree, with a few names."""
-        if not len(rows):
-            return
-        group = mixed(rows["session"], rows["tree"])
-        order = np.lexsort((rows["order"], group))
-        rows, group = rows[order], group[order]
-        begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
-        succeeded = np.add.reduceat(_worked(rows["status"]).astype(np.int64), begins)
-        denied = np.add.reduceat(_refused(rows, "open").astype(np.int64), begins)
-        for place, (begin, end) in enumerate(pairwise([*begins.tolist(), len(rows)])):
-            key = (int(rows["session"][begin]), int(rows["tree"][begin]))
-            if key not in self._disks:
-                self._disks[key] = np.zeros(1, dtype=DISK)
-                self._disks[key]["samples"] = MISSING
-                for name in ("session", "connection", "order", "tree"):
-                    self._disks[key][name] = rows[name][begin]
-            disk = self._disks[key]
-            disk["opens"] += end - begin
-            disk["succeeded"] += succeeded[place]
-            disk["denied"] += denied[place]
-            samples = [name for name in disk["samples"][0].tolist() if name >= 0]
-            new = [
-                name for name in dict.fromkeys(rows["name"][begin:end].tolist()) if name >= 0 and name not in samples
-            ]
-            samples = [*samples, *new][:5]
-            disk["samples"][0, : len(samples)] = samples
+        opens = np.empty((O_WIDTH, len(places)), dtype=np.int64)
+        for column, name in (
+            (O_SESSION, "session"),
+            (O_CONNECTION, "connection"),
+            (O_ORDER, "order"),
+            (O_TREE, "tree"),
+            (O_NAME, "name"),
+        ):
+            opens[column] = rows[name][places]
+        opens[O_SUCCEEDED] = _worked(rows["status"][places])
+        opens[O_DENIED] = _refused(rows, "open")[places]
+        self._disks.add(opens)
 
     def _files(self, paired: Paired, session: Ints, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
         """The row of the open that each request's file id means, `NONE` if it is not known or not kept."""
         messages = paired.messages
-        opens = self._opens.rows
-        live = np.flatnonzero(opens["live"])
         scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
-        at = as_of(
-            mixed(scope, rows["file_hi"], rows["file_lo"]),
-            messages["order"][request],
-            mixed(opens["scope"][live], opens["file_hi"][live], opens["file_lo"][live]),
-            opens["order"][live],
-        )
-        found = np.where(at >= 0, live[at] if len(live) else NONE, NONE)
+        found = self._opens_by_id.as_of(keys(scope, rows["file_hi"], rows["file_lo"]), messages["order"][request])
         chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & ((messages["flags"][request] & Flag.RELATED) != 0))
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
@@ -566,17 +664,16 @@ class Reducer:
         messages, answers = paired.messages, paired.bodies["data_answers"]
         rows = requests[request_body]
         file = self._files(paired, session, rows, request, opened)
-        status = np.where(answer >= 0, messages["status"][answer], STATUS_SUCCESS)
-        moved = _worked(status)
+        moved = (answer < 0) | _worked(messages["status"][answer])
         opens = self._opens.rows
         known = file >= 0
-        wrote = known & moved
+        wrote = np.flatnonzero(known & moved)
         np.add.at(opens["bytes_written"], file[wrote], rows["bytes"][wrote])
-        has_answer = known & moved & (answer_body >= 0)
+        has_answer = np.flatnonzero(known & moved & (answer_body >= 0))
         np.add.at(opens["bytes_read"], file[has_answer], answers["bytes"][answer_body[has_answer]])
         opens["sure"][file[known & moved & (rows["way"] == Way.TRANSACT)]] = True
-        stray = ~known & moved & (answer >= 0) & (session[request] >= 0)
-        np.add.at(self._sessions.rows["stray_data"], session[request][stray], 1)
+        stray = request[np.flatnonzero(~known & moved & (answer >= 0) & (session[request] >= 0))]
+        np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
 
     def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
         closes = paired.bodies["close_requests"]
@@ -602,11 +699,11 @@ class Reducer:
         rows["tree"] = tree[request]
         for name in ("protocol", "function", "name"):
             rows[name] = requests[name][request_body]
-        rows["code"] = NONE
-        told = answer_body >= 0
-        rows["code"][told] = answers["code"][answer_body[told]]
-        rows["code"] = np.where(rows["protocol"] == CallProtocol.RAP, rows["code"], NONE)
-        kind = np.append(self._trees.rows["kind"], np.uint8(TreeKind.UNKNOWN))[rows["tree"]]
+        code = np.full(len(rows), NONE, dtype=np.int64)
+        told = np.flatnonzero((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP))
+        code[told] = answers["code"][answer_body[told]]
+        rows["code"] = code
+        kind = self._kind_of(rows["tree"])
         on_files = (kind == TreeKind.DISK) | (kind == TreeKind.PRINT)
         is_use = ~on_files & ~is_housekeeping(rows)
         credentialed = self._count_uses(rows, *self._call_names(rows), is_use)
@@ -614,35 +711,38 @@ class Reducer:
 
     def _call_names(self, rows: Rows) -> tuple[Ints, str, Ints]:
         """What `_count_uses` wants of calls."""
-        resources, operations = call_names(rows, self.texts, lambda name: self._pipe_name(name)[0])
+        resources, operations = call_names(rows, self.texts, self._pipe_name)
         return resources, "call", operations
+
+    def _pipe_name(self, name: int) -> int:
+        return int(self._names.pipe(np.array([name]))[0])
 
     def _end_sessions(self, paired: Paired, session: Ints) -> None:
         """A LOGOFF ends the period in force; trees and files of SMB 2 sessions end with it."""
         messages = paired.messages
         logoff = np.flatnonzero(
-            (messages["kind"] == Kind.LOGOFF) & ~messages["from_server"] & paired.ready & (session >= 0)
+            (messages["kind"] == Kind.LOGOFF) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
         )
         if len(logoff):
-            attempt = _in_force(self._attempts.rows, self._live_attempts, session[logoff], messages["order"][logoff])
+            attempt = self._in_force(session[logoff], messages["order"][logoff])
             known = attempt >= 0
             self._attempts.rows["ended_ns"][attempt[known]] = messages["time_ns"][logoff[known]]
 
     def _note_others(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Count what else succeeded on IPC$: something was done there, though it is not known what."""
         messages = paired.messages
-        kind = np.append(self._trees.rows["kind"], np.uint8(TreeKind.UNKNOWN))[tree]
-        asked = (messages["kind"] == Kind.OTHER) & ~messages["from_server"] & paired.ready & (paired.answer >= 0)
-        at = np.flatnonzero(asked & (session >= 0) & (kind == TreeKind.PIPE))
+        asked = (messages["kind"] == Kind.OTHER) & (messages["from_server"] == 0) & paired.ready & (paired.answer >= 0)
+        at = np.flatnonzero(asked & (session >= 0) & (tree >= 0))
+        at = at[self._kind_of(tree[at]) == TreeKind.PIPE]
         at = at[_worked(messages["status"][paired.answer[at]])]
-        np.add.at(self._sessions.rows["others"], session[at], 1)
+        np.add.at(self._sessions.rows[:, S_OTHERS], session[at], 1)
 
     # The end. #
 
-    def _judge_unseen(self) -> None:
+    def _judge_unseen(self, known_sessions: Growing) -> None:
         """Sessions without a captured login get a row if their use proves them; claims without an answer a verdict."""
-        sessions = self._sessions.rows
-        self._judge_unanswered()
+        sessions = known_sessions.rows
+        self._judge_unanswered(sessions)
         attempts = self._attempts.rows
         first_attempt = np.full(len(sessions), np.iinfo(np.int64).max)
         np.minimum.at(first_attempt, attempts["session"], attempts["order"])
@@ -669,10 +769,9 @@ class Reducer:
         rows["confidence"] = np.where(bound, Confidence.STRONG, Confidence.NONE)
         self._find_elsewhere(rows)
         self._attempts.add(rows)
-        self._judge_loginless()
-        self._live_attempts = np.arange(len(self._attempts))
+        self._judge_loginless(known_sessions)
 
-    def _judge_loginless(self) -> None:
+    def _judge_loginless(self, known_sessions: Growing) -> None:
         """SMB 1 servers that protect shares and not users may be used without a login: by anybody. [MS-CIFS 3.2.4.2.4]"""
         connections, trees = self._connections.rows, self._trees.rows
         logged_in = np.zeros(len(connections), dtype=bool)
@@ -693,12 +792,16 @@ class Reducer:
         rows["asked"] = who.Asked.ANONYMOUS
         rows["outcome"] = Outcome.ACCEPTED
         rows["mechanism"] = Mechanism.SHARE_LEVEL
-        rows["session"] = np.arange(len(self._sessions), len(self._sessions) + len(where))
         password = np.isin(where, trees["connection"][trees["password_size"] > 1])
         rows["signs"] = np.where(password, Sign.SMB1_SHARE_LEVEL | Sign.SMB1_TREE_PASSWORD, Sign.SMB1_SHARE_LEVEL)
         rows["identity"] = np.where(password, Identity.UNKNOWN, Identity.ANONYMOUS)
         rows["confidence"] = np.where(password, Confidence.NONE, Confidence.STRONG)
-        self._add_sessions(rows, len(rows))
+        new = np.zeros(len(rows), dtype=SESSION)
+        for name in ("connection", "session_id", "protocol"):
+            new[name] = rows[name]
+        for name in ("first_order", "proof_capture_no", "first_success", "last_success", "first_reuse"):
+            new[name] = NONE
+        rows["session"] = known_sessions.add(new)
         self._attempts.add(rows)
         session_of = np.full(len(connections), NONE, dtype=np.int64)
         session_of[where] = rows["session"]
@@ -707,9 +810,9 @@ class Reducer:
             mine = (things["session"] < 0) & (session_of[things["connection"]] >= 0)
             things["session"][mine] = session_of[things["connection"][mine]]
 
-    def _judge_unanswered(self) -> None:
+    def _judge_unanswered(self, sessions: Rows) -> None:
         """A claim whose answer was not captured succeeded if what came after it did."""
-        attempts, sessions = self._attempts.rows, self._sessions.rows
+        attempts = self._attempts.rows
         order = np.lexsort((attempts["order"], attempts["session"]))
         following = np.full(len(attempts), np.iinfo(np.int64).max)
         same = attempts["session"][order[1:]] == attempts["session"][order[:-1]]
@@ -727,15 +830,14 @@ class Reducer:
         attempts["signs"][open_ended] |= np.where(worked, np.uint64(Sign.LATER_SUCCESS), np.uint64(0))
         attempts["signs"][open_ended] |= np.where(reused, np.uint64(Sign.INFERRED_HANDLE_REUSE), np.uint64(0))
         self._note_tree_passwords()
-        who.judge(attempts, self.texts)
+        who.judge(attempts, self._names)
 
     def _note_tree_passwords(self) -> None:
         """On a share-level server a password may come with the tree connect: then nobody knows who it was."""
         trees = self._trees.rows
         with_password = trees[trees["password_size"] > 1]
         attempts = self._attempts.rows
-        everything = np.arange(len(attempts))
-        attempt = _in_force(attempts, everything, with_password["session"].astype(np.int64), with_password["order"])
+        attempt = _in_force(attempts, with_password["session"].astype(np.int64), with_password["order"])
         attempts["signs"][attempt[attempt >= 0]] |= np.uint64(Sign.SMB1_TREE_PASSWORD)
 
     def _find_elsewhere(self, rows: Rows) -> None:
@@ -767,31 +869,41 @@ class Reducer:
             for name in ("identity", "asked", "user", "domain", "workstation", "mechanism"):
                 rows[name][place] = other[name]
 
-    def _settle_opens(self) -> Rows:
+    def _settle_opens(self, sessions: Rows) -> Rows:
         """The opens to keep: those that are no pipes go to the disk shares, those with credentials to the counts."""
         opens = self._opens.rows
-        credentialed = self._has_credentials(opens)
-        self._note_disk(opens[~opens["sure"] & ~credentialed])
+        credentialed = self._had_credentials(opens, sessions)
+        sure = opens["sure"].copy()
+        self._note_disk(opens, np.flatnonzero(~sure & ~credentialed))
         if self._keep_all:
-            return opens[opens["sure"]]
-        late = opens[opens["sure"] & credentialed]
-        self._count_uses(late, late["name"].astype(np.int64), "open")
-        return opens[opens["sure"] & ~credentialed]
+            return opens[sure]
+        late = opens[sure & credentialed]
+        self._count(late, np.ones(len(late), dtype=bool), late["name"].astype(np.int64), "open")
+        return opens[sure & ~credentialed]
 
-    def _settle_calls(self) -> Rows:
+    def _settle_calls(self, sessions: Rows) -> Rows:
         calls = self._calls.rows
         if self._keep_all:
             return calls
-        credentialed = self._has_credentials(calls)
+        credentialed = self._had_credentials(calls, sessions)
         late = calls[credentialed]
-        self._count_uses(late, *self._call_names(late), ~is_housekeeping(late))
+        self._count(late, np.ones(len(late), dtype=bool), *self._call_names(late), ~is_housekeeping(late))
         return calls[~credentialed]
 
-    def _settle_disks(self) -> Rows:
-        if not self._disks:
-            return np.empty(0, dtype=DISK)
-        disks = np.concatenate(list(self._disks.values()))
-        return disks[~self._has_credentials(disks)]
+    def _settle_disks(self, sessions: Rows) -> Rows:
+        disks = self._disks.finish()
+        return disks[~self._had_credentials(disks, sessions)]
+
+    def _had_credentials(self, rows: Rows, sessions: Rows) -> Mask:
+        """`_has_credentials`, now that all is known."""
+        session = rows["session"].astype(np.int64)
+        attempt = _in_force(self._attempts.rows, session, rows["order"])
+        found = np.zeros(len(rows), dtype=bool)
+        known = np.flatnonzero(attempt >= 0)
+        found[known] = IS_CREDENTIALED[self._attempts.rows["identity"][attempt[known]]]
+        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
+        found[unseen] = (sessions["signs"][session[unseen]] & np.uint64(Sign.BIND_SUCCESS)) != 0
+        return found
 
 
 def _blank_attempts(count: int) -> Rows:
@@ -813,10 +925,11 @@ def _blank_attempts(count: int) -> Rows:
     return rows
 
 
-def _in_force(attempts: Rows, among: Ints, session: Ints, order: Ints) -> Ints:
+def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
     """The last attempt on each session before each place that may have succeeded; if there is none, the last one."""
     found = np.full(len(session), NONE, dtype=np.int64)
-    for places in (among[attempts["outcome"][among] != Outcome.REFUSED], among):
+    everything = np.arange(len(attempts))
+    for places in (everything[attempts["outcome"] != Outcome.REFUSED], everything):
         missing = np.flatnonzero((found < 0) & (session >= 0))
         if len(missing):
             known = attempts["session"][places].astype(np.int64)
@@ -827,15 +940,14 @@ def _in_force(attempts: Rows, among: Ints, session: Ints, order: Ints) -> Ints:
 
 def in_force(reduced: Reduced, rows: Rows) -> Ints:
     """For each tree, open, call ... the attempt whose identity it carries, `NONE` if its session is not known."""
-    everything = np.arange(len(reduced.attempts))
-    return _in_force(reduced.attempts, everything, rows["session"].astype(np.int64), rows["order"])
+    return _in_force(reduced.attempts, rows["session"].astype(np.int64), rows["order"])
 
 
 def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tuple[Ints, Ints]:
     """Codes of the resource that each call (`CALL`) uses, and of its operation's name."""
-    resources, operations = [], []
-    columns = (rows["protocol"].tolist(), rows["function"].tolist(), rows["name"].tolist())
-    for protocol, function, name in zip(*columns, strict=True):
+    called = list(zip(rows["protocol"].tolist(), rows["function"].tolist(), rows["name"].tolist(), strict=True))
+    named: dict[tuple[int, int, int], tuple[int, int]] = {}
+    for protocol, function, name in dict.fromkeys(called):
         if protocol == CallProtocol.RAP:
             operation = knowledge.rap_names().get(function, f"RAP function {function}")
             resource = RESOURCE_RAP
@@ -844,9 +956,9 @@ def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tup
         else:
             operation = knowledge.fsctl_names().get(function, f"FSCTL 0x{function:08x}")
             resource = texts.text(pipe_name(name)) or "IPC$"
-        resources.append(texts.code(resource))
-        operations.append(texts.code(operation))
-    return np.array(resources, dtype=np.int64), np.array(operations, dtype=np.int64)
+        named[protocol, function, name] = (texts.code(resource), texts.code(operation))
+    columns = np.array([named[call] for call in called], dtype=np.int64).reshape(len(called), 2)
+    return columns[:, 0].copy(), columns[:, 1].copy()
 
 
 def is_housekeeping(calls: Rows) -> Mask:
@@ -855,11 +967,13 @@ def is_housekeeping(calls: Rows) -> Mask:
     return is_fsctl & np.isin(calls["function"], list(knowledge.housekeeping()))
 
 
-def bare_pipe_name(text: str) -> tuple[str, bool]:
-    """A pipe's name as the tables write it, and whether the client wrote the prefix `\\PIPE\\`."""
-    lower = "\\" + text.lower().rstrip("\0").lstrip("\\")
-    prefixed = lower.startswith(PIPE_PREFIX)
-    return (lower.removeprefix(PIPE_PREFIX) if prefixed else lower).lstrip("\\"), prefixed
+def _set_guids(table: Rows, rows: Ints, guids: Rows, places: Ints) -> None:
+    """Set those of the GUIDs at `places` that are known."""
+    known = np.flatnonzero(guids["known"][places])
+    rows, places = rows[known], places[known]
+    table["known"][rows] = True
+    for name in ("a", "b"):
+        table[name][rows] = guids[name][places]
 
 
 def _tells(guid: Rows) -> Mask:
@@ -868,37 +982,44 @@ def _tells(guid: Rows) -> Mask:
     return told
 
 
-def _keep_least(column: npt.NDArray[np.int64], places: Ints, values: Ints) -> None:
-    """Set each item of a column to the least of its own value and those for its place; below 0 it has none."""
-    least = np.full(len(column), np.iinfo(np.int64).max)
-    np.minimum.at(least, places, values)
-    touched = np.unique(places)
-    column[touched] = np.where(column[touched] < 0, least[touched], np.minimum(column[touched], least[touched]))
-
-
 def _worked(status: npt.NDArray[np.generic]) -> Mask:
     found: Mask = (status == STATUS_SUCCESS) | (status == STATUS_BUFFER_OVERFLOW) | (status == DOS_MORE_DATA)
     return found
 
 
+@cache
+def _refusal_codes(rung: str, kind: str) -> tuple[int, ...]:
+    return tuple(code for k, code in knowledge.refusals(rung) if k == kind)
+
+
 def _refused(rows: Rows, rung: str) -> Mask:
-    codes = {kind: [code for k, code in knowledge.refusals(rung) if k == kind] for kind in ("nt", "dos")}
-    return np.where(rows["dos_status"], np.isin(rows["status"], codes["dos"]), np.isin(rows["status"], codes["nt"]))
+    """True where the status says that this may not be done, on the rung of the way there that is meant."""
+    status = rows["status"].astype(np.int64)
+    dos = rows["dos_status"].copy()
+    found = _one_of(status, _refusal_codes(rung, "nt")) & ~dos
+    if dos.any():
+        found |= _one_of(status, _refusal_codes(rung, "dos")) & dos
+    return found
 
 
-def _scope(protocol: Rows, session: Rows, connection: Rows) -> Ints:
+def _one_of(values: Ints, codes: tuple[int, ...]) -> Mask:
+    """True where a value is one of a few."""
+    found = np.zeros(len(values), dtype=bool)
+    for code in codes:
+        found |= values == code
+    return found
+
+
+def _scope(
+    protocol: npt.NDArray[np.generic], session: npt.NDArray[np.generic], connection: npt.NDArray[np.generic]
+) -> Ints:
     """What tree and file ids belong to: an SMB 2 session, an SMB 1 connection. [MS-SMB2 3.3.1.9; MS-CIFS 2.2.3.1]"""
     return np.where(protocol == Protocol.SMB2, session.astype(np.int64) * 2, connection.astype(np.int64) * 2 + 1)
 
 
-def _tree_key(scope: Ints, tree_id: npt.NDArray[np.generic]) -> Ints:
-    return (scope << 32) | (tree_id.astype(np.int64) & 0xFFFFFFFF)
-
-
-def _followed_by_related(messages: Rows) -> Mask:
+def _followed_by_related(messages: Columns) -> Mask:
     related = np.zeros(len(messages), dtype=bool)
     if len(messages) > 1:
-        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (
-            messages["message"][1:] == messages["message"][:-1]
-        )
+        number = messages["message"]
+        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (number[1:] == number[:-1])
     return related
