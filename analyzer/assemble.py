@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from analyzer import knowledge, tables
@@ -61,7 +60,7 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
 
 
 def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Made:
-    """All tables of one site but `captures`.
+    """All tables of one site but `captures` and `hosts`.
 
     names: paths of the capture files by capture_no. keys_from: for `connections`, `sessions`, `trees`, `pipe_opens`,
     `calls` and session numbers (`session_no`) the first key to give; it is moved on.
@@ -85,7 +84,6 @@ def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[s
     made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
     made["problems"] = _problems(reduced, names, keys)
     _let_go(reduced, "disks", "problems")
-    made["hosts"] = _hosts(tables.TableSet(made), site)
     return made
 
 
@@ -463,46 +461,6 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[
         },
         len(rows),
     )
-
-
-def _hosts(rows: tables.TableSet, site: str) -> pa.Table:
-    """Names that clients and servers give themselves: NetBIOS session requests and NTLM."""
-    sources = (
-        ("sessions", "server_ip", "server_name", "started", "ntlm.challenge"),
-        ("sessions", "client_ip", "workstation", "started", "ntlm.workstation"),
-        ("connections", "client_ip", "netbios_calling", "first_seen", "netbios.session_request"),
-    )
-    parts = []
-    for rank, (table, address, name, time, source) in enumerate(sources):
-        part = rows.frame(table, address, name, time).set_axis(["ip", "name", "time"], axis=1)
-        part = part[part["name"].fillna("") != ""]
-        parts.append(part.assign(rank=rank, name_source=source))
-    found = pd.concat(parts, ignore_index=True)
-    if not len(found):
-        return tables.empty("hosts")
-    names = (
-        found.groupby(["ip", "rank", "name_source", "name"], as_index=False, sort=True)
-        .agg(valid_from=("time", "min"), valid_to=("time", "max"))
-        .sort_values(["ip", "rank", "valid_from", "name"], kind="stable")
-    )
-    best = names.drop_duplicates("ip").set_index("ip")[["name", "name_source"]]
-    by_address = names.groupby("ip")
-    best["valid_from"], best["valid_to"] = by_address["valid_from"].min(), by_address["valid_to"].max()
-    best["other_names"] = by_address["name"].agg(_all_but_first)
-    best["os_hint"] = _os_hints(rows).reindex(best.index)
-    return tables.from_pandas("hosts", best.reset_index().assign(site=site))
-
-
-def _all_but_first(names: pd.Series) -> str:
-    return "|".join(list(dict.fromkeys(names.tolist()))[1:])
-
-
-def _os_hints(rows: tables.TableSet) -> pd.Series:
-    """What clients say of their system, by address: SMB 1 strings, NTLM version."""
-    sessions = rows.frame("sessions", "client_ip", "native_os", "client_build")
-    native = sessions[sessions["native_os"].fillna("") != ""].drop_duplicates("client_ip").set_index("client_ip")
-    built = sessions.dropna(subset="client_build").drop_duplicates("client_ip").set_index("client_ip")
-    return native["native_os"].combine_first("NTLM version " + built["client_build"])
 
 
 def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pa.Table:

@@ -15,9 +15,9 @@ PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
-    "pandas": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
-    "pyarrow": {"tables", "assemble", "summary", "analysis", "results", "report", "cli"},
-    "scapy": set(),
+    "pandas": {"tables", "assemble", "hosts", "summary", "analysis", "results", "report", "cli"},
+    "pyarrow": {"tables", "assemble", "hosts", "summary", "analysis", "results", "report", "cli"},
+    "scapy": {"names"},
     "pyshark": set(),
     "typer": {"cli"},
     "rich": {"report", "cli"},

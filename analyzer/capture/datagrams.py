@@ -263,12 +263,12 @@ def kind_of(buf: Bytes, at: int, have: int, source: int, target: int) -> int:
         return 0
     if target in (PORT_DHCP_SERVER, PORT_DHCP_CLIENT):  # [RFC 2131 2, 3]
         return DHCP if have >= 240 and be32(buf, at + 236) == DHCP_COOKIE else 0
-    if source == PORT_NETBIOS_DATAGRAM or target == PORT_NETBIOS_DATAGRAM:  # [RFC 1002 4.4.1]
+    if PORT_NETBIOS_DATAGRAM in (source, target):  # [RFC 1002 4.4.1]
         return NETBIOS_DATAGRAM if have >= 82 and 0x10 <= byte(buf, at) <= 0x12 else 0
     flags = be16(buf, at + 2)
     answers = be16(buf, at + 6)
     is_answer = flags >= 0x8000 and flags & 15 == 0 and answers > 0
-    if source == PORT_NETBIOS_NAME or target == PORT_NETBIOS_NAME:  # [RFC 1002 4.2]
+    if PORT_NETBIOS_NAME in (source, target):  # [RFC 1002 4.2]
         operation = (flags >> 11) & 15
         registers = flags < 0x8000 and operation in (5, 8, 9, 15) and be16(buf, at + 10) > 0
         return NETBIOS_NAME if registers or (is_answer and operation in (0, 5)) else 0

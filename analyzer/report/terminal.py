@@ -16,6 +16,9 @@ from analyzer.analysis import Analysis
 MOST_ROWS = 40
 """Rows of a table that are printed; the files have all."""
 
+LONG_NAME = 16
+"""A name longer than this is shown up to its first dot."""
+
 WIDE = 120
 """Columns of a terminal from which on the reasons are shown."""
 
@@ -126,10 +129,13 @@ def _why(row: Any) -> str:
 
 
 def _host(address: str, name: Any) -> Text:
-    made = Text(printable(address))
-    if pd.notna(name) and name:
-        made.append(f"\n{printable(name)}", style="dim")
-    return made
+    """`name (address)`. Of a long name the first part must do: the files have all of it."""
+    if pd.isna(name) or not name:
+        return Text(printable(address))
+    spelt = printable(name)
+    if len(spelt) > LONG_NAME:
+        spelt = spelt.partition(".")[0]
+    return Text(spelt).append(f" ({printable(address)})", style="dim")
 
 
 def _short_names(analysis: Analysis) -> dict[str, str]:

@@ -6,7 +6,8 @@ and resource and gives each group a verdict:
 
     depends   it worked anonymously (or as guest)
     unknown   it may have: the capture does not show enough
-    covered   it worked, but the same client was also refused it and then succeeded with credentials within 60 s
+    covered   it worked, but the same client was also refused it and then succeeded with credentials within 60 s; never
+              where several machines share its address
     denied    all uses were refused already
     probe     a session was set up and nothing was done with it
 
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from analyzer import knowledge, tables
+from analyzer.summary.naming import is_shared, names_at
 from analyzer.tables import TableSet
 
 KEY = ["site", "client_ip", "server_ip", "resource"]
@@ -431,12 +433,17 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     if not len(joined):
         return tables.to_pandas("dependencies", tables.empty("dependencies"))
     credentialed = _with_credentials(joined, rows)
-    covered = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
+    proven = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
+    # Behind a shared address it may have been one machine that was refused, and another that had credentials.
+    shared = is_shared(joined, "client_ip", rows)
+    covered = proven & ~shared
     verdict = joined["rank"].map({0: "depends", 1: "unknown", 3: "denied", 4: "probe"})
     verdict = verdict.mask(covered, "covered").mask(covered & joined["any_unknown"], "unknown")
     verdict = verdict.astype(tables.dtype_of(tables.VERDICT))
     # Put in order here, where there are few columns yet.
-    joined = joined.assign(verdict=verdict, covered=covered, shadowed_by=credentialed["text"])
+    joined = joined.assign(
+        verdict=verdict, covered=covered, not_proof=proven & shared, shadowed_by=credentialed["text"]
+    )
     joined = joined.sort_values(
         ["verdict", "site", "server_ip", "client_ip", "resource"], kind="stable", ignore_index=True
     )
@@ -444,18 +451,21 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
     reason = joined["reason"].mask(
         covered, joined["reason"] + "; when it was refused, the same client did it with credentials"
     )
+    reason = reason.mask(
+        joined["not_proof"],
+        reason + "; it was also refused and then done with credentials, but several machines share the address",
+    )
+    joined["evidence"] = joined["evidence"].mask(joined["not_proof"], joined["evidence"] + "; address.shared")
     pair = pd.MultiIndex.from_frame(joined[["session_evidence", "evidence"]].fillna(""))
     codes, distinct = pd.factorize(pair)
     evidence = np.array(["; ".join(filter(None, texts)) for texts in distinct], dtype=object)[codes]
-    hosts = rows.frame("hosts", "site", "ip", "name")
-    names = hosts.drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
     return pd.DataFrame(
         {
             "site": joined["site"],
             "client_ip": joined["client_ip"],
-            "client": _names(joined, "client_ip", names),
+            "client": names_at(joined, "client_ip", "last_seen", rows),
             "server_ip": joined["server_ip"],
-            "server": _names(joined, "server_ip", names),
+            "server": names_at(joined, "server_ip", "last_seen", rows),
             "resource": joined["resource"],
             "identity": joined["identity"],
             "verdict": verdict,
@@ -476,11 +486,6 @@ def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             "frame": joined["frame"],
         }
     )
-
-
-def _names(joined: pd.DataFrame, address: str, names: pd.Series) -> pd.Series:
-    index = pd.MultiIndex.from_frame(joined[["site", address]])
-    return names.reindex(index).reset_index(drop=True)
 
 
 def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:

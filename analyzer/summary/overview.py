@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analyzer import knowledge, tables
+from analyzer.summary.naming import names_at
 from analyzer.tables import TableSet
 
 
@@ -53,10 +54,9 @@ def _by_host(mine: str, theirs: str, rows: TableSet) -> pd.DataFrame:
         made[identity] = counts[identity].reindex(made.index, fill_value=0) if identity in counts else 0
     for verdict in tables.VERDICT:
         made[f"rows_{verdict}"] = verdicts[verdict].reindex(made.index, fill_value=0) if verdict in verdicts else 0
-    hosts = rows.frame("hosts", "site", "ip", "name")
-    names = hosts.drop_duplicates(["site", "ip"]).set_index(["site", "ip"])["name"]
-    made[mine.removesuffix("_ip")] = names.reindex(made.index.set_names(["site", "ip"])).to_numpy()
-    return made.reset_index()
+    made = made.reset_index()
+    made[mine.removesuffix("_ip")] = names_at(made, mine, "last_seen", rows)
+    return made
 
 
 def pipes(rows: TableSet) -> pd.DataFrame:
