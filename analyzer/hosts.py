@@ -154,7 +154,7 @@ def _of_tables(rows: TableSet) -> Iterator[Sighting]:
     for table, address, column, time, source in names:
         for ip, text, first, last in _grouped(rows, table, address, column, time):
             name = clean(text)
-            if name and name.upper() not in NO_NAMES and canonical(name) is None:
+            if name and machine(name) not in NO_NAMES and canonical(name) is None:
                 yield Sighting(ip=ip, source=source, name=name, first_ns=first, last_ns=last)
     hints = (("native_os", "smb1", "{}"), ("client_build", "ntlm.version", "NTLM version {}"))
     for column, source, words in hints:
@@ -168,9 +168,10 @@ def _of_answers(gathered: Gathered) -> Iterator[Sighting]:
         told = dict(zip(ANSWER, answer, strict=True))
         ip = address_text(told["server_hi"], told["server_lo"])
         text = {name: gathered.texts.text(told[name]) or "" for name in ANSWER[2:]}
-        for name in ("dns_computer", "netbios_computer"):
-            if name_ := clean(text[name]):
-                yield Sighting(ip=ip, source="ntlm.challenge", name=name_, first_ns=first, last_ns=last)
+        names = [clean(text[name]) for name in ("netbios_computer", "dns_computer")]
+        names = [name for name in names if name and machine(name) not in NO_NAMES]
+        for name in names:
+            yield Sighting(ip=ip, source="ntlm.challenge", name=name, identity=names[0], first_ns=first, last_ns=last)
         if text["native_os"] or text["native_lanman"]:
             system = " / ".join(filter(None, (text["native_os"], text["native_lanman"])))
             yield Sighting(ip=ip, source="smb1", os_hint=system, first_ns=first, last_ns=last)
@@ -274,7 +275,7 @@ def _changes(timed: Sequence[Sighting]) -> tuple[list[int], list[tuple[int, int]
     for s in timed:
         identities: list[tuple[str, object]] = [(HARDWARE, s.mac)] if s.mac >= 0 else []
         if s.name and s.source in CHANGES_WITH_HOST:
-            identities.append((s.source, machine(s.name)))
+            identities.append((s.source, machine(s.identity or s.name)))
         for source, identity in identities:
             of_source = spans.setdefault(source, {})
             first, last = of_source.get(identity, (s.first_ns, s.last_ns))
@@ -323,7 +324,11 @@ def _host(sightings: Sequence[Sighting], shared: bool, begin: int, end: int) -> 
     ranked = sorted((s for s in sightings if s.os_hint), key=lambda s: (OS_SOURCES.index(s.source), -s.last_ns))
     # DHCP joins a name and a card, so it is the better witness; else the card that was seen last.
     cards = sorted((s for s in sightings if s.mac >= 0), key=lambda s: (s.source != "dhcp", -s.last_ns))
-    times = [s for s in sightings if s.first_ns > 0]
+    firsts = [s.first_ns for s in sightings if s.first_ns > 0]
+    lasts = [s.last_ns for s in sightings if s.first_ns > 0]
+    # What was said before and after too (of a system, say) does not tell when this host came and went.
+    inside = [time for time in firsts if time >= begin] or [begin] * bool(firsts)
+    until = [time for time in lasts if time < end] or [end - 1] * bool(lasts)
     return {
         "name": names[0] if names else None,
         "name_source": named[0].source if named else None,
@@ -331,8 +336,8 @@ def _host(sightings: Sequence[Sighting], shared: bool, begin: int, end: int) -> 
         "os_hint": "; ".join(dict.fromkeys(s.os_hint for s in ranked)) or None,
         "mac": _mac_text(cards[0].mac) if cards else None,
         "shared": shared,
-        "valid_from": max(begin, min(s.first_ns for s in times)) if times else 0,
-        "valid_to": min(end - 1, max(s.last_ns for s in times)) if times else 0,
+        "valid_from": min(inside, default=0),
+        "valid_to": max(until, default=0),
     }
 
 

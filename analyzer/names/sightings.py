@@ -41,6 +41,7 @@ class Sighting:
     name: str = ""  # empty: none
     os_hint: str = ""
     mac: int = -1
+    identity: str = ""  # another name that the machine said with it, which stands for both; empty: the name itself
 
 
 def machine(name: str) -> str:
