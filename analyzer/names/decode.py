@@ -26,7 +26,8 @@ ORDER = (
     DatagramKind.DNS,
     DatagramKind.DNS_PUBLIC,
 )
-REVERSE_ZONES = (b"in-addr", b"ip6")
+V4_ZONE = b"\x07in-addr\x04arpa"
+V6_ZONE = b"\x03ip6\x04arpa"
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class _Wanted:
     def __init__(self, rows: Rows, addresses: Set[str]) -> None:
         self._addresses = addresses
         self._tails = {ip_address(text).packed[-4:] for text in addresses}
+        self._pointers = {_labels(text) for text in addresses}
         self._clients: set[bytes] = set()
         """Hardware addresses that DHCP names together with one of the addresses."""
         for row in rows[rows["kind"] == DatagramKind.DHCP]:
@@ -97,9 +99,23 @@ class _Wanted:
             sender = address_text(int(row["source_hi"]), int(row["source_lo"]))
             if sender in self._addresses:
                 return True
-        elif self._tails and any(zone in payload.lower() for zone in REVERSE_ZONES):
+        elif self._is_pointer(payload.lower()):
             return True
         return self._is_in(payload)
 
+    def _is_pointer(self, payload: bytes) -> bool:
+        """True if the name of one of the addresses stands in a reverse zone's."""
+        for zone in (V4_ZONE, V6_ZONE):
+            at = payload.find(zone)
+            if at >= 0 and any(payload[max(0, at - size) : at] in self._pointers for size in (*range(8, 17), 64)):
+                return True
+        return False
+
     def _is_in(self, payload: bytes) -> bool:
         return any(payload[at : at + 4] in self._tails for at in range(len(payload) - 3))
+
+
+def _labels(text: str) -> bytes:
+    """An address in the labels of its reverse zone."""
+    name = ip_address(text).reverse_pointer.removesuffix(".arpa").rpartition(".")[0]
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))

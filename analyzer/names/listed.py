@@ -20,8 +20,9 @@ Listed = dict[str, list[str]]
 def read_list(path: str | Path) -> Listed:
     """The names that a file gives to addresses.
 
-    Each line is of one of the two forms: `address,name` (or with semicolons or tabs), and further names behind it, or
-    `address name alias ...`; `#` begins a comment. A first line of titles says which columns hold address and name.
+    Each line is of one of the two forms: `address,name` (or with semicolons), and further names behind it, or
+    `address name alias ...`; `#` begins a comment. A first line of titles says which columns hold address and name;
+    then tabs may part them as well.
     Raises UsageError with the line's number if a line is neither, or if the file cannot be read.
     """
     try:
@@ -34,13 +35,18 @@ def read_list(path: str | Path) -> Listed:
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     found: Listed = {}
     columns: tuple[int, int] | None = None
+    marks = (",", ";")
     for number, line in enumerate(data.decode(encoding, "replace").splitlines(), 1):
         bare = line.partition("#")[0].strip()
         if not bare:
             continue
-        fields = _fields(bare)
-        if not found and columns is None and (columns := _titles(fields)) is not None:
-            continue
+        if not found and columns is None:
+            # Only below titles does a tab part columns: in hosts files tabs and blanks are the same.
+            columns = _titles(_fields(bare, (*marks, "\t")))
+            if columns is not None:
+                marks = (*marks, "\t")
+                continue
+        fields = _fields(bare, marks)
         ip, names = _entry(fields, columns)
         if ip is None or not names:
             raise UsageError(f"{path}, line {number}: neither `address,name` nor `address name ...`: {bare[:80]!r}")
@@ -49,8 +55,8 @@ def read_list(path: str | Path) -> Listed:
     return found
 
 
-def _fields(line: str) -> list[str]:
-    for mark in (",", ";", "\t"):
+def _fields(line: str, marks: tuple[str, ...]) -> list[str]:
+    for mark in marks:
         if mark in line:
             return [field.strip() for field in next(csv.reader([line], delimiter=mark))]
     return line.split()
