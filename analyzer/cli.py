@@ -271,7 +271,7 @@ def doctor(
 def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal"):
+    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal", "scapy"):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

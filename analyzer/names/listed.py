@@ -35,7 +35,7 @@ def read_list(path: str | Path) -> Listed:
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     found: Listed = {}
     columns: tuple[int, int] | None = None
-    marks = (",", ";")
+    marks: tuple[str, ...] = (",", ";")
     for number, line in enumerate(data.decode(encoding, "replace").splitlines(), 1):
         bare = line.partition("#")[0].strip()
         if not bare:

@@ -20,7 +20,7 @@ def names_at(ends: pd.DataFrame, address: str, time: str, rows: TableSet) -> pd.
     found = first.reindex(pd.MultiIndex.from_frame(asked[["site", "ip"]])).reset_index(drop=True)
     begun = hosts.dropna(subset="valid_from").sort_values("valid_from", kind="stable")
     timed = asked.dropna(subset="time").sort_values("time", kind="stable")
-    if len(begun) > len(first) and len(timed):  # some address was another host later
+    if len(hosts) > len(first) and len(timed):  # some address was another host later
         then = pd.merge_asof(timed, begun, left_on="time", right_on="valid_from", by=["site", "ip"]).dropna(
             subset="name"
         )

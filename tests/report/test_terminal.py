@@ -292,6 +292,19 @@ def test_wide_characters_fit(tmp_path: Path) -> None:
         assert "管道" in text
 
 
+def test_names_stand_before_their_addresses(tmp_path: Path) -> None:
+    """Of a long name its first part; an address without a name stands alone."""
+    listed = tmp_path / "hosts"
+    listed.write_text("10.0.0.1 old-scanner.branch.corp.example\n")
+    talk = Smb2("10.0.0.1", "10.0.0.2")
+    talk.anonymous_use(0x11, "srvsvc")
+    analysis = analyzer.analyze(write(tmp_path / "c.pcap", talk), hosts=listed)
+    for width in WIDTHS:
+        line = line_of(rendered(analysis, width), "depends", "srvsvc")
+        assert "old-scanner (10.0.0.1)" in line
+        assert analysis.dependencies["client"].tolist() == ["old-scanner.branch.corp.example"]
+
+
 # Many rows, many files. #
 
 
