@@ -51,9 +51,7 @@ def test_names(rows: TableSet) -> None:
     frame = asked()
     found = names_at(frame, "client_ip", "last_seen", rows)
     assert found.index.equals(frame.index)
-    assert (
-        found.where(found.notna(), None).tolist() == frame["expected"].where(frame["expected"].notna(), None).tolist()
-    )
+    assert found.fillna("").tolist() == frame["expected"].fillna("").tolist()
 
 
 def test_shared(rows: TableSet) -> None:
