@@ -81,12 +81,12 @@ class Analysis:
         if name not in tables.TABLES:
             raise UsageError(f"no table is called {name!r}; there are {', '.join(tables.TABLES)}")
         if name not in self._arrow:
-            self._arrow[name] = tables.from_pandas(name, self._summary(name))
+            self._arrow[name] = self._summary(name)
             if len(self._arrow[name]) > MANY_ROWS:
                 memory.give_back()
         return self._arrow[name]
 
-    def _summary(self, name: str) -> pd.DataFrame:
+    def _summary(self, name: str) -> pa.Table:
         from analyzer import tables  # noqa: PLC0415
         from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
 
@@ -187,7 +187,7 @@ def _reduce(
 
 
 def _import_in_background() -> threading.Thread:
-    """pandas and Arrow take half a second to import; meanwhile the kernels run without the interpreter's lock."""
+    """Arrow takes a quarter of a second to import; meanwhile the kernels run without the interpreter's lock."""
     thread = threading.Thread(target=importlib.import_module, args=("analyzer.assemble",), name="imports", daemon=True)
     thread.start()
     return thread

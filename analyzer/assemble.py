@@ -5,6 +5,7 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class _Keys:
     whose: for each of the reduction's tables, the attempt that each row belongs to.
     """
 
+    first_connection: int
     connection: Ints
     session: Ints
     tree: Ints
@@ -38,22 +40,26 @@ class _Keys:
 
 def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
     """The table of files."""
+
+    def numbers(values: Iterable[int | None]) -> Ints:
+        return np.array([NONE if value is None else value for value in values], dtype=np.int64)
+
     return tables.table(
         "captures",
         {
-            "capture_no": [file.capture_no for file in files],
-            "capture": [file.capture for file in files],
-            "site": sites,
-            "format": [file.format for file in files],
-            "link_type": [file.link_type for file in files],
-            "packets": [file.packets for file in files],
-            "bytes": [file.bytes for file in files],
-            "first_seen": tables.times(np.array([file.first_ns for file in files], dtype=np.int64)),
-            "last_seen": tables.times(np.array([file.last_ns for file in files], dtype=np.int64)),
-            "snaplen": [file.snaplen for file in files],
-            "truncated_packets": [file.truncated_packets for file in files],
-            "smb_packets": [file.smb_packets for file in files],
-            "errors": ["; ".join(file.errors) or None for file in files],
+            "capture_no": tables.ints(numbers(file.capture_no for file in files)),
+            "capture": tables.listed([file.capture for file in files]),
+            "site": tables.listed(sites),
+            "format": tables.listed([file.format for file in files]),
+            "link_type": tables.listed([file.link_type for file in files]),
+            "packets": tables.ints(numbers(file.packets for file in files)),
+            "bytes": tables.ints(numbers(file.bytes for file in files)),
+            "first_seen": tables.times(numbers(file.first_ns for file in files)),
+            "last_seen": tables.times(numbers(file.last_ns for file in files)),
+            "snaplen": tables.ints(numbers(file.snaplen for file in files)),
+            "truncated_packets": tables.ints(numbers(file.truncated_packets for file in files)),
+            "smb_packets": tables.ints(numbers(file.smb_packets for file in files)),
+            "errors": tables.listed(["; ".join(file.errors) or None for file in files]),
         },
         len(files),
     )
@@ -66,11 +72,12 @@ def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[s
     `calls` and session numbers (`session_no`) the first key to give; it is moved on.
     """
     none = np.empty(0, dtype=np.int64)
+    first_connection = keys_from["connections"]
     connections, connection_key = _connections(reduced, names, site, keys_from)
     bindings = reduced.channels.copy()
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "calls", "disks")}
-    keys = _Keys(connection_key, none, none, whose | {"channels": in_force(reduced, bindings)})
+    keys = _Keys(first_connection, connection_key, none, none, whose | {"channels": in_force(reduced, bindings)})
     made = {"connections": connections, "credentialed_uses": _credentialed_uses(reduced, names, site)}
     _let_go(reduced, "connections", "uses")
     made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
@@ -104,7 +111,7 @@ class _Ordered:
         return len(self._order)
 
     def __getitem__(self, name: str) -> Any:
-        return self._rows[name][self._order]
+        return self._rows[name].take(self._order)  # twice as fast as indexing, where items are far apart
 
 
 def _in_order(rows: Rows) -> Ints:
@@ -228,7 +235,7 @@ def _sessions(
     session_no = keys_from["session_no"] + by_appearance[number.reshape(-1)]
     keys_from["session_no"] += len(first_place)
     connection = keys.connection[rows["connection"]]
-    of = pa.array(connection - (connections["connection_id"][0].as_py() if len(connections) else 0))
+    of = tables.ints(connection - keys.first_connection)
     text = reduced.texts
     return tables.table(
         "sessions",
@@ -272,13 +279,14 @@ def _session_ids(values: npt.NDArray[np.generic], protocol: npt.NDArray[np.gener
     """As the tables write them; 0 is no id."""
     octets = values.astype(">u8").view(np.uint8).reshape(-1, 8)
     is_smb1 = protocol == Protocol.SMB1
-    long = tables.hexadecimal(octets, b"0x", (), is_smb1 | (values == 0))
-    short = tables.hexadecimal(octets[:, 6:], b"", (), ~is_smb1 | (values == 0))
+    is_missing = values == 0
+    long = tables.hexadecimal(octets, b"0x", (), is_smb1 | is_missing)
+    short = tables.hexadecimal(octets[:, 6:], b"", (), ~is_smb1 | is_missing)
     codes = np.where(
         is_smb1,
-        short.indices.fill_null(-1 - len(long.dictionary)).to_numpy() + len(long.dictionary),
-        long.indices.fill_null(-1).to_numpy(),
-    ).astype(np.int32)
+        np.where(is_missing, NONE, tables.filled(short.indices) + len(long.dictionary)),
+        tables.filled(long.indices),
+    )
     return tables.coded(codes, pa.concat_arrays([long.dictionary, short.dictionary]))
 
 
@@ -373,7 +381,9 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
     first = keys_from["calls"]
     keys_from["calls"] += len(rows)
     texts = reduced.texts
-    _, operations = call_names(rows, texts, lambda name: name)
+    _, kind = tables.distinct((rows["protocol"].astype(np.int64) << 40) + rows["function"])
+    named = rows[np.unique(kind, return_index=True)[1]]  # one of each kind, in their order
+    operations = call_names(named, texts, lambda name: name)[1][kind]
     own_code = (rows["code"] >= 0) & (rows["status"] == 0)
     is_pipe_wait = (rows["protocol"] == CallProtocol.FSCTL) & (rows["name"] >= 0)
 
@@ -408,21 +418,25 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
 
 
 def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
-    rows, connections = reduced.uses, reduced.connections
+    connections, texts = reduced.connections, reduced.texts
     begun = np.flatnonzero(connections["begun"])
     ends = connections[begun[np.unique(connections["pair"][begun], return_index=True)[1]]]
-    pair = np.searchsorted(ends["pair"], rows["pair"])
-    client = tables.addresses(ends["client_hi"], ends["client_lo"]).take(pa.array(pair))
-    server = tables.addresses(ends["server_hi"], ends["server_lo"]).take(pa.array(pair))
-    made = tables.table(
+    client = tables.addresses(ends["client_hi"], ends["client_lo"])
+    server = tables.addresses(ends["server_hi"], ends["server_lo"])
+    ends_of = np.searchsorted(ends["pair"], reduced.uses["pair"])
+    by = [tables.ranks(reduced.uses[name], texts) for name in ("operation", "interface", "resource")]
+    by += [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
+    order = np.lexsort((reduced.uses["hour"], *by))
+    rows, pair = reduced.uses[order], tables.ints(ends_of[order])
+    return tables.table(
         "credentialed_uses",
         {
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
-            "client_ip": client,
-            "server_ip": server,
-            "resource": tables.texts(rows["resource"], reduced.texts),
-            "interface": tables.texts(rows["interface"], reduced.texts),
-            "operation": tables.texts(rows["operation"], reduced.texts),
+            "client_ip": client.take(pair),
+            "server_ip": server.take(pair),
+            "resource": tables.texts(rows["resource"], texts),
+            "interface": tables.texts(rows["interface"], texts),
+            "operation": tables.texts(rows["operation"], texts),
             "hour": tables.times(rows["hour"] * HOUR_NS),
             "uses": tables.ints(rows["uses"]),
             "succeeded": tables.ints(rows["succeeded"]),
@@ -434,8 +448,13 @@ def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Tabl
         },
         len(rows),
     )
-    order = ["client_ip", "server_ip", "resource", "interface", "operation"]
-    return made.take(pa.array(np.lexsort((rows["hour"], *[tables.ranks(made[name]) for name in reversed(order)]))))
+
+
+def _alphabetical(column: pa.Array) -> Ints:
+    """For each row the place of its text in alphabetical order; no text is missing."""
+    order = np.argsort(np.array(column.dictionary.to_pylist(), dtype=object))
+    places_: Ints = np.argsort(order)[tables.filled(column.indices)]
+    return places_
 
 
 def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[str, int]) -> pa.Table:
@@ -444,10 +463,9 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[
     session = keys.session[keys.whose["disks"]]
     order = np.lexsort((tree, session))
     rows, tree, session = rows[order], tree[order], session[order]
-    texts = reduced.texts
     first = keys_from["trees"] - len(trees)
-    share = trees["share"].combine_chunks().take(pa.array(tree - first, mask=tree < 0))
-    samples = ["|".join(texts.values[code] for code in codes if code >= 0) for codes in rows["samples"].tolist()]
+    share = trees["share"].combine_chunks().take(tables.ints(tree - first, tree < 0))
+    samples = rows["samples"]
     return tables.table(
         "disk_opens",
         {
@@ -457,7 +475,7 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[
             "opens": tables.ints(rows["opens"]),
             "succeeded": tables.ints(rows["succeeded"]),
             "denied": tables.ints(rows["denied"]),
-            "sample_paths": samples,
+            "sample_paths": tables.piped(samples[samples >= 0], np.sum(samples >= 0, axis=1), reduced.texts),
         },
         len(rows),
     )

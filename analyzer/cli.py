@@ -179,12 +179,10 @@ def _check_folder(directory: Path) -> None:
 
 
 def _keep_memory_small() -> None:
-    import pyarrow as pa  # noqa: PLC0415
-
     from analyzer import memory  # noqa: PLC0415
 
     memory.keep_small()
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it has
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own keeps what it has
 
 
 def _announce(message: str) -> None:
@@ -213,12 +211,13 @@ def _print(analysis: Analysis, format_: Format) -> None:
 
 def _exit_status(analysis: Analysis) -> int:
     """Files with errors are told on standard error as well; the report tells them too."""
-    errors = analysis.captures["errors"].dropna()
+    captures = analysis.arrow("captures")
+    errors = [error for error in captures["errors"].to_pylist() if error is not None]
     for error in errors:
-        _say(str(error))
-    if not len(errors):
+        _say(error)
+    if not errors:
         return DONE
-    return PARTLY_READ if int(analysis.captures["packets"].sum()) else NOTHING_USABLE
+    return PARTLY_READ if sum(captures["packets"].to_pylist()) else NOTHING_USABLE
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from analyzer import tables
+from analyzer.groups import Groups
 from analyzer.names.decode import read_datagrams
 from analyzer.names.gathering import ANSWER, Gathered
 from analyzer.names.listed import Listed
@@ -67,8 +68,8 @@ def find_hosts(
 
     rows: with `connections` and `sessions`. listed: the user's names. captured: addresses and names that capture files hold.
     """
-    ends = rows.frame("connections", "client_ip", "server_ip")
-    addresses = {str(ip) for name in ("client_ip", "server_ip") for ip in ends[name].unique()}
+    ends = rows.columns("connections", "client_ip", "server_ip").values()
+    addresses = {text for codes in ends for code in np.unique(codes).tolist() if (text := rows.texts.text(code))}
     heard = read_datagrams(gathered.datagrams, addresses)
     sightings = [
         *heard.sightings,
@@ -99,17 +100,16 @@ def find_hosts(
 
 def _add_presence(made: list[dict[str, Any]], rows: TableSet) -> None:
     """Where only lists without a time name an address, its connections say when it was there."""
-    ends = rows.frame("connections", "client_ip", "server_ip", "first_seen", "last_seen")
-    ends = ends.dropna(subset=["first_seen", "last_seen"])
-    for name in ("first_seen", "last_seen"):
-        ends[name] = ends[name].astype("int64")
-    both = [ends.rename(columns={name: "ip"})[["ip", "first_seen", "last_seen"]] for name in ("client_ip", "server_ip")]
-    seen = [part.groupby("ip").agg(first=("first_seen", "min"), last=("last_seen", "max")) for part in both]
+    client, server, first, last = rows.columns(
+        "connections", "client_ip", "server_ip", "first_seen", "last_seen"
+    ).values()
+    by_address = Groups(np.append(client, server))
+    codes = np.append(client, server)[by_address.first].tolist()
+    times = (by_address.least(np.append(first, first)).tolist(), by_address.most(np.append(last, last)).tolist())
+    seen = dict(zip(codes, zip(*times, strict=True), strict=True))
     for row in made:
         if not row["valid_from"]:
-            times = [part.loc[row["ip"]] for part in seen if row["ip"] in part.index]
-            row["valid_from"] = min((int(time["first"]) for time in times), default=0)
-            row["valid_to"] = max((int(time["last"]) for time in times), default=0)
+            row["valid_from"], row["valid_to"] = seen.get(rows.texts.code(row["ip"]), (0, 0))
 
 
 def _table(made: list[dict[str, Any]]) -> pa.Table:
@@ -134,14 +134,13 @@ def _in_order(ip: str) -> tuple[int, int]:
 
 def _grouped(rows: TableSet, table: str, address: str, value: str, time: str) -> Iterator[tuple[str, str, int, int]]:
     """Each pair of an address and a text that is there and not empty, with its first and last time."""
-    part = rows.frame(table, address, value, time)
-    part["pair"] = rows.codes(table, address, value)
-    part = part[part[value].notna() & (part[value] != "") & part[time].notna()]
-    part[time] = part[time].astype("int64")
-    found = part.groupby("pair", sort=True).agg(
-        ip=(address, "first"), text=(value, "first"), first=(time, "min"), last=(time, "max")
-    )
-    return found.itertuples(index=False, name=None)
+    ip, text, at = rows.columns(table, address, value, time).values()
+    there = (ip >= 0) & (text >= 0) & (text != rows.texts.code("")) & (at > 0)
+    ip, text, at = ip[there], text[there], at[there]
+    pairs = Groups(ip, text)
+    columns = (ip[pairs.first], text[pairs.first], pairs.least(at), pairs.most(at))
+    for one, other, first, last in zip(*[column.tolist() for column in columns], strict=True):
+        yield rows.texts.values[one], rows.texts.values[other], first, last
 
 
 def _of_tables(rows: TableSet) -> Iterator[Sighting]:

@@ -6,22 +6,25 @@ an interruption leaves no half-written file, and no tables of one analysis besid
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
 from analyzer import __version__, memory, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
+from analyzer.summary import coverage
 
 FORMAT_VERSION = 1
 """Raised when a reader of older results would misread newer ones."""
@@ -29,8 +32,13 @@ MANY_ROWS = 10_000
 PARQUET_ROWS = 16_384
 CSV_ROWS = 8_192
 """Rows that are spelt out at a time."""
+FEW_TEXTS = 8_192
+"""Different texts of a column up to which Parquet gets them with each of its row groups."""
+PANDAS_VERSION = "2.2.0"
+"""The version whose description of columns is written."""
 EXECUTABLE = r"^([=+\-@\t\r])"
 """How a cell begins that a spreadsheet would take for a formula."""
+COMMA, QUOTE, LINE_END, UTC, NOTHING = tables.strings([",", '"', "\n", "Z", ""])
 
 
 def save(analysis: Analysis, directory: Path) -> None:
@@ -78,68 +86,135 @@ def _put_in_place(making: Path, directory: Path) -> None:
 
 def summary(analysis: Analysis) -> dict[str, Any]:
     """What the results are, in a few numbers."""
-    overall = analysis.coverage[analysis.coverage["server_ip"].isna()]
-    errors = analysis.captures.dropna(subset="errors")
-    verdicts = tables.to_pandas("dependencies", analysis.arrow("dependencies"), ["verdict"])["verdict"]
+    captures = analysis.arrow("captures")
+    verdicts = tables.TableSet({"dependencies": analysis.arrow("dependencies")}).columns("dependencies", "verdict")
     return {
         "format_version": FORMAT_VERSION,
         "analyzer_version": __version__,
         "settings": analysis.settings,
-        "captures": len(analysis.captures),
-        "unreadable": [str(error) for error in errors["errors"]],
+        "captures": len(captures),
+        "unreadable": [error for error in captures["errors"].to_pylist() if error is not None],
         "rows": {name: len(analysis.arrow(name)) for name in (*tables.ROWS, *tables.SUMMARIES)},
-        "verdicts": {name: int((verdicts == name).sum()) for name in tables.VERDICT},
-        "coverage": dict(zip(overall["measure"].tolist(), (int(value) for value in overall["value"]), strict=True)),
+        "verdicts": {
+            name: int(np.count_nonzero(verdicts["verdict"] == place)) for place, name in enumerate(tables.VERDICT)
+        },
+        "coverage": coverage.overall(analysis.arrow("coverage")),
     }
 
 
-def write_csv(table: pa.Table, target: Any) -> None:
+def write_csv(table: pa.Table, target: Path | IO[bytes]) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
-    options = pyarrow.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    arrays = [_one_array(column) for column in table.columns]
-    columns = [
-        _Column(array, pc.replace_substring_regex(array.dictionary, EXECUTABLE, r"'\1"))
-        if pa.types.is_dictionary(array.type)
-        else _Column(array)
-        for array in arrays
-    ]
-    schema = _schema(table, columns)
-    with pyarrow.csv.CSVWriter(target, schema, write_options=options) as writer:
-        for part in _parts(columns, schema, len(table), CSV_ROWS):
-            writer.write_table(part)
+    columns = [_cells(_one_array(column)) for column in table.columns]
+    with nullcontext(target) if not isinstance(target, Path) else target.open("wb") as file:
+        file.write((",".join(f'"{name}"' for name in table.column_names) + "\n").encode())
+        for start in range(0, len(table), CSV_ROWS):
+            *cells, last = [column.rows(start, CSV_ROWS) for column in columns]
+            last = pc.binary_join_element_wise(last, LINE_END, NOTHING, null_handling="replace")
+            file.write(_bytes_of(pc.binary_join_element_wise(*cells, last, COMMA, null_handling="replace")))
+
+
+def _cells(array: pa.Array) -> _Column:
+    """What stands in the cells of a column of a CSV file."""
+    if pa.types.is_dictionary(array.type):
+        harmless = pc.replace_substring_regex(array.dictionary.cast(pa.large_string()), EXECUTABLE, r"'\1")
+        doubled = pc.replace_substring(harmless, '"', '""')
+        return _Column(array, pc.binary_join_element_wise(QUOTE, doubled, QUOTE, NOTHING))
+    if pa.types.is_timestamp(array.type):
+        return _Column(array, spelt=_time_cells)
+    return _Column(array, spelt=lambda part: part.cast(pa.large_string()))
+
+
+def _time_cells(times: pa.Array) -> pa.Array:
+    """As `cast` spells times in UTC, which looks the zone up for each of them and takes twenty times as long."""
+    return pc.binary_join_element_wise(times.cast(pa.timestamp("ns")).cast(pa.large_string()), UTC, NOTHING)
+
+
+def _bytes_of(lines: pa.Array) -> memoryview:
+    """All texts of an array that begins at its buffers' beginning, one after the other."""
+    _, offsets, data = lines.buffers()
+    return memoryview(data)[: int(np.frombuffer(offsets, dtype=np.int64)[len(lines)])]
 
 
 def write_parquet(name: str, table: pa.Table, path: Path) -> None:
     """Parquet that `pandas.read_parquet` reads with the types of the contract.
 
-    pandas takes them from its own description in the file, and makes categories of whatever Arrow wrote as numbers of
-    a dictionary. So texts are written as texts; Parquet has dictionaries of its own for them.
+    A reader makes categories of whatever the file says that Arrow wrote as numbers of a dictionary. So the file says that
+    texts are texts, though few of them are handed over as such numbers: Parquet has dictionaries too, and need not look
+    for equal texts again.
     """
     arrays = [_one_array(column) for column in table.columns]
     columns = [
         _Column(array, array.dictionary)
-        if pa.types.is_dictionary(array.type) and not array.type.ordered
+        if pa.types.is_dictionary(array.type) and len(array.dictionary) > FEW_TEXTS
         else _Column(array)
         for array in arrays
     ]
-    described = pa.Schema.from_pandas(tables.to_pandas(name, table.slice(0, 0)), preserve_index=False)
-    schema = _schema(table, columns).with_metadata(described.metadata)
-    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    said = pa.schema(
+        [
+            (column, pa.large_string() if pa.types.is_dictionary(array.type) and not array.type.ordered else array.type)
+            for column, array in zip(table.column_names, arrays, strict=True)
+        ]
+    )
+    described = {"pandas": json.dumps(_described(name))}
+    schema = _schema(table, columns)
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
         for part in _parts(columns, schema, len(table), PARQUET_ROWS):
             writer.write_table(part)
+        said_as_arrow = base64.b64encode(said.with_metadata(described).serialize())
+        writer.add_key_value_metadata({**described, "ARROW:schema": said_as_arrow})
+
+
+def _described(name: str) -> dict[str, Any]:
+    """What pandas writes of a table's columns into a file, in order to make the same ones of it.
+
+    https://pandas.pydata.org/docs/development/developer.html#storing-pandas-dataframe-objects-in-apache-parquet-format
+    """
+    types: dict[str, tuple[str, str, Any]] = {
+        tables.TEXT: ("unicode", "string", None),
+        tables.INT: ("int64", "Int64", None),
+        tables.BOOL: ("bool", "boolean", None),
+        tables.TIME: ("datetimetz", "datetime64[ns]", {"timezone": "UTC"}),
+    }
+    columns = []
+    for column in tables.TABLES[name]:
+        pandas_type, numpy_type, more = (
+            ("categorical", "int8", {"num_categories": len(column.kind), "ordered": True})
+            if isinstance(column.kind, tuple)
+            else types[column.kind]
+        )
+        columns.append(
+            {
+                "name": column.name,
+                "field_name": column.name,
+                "pandas_type": pandas_type,
+                "numpy_type": numpy_type,
+                "metadata": more,
+            }
+        )
+    return {
+        "index_columns": [],
+        "column_indexes": [],
+        "columns": columns,
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": PANDAS_VERSION,
+    }
 
 
 class _Column:
-    """A column as it is written, some rows at a time. texts: what stands there for the numbers of a dictionary."""
+    """A column as it is written, some rows at a time.
 
-    def __init__(self, array: pa.Array, texts: pa.Array | None = None) -> None:
+    texts: what stands there for the numbers of a dictionary. spelt: what is made of the values of another column.
+    """
+
+    def __init__(
+        self, array: pa.Array, texts: pa.Array | None = None, spelt: Callable[[pa.Array], pa.Array] = lambda part: part
+    ) -> None:
         self._array = array if texts is None else array.indices
-        self._texts = texts
+        self._spelt = spelt if texts is None else texts.take
         self.type = array.type if texts is None else texts.type
 
     def rows(self, start: int, count: int) -> pa.Array:
-        part = self._array.slice(start, count)
-        return part if self._texts is None else self._texts.take(part)
+        return self._spelt(self._array.slice(start, count))
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

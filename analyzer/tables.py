@@ -1,8 +1,12 @@
-"""Rows to DataFrames: the contract of all engines.
+"""Rows to tables: the contract of all engines.
 
 Each column of each table is declared once, with its kind, unit and meaning. `table` makes a table of columns and checks
 it; no table comes to be in another way. Tables always have all their columns and types, also when empty. They are kept in
-Arrow's memory, where they are small, and become DataFrames when somebody looks at them (`to_pandas`).
+Arrow's memory, where they are small; further tables are made of their numbers (`TableSet`). They become DataFrames when
+somebody asks for one (`to_pandas`): pandas takes longer to import than a small capture to read, so it is imported then.
+
+Arrow's own conversions (`pa.array`, `pa.scalar`, `to_numpy`) import pandas to see whether they are given something of its. So
+columns are put together from, and read as, buffers here (`primitive`, `strings`, `filled`), which also copies less.
 
 Kinds: text (pandas `string`, in Arrow's memory), int (`Int64`), bool (`boolean`), time (`datetime64[ns, UTC]`), or an
 ordered category. Missing is `<NA>`; an empty text is a value: for null sessions it is the finding.
@@ -13,15 +17,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analyzer.errors import AnalyzerError
-from analyzer.wire.texts import Texts
+from analyzer.wire.texts import MISSING, Texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = dict[str, npt.NDArray[Any]]
+"""Columns as numbers, by name."""
 
 TEXT = "text"
 INT = "int"
@@ -350,7 +361,6 @@ ROWS = (
 )  # fmt: skip
 SUMMARIES = ("dependencies", "clients", "servers", "pipes", "timeline", "coverage")
 
-TEXT_DTYPE = pd.StringDtype("pyarrow", na_value=pd.NA)
 _ARROW = {
     TEXT: pa.dictionary(pa.int32(), pa.large_string()),
     INT: pa.int64(),
@@ -362,11 +372,16 @@ _CATEGORY = pa.dictionary(pa.int8(), pa.large_string(), ordered=True)
 
 def dtype_of(kind: str | tuple[str, ...]) -> Any:
     """The pandas dtype of a kind of column."""
+    import pandas as pd  # noqa: PLC0415
+
     if isinstance(kind, tuple):
         return pd.CategoricalDtype(list(kind), ordered=True)
-    return {TEXT: TEXT_DTYPE, INT: pd.Int64Dtype(), BOOL: pd.BooleanDtype(), TIME: pd.DatetimeTZDtype("ns", "UTC")}[
-        kind
-    ]
+    return {
+        TEXT: pd.StringDtype("pyarrow", na_value=pd.NA),
+        INT: pd.Int64Dtype(),
+        BOOL: pd.BooleanDtype(),
+        TIME: pd.DatetimeTZDtype("ns", "UTC"),
+    }[kind]
 
 
 def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
@@ -390,7 +405,7 @@ def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
         elif isinstance(column.kind, tuple):
             array = named_categories(values, column.kind)
         elif column.kind == TEXT:
-            array = pa.array(values, type=pa.large_string()).dictionary_encode()
+            array = listed(values)
         else:
             array = pa.array(values, type=wanted)
         if array.type != wanted or len(array) != length:
@@ -406,27 +421,10 @@ def empty(name: str) -> pa.Table:
     return table(name, {}, 0)
 
 
-def from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
-    """The table `name` from a DataFrame that has some or all of its columns, of whatever dtypes they came to be."""
-    columns = {}
-    for column in TABLES[name]:
-        if column.name not in frame:
-            continue
-        values = frame[column.name]
-        if isinstance(column.kind, tuple):
-            columns[column.name] = named_categories(values, column.kind)
-        elif column.kind == TEXT:
-            codes, distinct = pd.factorize(values)
-            columns[column.name] = coded(
-                codes.astype(np.int32), pa.array(distinct.astype(object), type=pa.large_string())
-            )
-        else:
-            columns[column.name] = pa.array(values.astype(dtype_of(column.kind)), type=_ARROW[column.kind])
-    return table(name, columns, len(frame))
-
-
 def to_pandas(name: str, rows: pa.Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The table as the contract has it, or some of its columns."""
+    import pandas as pd  # noqa: PLC0415
+
     kinds = {column.name: column.kind for column in TABLES[name]}
     return pd.DataFrame(
         {column: _pandas_array(rows[column], kinds[column]) for column in (columns or rows.column_names)}, copy=False
@@ -436,16 +434,18 @@ def to_pandas(name: str, rows: pa.Table, columns: Sequence[str] | None = None) -
 def _one_chunk(column: pa.ChunkedArray) -> Any:
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
 def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
+    import pandas as pd  # noqa: PLC0415
+
     array = _one_chunk(column)
     if isinstance(kind, tuple):
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return pd.Categorical.from_codes(codes, dtype=dtype_of(kind))
     if kind == TEXT:
-        return pd.array(array.dictionary_decode(), dtype=TEXT_DTYPE)
+        return pd.array(array.dictionary_decode(), dtype=dtype_of(TEXT))
     if kind == TIME:
         ns = array.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
         return pd.DatetimeIndex(ns.view("M8[ns]")).tz_localize("UTC").array
@@ -463,49 +463,60 @@ def stacked(parts: Sequence[pa.Table]) -> pa.Table:
 
 
 class TableSet:
-    """Tables by name, for those who make further tables of some of their columns."""
+    """Tables by name, for those who make further tables of some of their columns. texts: of all their columns."""
 
-    def __init__(self, tables: dict[str, pa.Table]) -> None:
+    def __init__(self, tables: Mapping[str, pa.Table]) -> None:
         self._tables = tables
+        self.texts = Texts()
 
-    def frame(self, name: str, *columns: str) -> pd.DataFrame:
-        """Some columns of a table. Texts are Python objects that rows share (missing: None): eight bytes a row."""
-        kinds = {column.name: column.kind for column in TABLES[name]}
-        table_ = self._tables[name]
-        return pd.DataFrame(
-            {
-                column: _shared_texts(table_[column])
-                if kinds[column] == TEXT
-                else _pandas_array(table_[column], kinds[column])
-                for column in columns
-            },
-            copy=False,
-        )
+    def columns(self, name: str, *columns: str) -> Columns:
+        """Some columns of a table, as numbers: texts as codes of `texts`, categories as places in their kind, times as
+        nanoseconds. What is missing is below zero, or False.
+        """
+        return {column: self._numbers(_one_chunk(self._tables[name][column])) for column in columns}
 
-    def codes(self, name: str, *columns: str) -> npt.NDArray[np.int64]:
-        """A number for each row of a table: the same where these texts are the same."""
-        found = np.zeros(len(self._tables[name]), dtype=np.int64)
-        for column in columns:
-            array = _one_chunk(self._tables[name][column])
-            numbers = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            found = found * (len(array.dictionary) + 1) + numbers + 1
+    def codes(self, name: str, column: str) -> npt.NDArray[Any]:
+        """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
+        found: npt.NDArray[Any] = filled(_one_chunk(self._tables[name][column]).indices)
+        return found
+
+    def _numbers(self, array: pa.Array) -> npt.NDArray[Any]:
+        if pa.types.is_boolean(array.type):
+            return filled(array).view(bool)
+        if not pa.types.is_dictionary(array.type):
+            return filled(array)
+        codes = filled(array.indices)
+        if array.type.ordered:
+            return codes
+        ours = np.array([*[self.texts.code(text) for text in array.dictionary.to_pylist()], MISSING], dtype=np.int64)
+        found: npt.NDArray[np.int64] = ours[codes]
         return found
 
 
-def ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """For each text of a column its place in alphabetical order; missing ones come last."""
-    array = _one_chunk(column)
-    by_code = np.full(len(array.dictionary) + 1, len(array.dictionary), dtype=np.int64)
-    by_code[np.argsort(np.array(array.dictionary.to_pylist(), dtype=object))] = np.arange(len(array.dictionary))
-    found: npt.NDArray[np.int64] = by_code[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
-    return found
+def filled(array: pa.Array) -> npt.NDArray[Any]:
+    """The numbers of a column without those of a dictionary; -1, or False, where there is none."""
+    is_bool = pa.types.is_boolean(array.type)
+    dtype = np.dtype(bool if is_bool else f"i{array.type.bit_width // 8}")
+    if not len(array):
+        return np.empty(0, dtype=dtype)
+    validity, data = array.buffers()
+    values = _bits(data, array) if is_bool else np.frombuffer(data, dtype=dtype)[array.offset :][: len(array)]
+    return np.where(_bits(validity, array), values, dtype.type(-1 + is_bool)) if array.null_count else values
 
 
-def _shared_texts(column: pa.ChunkedArray) -> pd.Series:
-    array = _one_chunk(column)
-    pool = np.array([*array.dictionary.to_pylist(), None], dtype=object)
-    # With its dtype said: pandas would else copy each text into a column of its own kind of strings.
-    return pd.Series(pool[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)], dtype=object, copy=False)
+def _bits(buffer: pa.Buffer, array: pa.Array) -> npt.NDArray[np.bool_]:
+    first, rest = divmod(array.offset, 8)
+    octets = np.frombuffer(buffer, dtype=np.uint8)[first : first + -(-(rest + len(array)) // 8)]
+    return np.unpackbits(octets, bitorder="little")[rest:][: len(array)].view(bool)
+
+
+def ranks(codes: npt.NDArray[Any], pool: Texts) -> npt.NDArray[np.int64]:
+    """For each code the place of its text among these in alphabetical order; missing ones come last."""
+    used = np.unique(codes[codes >= 0])
+    by_place = np.full(len(used) + 1, len(used), dtype=np.int64)
+    order = np.argsort(np.array([pool.values[code] for code in used.tolist()], dtype=object))
+    by_place[order] = np.arange(len(used))
+    return by_place[np.where(codes < 0, -1, np.searchsorted(used, codes))]
 
 
 # Columns from numbers. #
@@ -519,6 +530,28 @@ def _nothing(kind: str | tuple[str, ...], length: int) -> pa.Array:
     return pa.nulls(length, type=_ARROW[kind])
 
 
+def primitive(values: npt.NDArray[Any], kind: pa.DataType, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers, truth values or octets (a row each) as a column of this type, which keeps their memory."""
+    held = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
+    validity = None
+    if missing is not None and missing.any():
+        validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(held)])
+
+
+def strings(values: Sequence[str]) -> pa.Array:
+    """Texts, none of them missing."""
+    encoded = [text.encode() for text in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The different numbers in order of appearance, and the place of each number among them."""
+    found = primitive(values, pa.int64()).dictionary_encode()
+    return filled(found.dictionary), filled(found.indices)
+
+
 def chosen(codes: npt.NDArray[np.generic], values: Sequence[str | None]) -> pa.Array:
     """`values[code]` for each code, as texts; a code below zero, or a value None, is missing."""
     codes = codes.astype(np.int64)
@@ -529,12 +562,14 @@ def chosen(codes: npt.NDArray[np.generic], values: Sequence[str | None]) -> pa.A
     there = np.array([text is not None for text in texts_], dtype=bool)
     number = np.full(len(values) + 1, -1, dtype=np.int32)
     number[places[there]] = np.arange(np.count_nonzero(there), dtype=np.int32)
-    return coded(number[codes], pa.array([text for text in texts_ if text is not None], type=pa.large_string()))
+    return coded(number[codes], strings([text for text in texts_ if text is not None]))
 
 
 def coded(codes: npt.NDArray[np.signedinteger[Any]], values: pa.Array, ordered: bool = False) -> pa.Array:
     """A dictionary column; codes below zero are missing."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values, ordered=ordered)
+    kind = pa.int8() if codes.dtype == np.int8 else pa.int32()
+    numbers = primitive(codes.astype(np.int8 if codes.dtype == np.int8 else np.int32, copy=False), kind, codes < 0)
+    return pa.DictionaryArray.from_arrays(numbers, values, ordered=ordered)
 
 
 def texts(codes: npt.NDArray[np.generic], pool: Texts) -> pa.Array:
@@ -544,75 +579,87 @@ def texts(codes: npt.NDArray[np.generic], pool: Texts) -> pa.Array:
 
 def formatted(codes: npt.NDArray[np.generic], text: Any) -> pa.Array:
     """`text(code)` for each code, worked out once for each; it may say None."""
-    distinct, places = np.unique(codes, return_inverse=True)
-    return chosen(places.reshape(-1), [text(code) for code in distinct.tolist()])
+    different, places = distinct(codes.astype(np.int64))
+    return chosen(places, [text(code) for code in different.tolist()])
+
+
+def listed(values: Sequence[str | None]) -> pa.Array:
+    """A few texts, or many that are Python's already."""
+    pool = Texts()
+    return texts(np.array([MISSING if text is None else pool.code(text) for text in values], dtype=np.int64), pool)
+
+
+def piped(codes: npt.NDArray[Any], sizes: npt.NDArray[Any], pool: Texts) -> pa.Array:
+    """For each row the texts of its codes, with bars between them: the first `sizes[0]` codes, the next `sizes[1]` ..."""
+    ends = primitive(np.append(0, np.cumsum(sizes)).astype(np.int32), pa.int32())
+    lists = pa.ListArray.from_arrays(ends, texts(codes, pool).dictionary_decode())
+    return pc.binary_join(lists, strings(["|"])[0]).dictionary_encode()
 
 
 def hexadecimal(
     values: npt.NDArray[np.uint8], prefix: bytes, breaks: Sequence[int], missing: npt.NDArray[np.bool_]
 ) -> pa.Array:
     """Each row of bytes in hexadecimal digits, behind a prefix, with dashes before the bytes at `breaks`."""
-    wanted = np.flatnonzero(~missing)
-    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-    rows = values[wanted]
-    parts = [np.broadcast_to(np.frombuffer(prefix, dtype=np.uint8), (len(rows), len(prefix)))]
-    dash = np.full((len(rows), 1), ord("-"), dtype=np.uint8)
-    for place in range(rows.shape[1]):
-        if place in breaks:
-            parts.append(dash)
-        parts.append(digits[np.stack([rows[:, place] >> 4, rows[:, place] & 15], axis=1)])
-    spelt = np.ascontiguousarray(np.concatenate(parts, axis=1))
-    offsets = np.arange(0, spelt.size + 1, max(1, spelt.shape[1]), dtype=np.int64)
-    strings = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(spelt))
-    encoded = strings.dictionary_encode()
-    codes = np.full(len(values), -1, dtype=np.int32)
-    codes[wanted] = encoded.indices.to_numpy(zero_copy_only=False)
-    return coded(codes, encoded.dictionary)
+    width = values.shape[1]
+    encoded = primitive(values, pa.binary(width), missing).dictionary_encode()
+    size = len(encoded.dictionary)
+    octets = np.frombuffer(encoded.dictionary.buffers()[1] or b"", dtype=np.uint8)[: size * width].reshape(size, width)
+    parts = [np.broadcast_to(np.frombuffer(prefix, dtype=np.uint8), (size, len(prefix)))]
+    dash = np.full((size, 1), ord("-"), dtype=np.uint8)
+    for first, end in pairwise([0, *breaks, width]):
+        parts += [_DIGITS[octets[:, first:end]].reshape(size, 2 * (end - first)), dash]
+    spelt = np.concatenate(parts[:-1], axis=1)
+    ends = np.arange(size + 1, dtype=np.int64) * spelt.shape[1]
+    texts_ = pa.LargeStringArray.from_buffers(size, pa.py_buffer(ends), pa.py_buffer(spelt))
+    return pa.DictionaryArray.from_arrays(encoded.indices, texts_)
+
+
+_DIGITS = np.frombuffer("".join(f"{octet:02x}" for octet in range(256)).encode(), dtype=np.uint8).reshape(256, 2)
 
 
 def ints(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Numbers; those below zero are missing, or those that `missing` says."""
     numbers = values.astype(np.int64)
-    return pa.array(numbers, mask=(numbers < 0) if missing is None else missing)
+    return primitive(numbers, pa.int64(), (numbers < 0) if missing is None else missing)
 
 
 def bools(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """True, False, or missing."""
-    return pa.array(values.astype(bool), mask=missing)
+    return primitive(values.astype(bool), pa.bool_(), missing)
 
 
-def times(ns: npt.NDArray[np.generic]) -> pa.Array:
-    """Times from nanoseconds since 1970 UTC; 0 and less are missing."""
+def times(ns: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Times from nanoseconds since 1970 UTC; 0 and less are missing, or those that `missing` says."""
     numbers = ns.astype(np.int64)
-    return pa.array(numbers, mask=numbers <= 0).cast(pa.timestamp("ns", "UTC"))
+    return primitive(numbers, pa.timestamp("ns", "UTC"), (numbers <= 0) if missing is None else missing)
 
 
 def categories(codes: npt.NDArray[np.generic], names: Sequence[str | None], kind: tuple[str, ...]) -> pa.Array:
     """A category column; `names[code]` is its value, None for missing."""
     place = np.array([-1 if name is None else kind.index(name) for name in names], dtype=np.int8)
-    return coded(place[codes.astype(np.int64)], pa.array(kind, type=pa.large_string()), ordered=True)
+    return coded(place[codes.astype(np.int64)], strings(kind), ordered=True)
 
 
-def named_categories(values: Any, kind: tuple[str, ...]) -> pa.Array:
+def places_in(codes: npt.NDArray[np.generic], kind: tuple[str, ...]) -> pa.Array:
+    """A category column from places in its kind; below zero is missing."""
+    return coded(codes.astype(np.int8), strings(kind), ordered=True)
+
+
+def named_categories(values: Sequence[str | None], kind: tuple[str, ...]) -> pa.Array:
     """A category column from its values by name."""
-    codes = pd.Categorical(values, categories=list(kind), ordered=True).codes
-    return coded(codes.astype(np.int8), pa.array(kind, type=pa.large_string()), ordered=True)
+    places = {name: place for place, name in enumerate(kind)}
+    return places_in(np.array([places.get(name or "", -1) for name in values], dtype=np.int8), kind)
 
 
 def addresses(hi: npt.NDArray[np.int64], lo: npt.NDArray[np.int64]) -> pa.Array:
     """Addresses from 128-bit numbers in two signed halves."""
-    order = np.lexsort((lo, hi))
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (hi[order[1:]] != hi[order[:-1]]) | (lo[order[1:]] != lo[order[:-1]])
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = np.cumsum(new) - 1
-    first = order[new]
-    return chosen(
-        number, [_address(high, low) for high, low in zip(hi[first].tolist(), lo[first].tolist(), strict=True)]
+    octets = np.stack([hi, lo], axis=1).astype(">i8").view(np.uint8)
+    encoded = primitive(octets, pa.binary(16)).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(
+        encoded.indices, strings([_address(packed) for packed in encoded.dictionary.to_pylist()])
     )
 
 
-def _address(high: int, low: int) -> str:
-    number = ((high & 0xFFFFFFFF_FFFFFFFF) << 64) | (low & 0xFFFFFFFF_FFFFFFFF)
-    address = ipaddress.IPv6Address(number)
+def _address(packed: bytes) -> str:
+    address = ipaddress.IPv6Address(packed)
     return str(address.ipv4_mapped or address)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
-    "pandas": {"tables", "assemble", "hosts", "summary", "analysis", "results", "report", "cli"},
+    "pandas": {"tables", "analysis"},
     "pyarrow": {"tables", "assemble", "hosts", "summary", "analysis", "results", "report", "cli"},
     "scapy": {"names"},
     "pyshark": set(),

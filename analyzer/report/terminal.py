@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analyzer import tables
 from analyzer.analysis import Analysis
+from analyzer.sessions.joins import Ints
+from analyzer.summary import coverage
 
 MOST_ROWS = 40
 """Rows of a table that are printed; the files have all."""
@@ -27,9 +32,10 @@ STYLES = {"depends": "bold red", "unknown": "yellow", "covered": "cyan", "denied
 
 def render(analysis: Analysis, console: Console) -> None:
     """Print the whole report."""
-    dependencies = analysis.dependencies
-    kept = dependencies[dependencies["verdict"].isin(["depends", "unknown", "covered"])]
-    rest = dependencies[dependencies["verdict"].isin(["denied", "probe"])]
+    dependencies = analysis.arrow("dependencies")
+    verdict = tables.TableSet({"dependencies": dependencies}).columns("dependencies", "verdict")["verdict"]
+    is_kept = np.isin(verdict, [tables.VERDICT.index(name) for name in ("depends", "unknown", "covered")])
+    kept, rest = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
     console.print(Text(answer(analysis), style="bold"))
     if len(kept):
         console.print()
@@ -43,25 +49,27 @@ def render(analysis: Analysis, console: Console) -> None:
 
 def answer(analysis: Analysis) -> str:
     """The result in a sentence or two."""
-    rows = analysis.dependencies
-    depends = rows[rows["verdict"].isin(["depends", "covered"])]
-    unknown = rows[rows["verdict"] == "unknown"]
-    if not len(analysis.sessions):
+    if not len(analysis.arrow("sessions")):
         return "No SMB login and no use of an SMB session was found in these captures."
-    if len(depends):
-        clients, servers = depends["client_ip"].nunique(), depends["server_ip"].nunique()
-        resources = ", ".join(sorted(printable(name) for name in set(depends["resource"].dropna()))[:8])
+    rows = tables.TableSet({"dependencies": analysis.arrow("dependencies")})
+    columns = rows.columns("dependencies", "verdict", "client_ip", "server_ip", "resource")
+    depends = np.isin(columns["verdict"], [tables.VERDICT.index(name) for name in ("depends", "covered")])
+    unknown = columns["verdict"] == tables.VERDICT.index("unknown")
+    if depends.any():
+        clients, servers = (len(np.unique(columns[name][depends])) for name in ("client_ip", "server_ip"))
+        used = np.unique(columns["resource"][depends])
+        resources = ", ".join(sorted(printable(rows.texts.text(code)) for code in used.tolist() if code >= 0)[:8])
         first = (
             f"{_count(clients, 'client')} {'depends' if clients == 1 else 'depend'} on null sessions "
             f"at {_count(servers, 'server')}: {resources or 'the session itself'}."
         )
     else:
         first = "No client was seen to depend on null sessions."
-    if len(unknown):
-        clients = unknown["client_ip"].nunique()
+    if unknown.any():
+        clients = len(np.unique(columns["client_ip"][unknown]))
         first += (
             f" For {_count(clients, 'client')} it is not known: "
-            f"{_count(len(unknown), 'use')} may have been anonymous, and the captures do not show enough."
+            f"{_count(int(unknown.sum()), 'use')} may have been anonymous, and the captures do not show enough."
         )
     return first
 
@@ -72,7 +80,7 @@ def _count(number: int, noun: str) -> str:
 
 def printable(text: Any) -> str:
     """Text from a capture without what could steer a terminal or hide itself: such characters are spelt out."""
-    if pd.isna(text):
+    if text is None:
         return ""
     return "".join(
         char if char == " " or unicodedata.category(char)[0] not in "CZ" else f"\\u{ord(char):04x}"
@@ -80,7 +88,7 @@ def printable(text: Any) -> str:
     )
 
 
-def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width: int) -> RenderableType:
+def _dependency_table(title: str, rows: Ints, analysis: Analysis, width: int) -> RenderableType:
     wide = width >= WIDE
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("Verdict", no_wrap=True)
@@ -91,26 +99,27 @@ def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width:
     if wide:
         table.add_column("Identity", no_wrap=True)
         table.add_column("Last seen (UTC)", no_wrap=True)
-    several = len(analysis.captures) > 1
+    several = len(analysis.arrow("captures")) > 1
     table.add_column("Look at" if several else "Frame", overflow="fold")
     if wide:
         table.add_column("Why", overflow="fold", min_width=32)
     names = _short_names(analysis)
-    row: Any
-    for row in rows.head(MOST_ROWS).itertuples():
+    printed = analysis.arrow("dependencies").take(tables.ints(rows[:MOST_ROWS]))
+    for row in _python(printed):
+        verdict = row["verdict"]
         cells = [
-            Text(str(row.verdict), style=STYLES[str(row.verdict)]),
-            _host(row.client_ip, row.client),
-            _host(row.server_ip, row.server),
-            Text(printable(row.resource) or "(login)"),
-            Text(f"{row.uses:,}"),
+            Text(verdict, style=STYLES[verdict]),
+            _host(row["client_ip"], row["client"]),
+            _host(row["server_ip"], row["server"]),
+            Text(printable(row["resource"]) or "(login)"),
+            Text(f"{row['uses']:,}"),
         ]
         if wide:
             cells += [
-                Text(str(row.identity)),
-                Text(f"{row.last_seen:%Y-%m-%d %H:%M}" if pd.notna(row.last_seen) else ""),
+                Text(row["identity"]),
+                Text("" if row["last_seen"] is None else f"{row['last_seen']:%Y-%m-%d %H:%M}"),
             ]
-        cells.append(Text(f"{names[row.capture]}\nframe {row.frame}" if several else f"{row.frame}"))
+        cells.append(Text(f"{names[row['capture']]}\nframe {row['frame']}" if several else f"{row['frame']}"))
         if wide:
             cells.append(Text(_why(row)))
         table.add_row(*cells)
@@ -119,18 +128,34 @@ def _dependency_table(title: str, rows: pd.DataFrame, analysis: Analysis, width:
     return Group(table, Text(f"... and {len(rows) - MOST_ROWS:,} more; all are in the files that -o DIR writes", "dim"))
 
 
-def _why(row: Any) -> str:
-    parts = [printable(row.reason)]
-    if pd.notna(row.root_cause):
+def _python(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as Python has them; missing: None."""
+    columns = [
+        [_time(ns) for ns in column.cast(pa.int64()).to_pylist()]
+        if pa.types.is_timestamp(column.type)
+        else column.to_pylist()
+        for column in table.columns
+    ]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(table.column_names, values, strict=True))
+
+
+def _time(ns: int | None) -> datetime | None:
+    return None if ns is None else datetime.fromtimestamp(ns // 1_000_000_000, UTC)
+
+
+def _why(row: dict[str, Any]) -> str:
+    parts = [printable(row["reason"])]
+    if row["root_cause"] is not None:
         parts.append("it followed a failed login")
-    if pd.notna(row.shadowed_by):
+    if row["shadowed_by"] is not None:
         parts.append("the client also uses it with credentials")
     return "; ".join(parts)
 
 
 def _host(address: str, name: Any) -> Text:
     """`name (address)`. Of a long name the first part must do: the files have all of it."""
-    if pd.isna(name) or not name:
+    if not name:
         return Text(printable(address))
     spelt = printable(name)
     if len(spelt) > LONG_NAME:
@@ -140,7 +165,7 @@ def _host(address: str, name: Any) -> Text:
 
 def _short_names(analysis: Analysis) -> dict[str, str]:
     """Paths of captures without the folder that they have in common."""
-    paths = [str(path) for path in analysis.captures["capture"]]
+    paths = analysis.arrow("captures")["capture"].to_pylist()
     tails = [path.replace("\\", "/").rpartition("/")[2] for path in paths]
     unique = len(set(tails)) == len(tails)
     return {path: printable(tail if unique else path) for path, tail in zip(paths, tails, strict=True)}
@@ -155,16 +180,18 @@ def _blind_spots(analysis: Analysis) -> RenderableType:
 
 def blind_spots(analysis: Analysis) -> Iterator[str]:
     """What is missing, in sentences; the first says what was seen."""
-    overall = analysis.coverage[analysis.coverage["server_ip"].isna()].set_index("measure")["value"]
-    captures = analysis.captures
-    first, last = captures["first_seen"].min(), captures["last_seen"].max()
-    span = "no packets" if pd.isna(first) else f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+    overall = coverage.overall(analysis.arrow("coverage"))
+    captures = list(_python(analysis.arrow("captures")))
+    times = [time for row in captures for time in (row["first_seen"], row["last_seen"]) if time is not None]
+    span = f"{min(times):%Y-%m-%d %H:%M:%S} to {max(times):%Y-%m-%d %H:%M:%S} UTC" if times else "no packets"
+    packets = sum(row["packets"] for row in captures)
     yield (
-        f"Seen: {_count(len(captures), 'file')}, {_count(int(captures['packets'].sum()), 'packet')}, {span} "
-        f"({_duration(int(overall['seconds_observed']))}). Jobs that run less often may not be in them."
+        f"Seen: {_count(len(captures), 'file')}, {_count(packets, 'packet')}, {span} "
+        f"({_duration(overall['seconds_observed'])}). Jobs that run less often may not be in them."
     )
-    for error in captures["errors"].dropna():
-        yield f"Not read: {printable(error)}"
+    for row in captures:
+        if row["errors"] is not None:
+            yield f"Not read: {printable(row['errors'])}"
     sentences = {
         "sessions_not_captured": "{} in use whose login is not in the captures: not known whether they are anonymous.",
         "sessions_unanswered": "{} whose login was not seen to be answered.",
@@ -173,7 +200,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
     }
     for measure, sentence in sentences.items():
         if overall[measure]:
-            yield sentence.format(_count(int(overall[measure]), "session"))
+            yield sentence.format(_count(overall[measure], "session"))
     others = {
         "connections_midstream": ("connection", "began before the captures."),
         "connections_one_way": ("connection", "{was} captured in one direction only."),
@@ -187,7 +214,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
         "problems": ("place", "could not be understood; see the table problems."),
     }
     for measure, (noun, rest) in others.items():
-        if number := int(overall.get(measure, 0)):
+        if number := overall.get(measure, 0):
             verbs = {"was": "was", "has": "has"} if number == 1 else {"was": "were", "has": "have"}
             yield f"{_count(number, noun)} {rest.format(**verbs)}"
     yield "SMB over QUIC or RDMA, and RPC over TCP, are not looked at."

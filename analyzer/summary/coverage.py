@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 
+from analyzer import tables
+from analyzer.groups import Groups, Numbers, looked_up, places, places_of
+from analyzer.sessions.joins import NONE, Ints
+from analyzer.summary.overview import PROVEN
 from analyzer.tables import TableSet
 
 MEANINGS = {
@@ -36,54 +41,88 @@ MEANINGS = {
 }
 
 
-def coverage(rows: TableSet, counts: dict[str, int]) -> pd.DataFrame:
+def coverage(rows: TableSet, counts: dict[str, int]) -> pa.Table:
     """One row a measure: of all first, then of each server. counts: what the engine and the reducer counted."""
-    servers = _by_server(rows)
-    whole = _of_all(rows) | {str(name): int(total) for name, total in servers.sum().items()}
+    texts = rows.texts
+    site, server, measured = _by_server(rows)
+    whole = _of_all(rows) | {name: int(values.sum()) for name, values in measured.items()}
     whole |= {name: counts[name] for name in MEANINGS if name in counts}
-    measured = [("", None, name, value) for name, value in whole.items()]
-    long = servers.stack().reset_index()
-    measured += list(long.itertuples(index=False, name=None))
-    made = pd.DataFrame(measured, columns=["site", "server_ip", "measure", "value"])
-    return made.assign(meaning=made["measure"].map(MEANINGS))
+    names = np.array([texts.code(name) for name in (*whole, *measured)])
+    values = [np.array(list(whole.values()), dtype=np.int64), np.stack(list(measured.values()), axis=1).reshape(-1)]
+    measure = np.append(names[: len(whole)], np.tile(names[len(whole) :], len(server)))
+    meanings = {texts.code(name): meaning for name, meaning in MEANINGS.items()}
+    return tables.table(
+        "coverage",
+        {
+            "site": tables.texts(_behind(texts.code(""), whole, site, measured), texts),
+            "server_ip": tables.texts(_behind(NONE, whole, server, measured), texts),
+            "measure": tables.texts(measure, texts),
+            "value": tables.ints(np.concatenate(values), np.zeros(len(measure), dtype=bool)),
+            "meaning": tables.formatted(measure, meanings.get),
+        },
+        len(measure),
+    )
+
+
+def overall(made: pa.Table) -> dict[str, int]:
+    """The measures of all, of a table of `coverage`."""
+    everything = zip(*(made[name].to_pylist() for name in ("server_ip", "measure", "value")), strict=True)
+    return {measure: value for server, measure, value in everything if server is None}
+
+
+def _behind(first: int, whole: dict[str, int], servers: Numbers, measured: dict[str, Ints]) -> Ints:
+    """What the rows of all have in a column, and behind it what those of each server have."""
+    return np.append(np.full(len(whole), first), np.repeat(servers, len(measured)))
 
 
 def _of_all(rows: TableSet) -> dict[str, int]:
-    captures = rows.frame("captures", "first_seen", "last_seen", "errors", "truncated_packets")
-    span = captures["last_seen"].max() - captures["first_seen"].min()
+    captures = rows.columns("captures", "first_seen", "last_seen", "errors", "truncated_packets")
+    first = captures["first_seen"][captures["first_seen"] >= 0]
+    last = captures["last_seen"][captures["last_seen"] >= 0]
     return {
-        "seconds_observed": 0 if pd.isna(span) else round(span.total_seconds()),
-        "files_unreadable": int(captures["errors"].notna().sum()),
-        "truncated_packets": int(captures["truncated_packets"].sum()),
+        "seconds_observed": round((int(last.max()) - int(first.min())) / 1e9) if len(first) and len(last) else 0,
+        "files_unreadable": int(np.count_nonzero(captures["errors"] >= 0)),
+        "truncated_packets": int(np.maximum(captures["truncated_packets"], 0).sum()),
     }
 
 
-def _by_server(rows: TableSet) -> pd.DataFrame:
-    """Measures as columns, one row a server; index (site, server_ip)."""
-    key = ["site", "server_ip"]
-    connections = rows.frame(
-        "connections", *key, "midstream", "directions", "missing_bytes", "unparsed_bytes", "encrypted_messages"
-    )
-    of_connections = connections.assign(
-        connections=1,
-        connections_midstream=connections["midstream"].astype("Int64"),
-        connections_one_way=connections["directions"].isin(["client", "server"]).astype("Int64"),
-    )
-    names = ("connections", "connections_midstream", "connections_one_way", "missing_bytes", "unparsed_bytes")
-    counted = of_connections.groupby(key)[[*names, "encrypted_messages"]].sum()
-    sessions = rows.frame("sessions", *key, "session_key", "identity", "outcome")
-    opens = rows.frame("pipe_opens", "session_key", "status")
-    opened = opens.loc[(opens["status"] == "STATUS_SUCCESS").fillna(False), "session_key"]
-    per_session = sessions["session_key"].map(opened.value_counts()).fillna(0)
-    unknown = sessions["identity"] == "unknown"
-    doubtful = ~sessions["identity"].isin(["user", "machine", "authenticated"])
-    of_sessions = sessions[key].assign(
-        sessions_unknown=unknown.astype("Int64"),
-        **{
-            f"sessions_{outcome}": (unknown & (sessions["outcome"] == outcome).fillna(False)).astype("Int64")
-            for outcome in ("not_captured", "unanswered", "abandoned")
-        },
-        sessions_unclear=(unknown & (sessions["outcome"] == "accepted").fillna(False)).astype("Int64"),
-        results_not_decoded=per_session.where(doubtful, 0).astype("Int64"),
-    )
-    return counted.join(of_sessions.groupby(key).sum(), how="left").fillna(0).astype("int64")
+def _by_server(rows: TableSet) -> tuple[Numbers, Numbers, dict[str, Ints]]:
+    """Sites and addresses of servers in alphabetical order, and what was measured of them."""
+    connections = rows.columns(
+        "connections", "site", "server_ip", "midstream", "directions", "missing_bytes", "unparsed_bytes",
+        "encrypted_messages",
+    )  # fmt: skip
+    by_server = Groups(*[tables.ranks(connections[name], rows.texts) for name in ("site", "server_ip")])
+    one_way = [tables.DIRECTIONS.index(name) for name in ("client", "server")]
+    measured = {
+        "connections": by_server.sizes(),
+        "connections_midstream": by_server.sums(connections["midstream"]),
+        "connections_one_way": by_server.sums(np.isin(connections["directions"], one_way)),
+        "missing_bytes": by_server.sums(connections["missing_bytes"]),
+        "unparsed_bytes": by_server.sums(connections["unparsed_bytes"]),
+        "encrypted_messages": by_server.sums(connections["encrypted_messages"]),
+    }
+    site, server = (connections[name][by_server.first] for name in ("site", "server_ip"))
+    sessions = rows.columns("sessions", "session_key", "site", "server_ip", "identity", "outcome")
+    of_server = places_of((sessions["site"], sessions["server_ip"]), (site, server))
+    opens = rows.columns("pipe_opens", "session_key", "status")
+    opened = opens["session_key"][opens["status"] == rows.texts.code("STATUS_SUCCESS")]
+    session = places(opened, sessions["session_key"])
+    session = session[~np.isin(looked_up(sessions["identity"], session, NONE), PROVEN)]
+    opened_at = looked_up(of_server, session, NONE)
+    unknown = sessions["identity"] == tables.IDENTITY.index("unknown")
+    of_outcome = {
+        "sessions_not_captured": "not_captured",
+        "sessions_unanswered": "unanswered",
+        "sessions_abandoned": "abandoned",
+        "sessions_unclear": "accepted",
+    }
+
+    def counted(where: Ints) -> Ints:
+        return np.bincount(where[where >= 0], minlength=len(server))
+
+    measured["sessions_unknown"] = counted(of_server[unknown])
+    for name, outcome in of_outcome.items():
+        measured[name] = counted(of_server[unknown & (sessions["outcome"] == tables.OUTCOME.index(outcome))])
+    measured["results_not_decoded"] = counted(opened_at)
+    return site, server, measured

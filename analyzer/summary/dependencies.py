@@ -15,163 +15,226 @@ Where several apply the first holds, except that proof of `covered` takes the pl
 if its answer is in the list of access refusals; any other answer means that the service was reached, so it counts as
 worked: a wrong "not needed" breaks a network, a wrong "needed" costs a question. What RPC answered is not decoded yet,
 so a pipe that could be opened counts as worked, with confidence weak.
+
+All of it works on numbers: texts as codes of the set's texts, categories as places in their kind; missing is below zero.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analyzer import knowledge, tables
+from analyzer.groups import Groups, Mask, Numbers, combined, last_if_missing, looked_up, places, places_of
+from analyzer.sessions.joins import NONE, Ints, as_of
 from analyzer.summary.naming import is_shared, names_at
-from analyzer.tables import TableSet
+from analyzer.tables import Columns, TableSet
 
-KEY = ["site", "client_ip", "server_ip", "resource"]
-WORKED, UNKNOWN, DENIED, NOTHING = "worked", "unknown", "denied", "nothing"
-ROOT_CAUSE_WITHIN = pd.Timedelta(seconds=10)
+ANONYMOUS, GUEST, UNKNOWN_IDENTITY, ANONYMOUS_REJECTED = (
+    tables.IDENTITY.index(name) for name in ("anonymous", "guest", "unknown", "anonymous_rejected")
+)
+ASKED_ANONYMOUS = tables.ASKED.index("anonymous")
+ACCEPTED, REFUSED, UNANSWERED, ABANDONED = (
+    tables.OUTCOME.index(name) for name in ("accepted", "refused", "unanswered", "abandoned")
+)
+WEAK, STRONG, CERTAIN = range(len(tables.CONFIDENCE))
+PIPE = tables.TREE_KIND.index("pipe")
+FSCTL = tables.CALL_PROTOCOL.index("fsctl")
+SESSION_SETUP, TREE_CONNECT, OPEN = (tables.RUNG.index(name) for name in ("session_setup", "tree_connect", "open"))
+DEPENDS, UNKNOWN_VERDICT, COVERED, DENIED_ALREADY, PROBE = range(len(tables.VERDICT))
+
+KEY = ("site", "client_ip", "server_ip", "resource")
+WORKED, UNKNOWN, DENIED, NOTHING = range(4)
+"""How a use came out; nothing: it is the session itself, in which nothing was done."""
+SECOND_NS = 1_000_000_000
+DAY_NS = 86_400 * SECOND_NS
+NO_PROOF = "it was also refused and then done with credentials, but several machines share the address"
+ROOT_CAUSE_WITHIN_NS = 10 * SECOND_NS
 REGULAR_PROBES = 4
-REGULAR_AT_LEAST = pd.Timedelta(minutes=1)
-
-_USE_COLUMNS = [
-    *KEY, "session_key", "identity", "outcome", "rung", "confidence", "session_evidence", "evidence", "reason", "time",
-    "capture", "frame",
-]  # fmt: skip
-
-
-def refused(status: pd.Series, rung: str) -> pd.Series:
-    """True where a status, by name, means on this rung that access was refused."""
-    names = {knowledge.status_names(kind)[code] for kind, code in knowledge.refusals(rung)}
-    return status.isin(names)
-
-
-def sessions_of_interest(sessions: pd.DataFrame) -> pd.DataFrame:
-    """The sessions that null-session dependencies are made of."""
-    identity = sessions["identity"].isin(["anonymous", "guest", "anonymous_rejected", "unknown"])
-    return sessions[identity | _true(sessions["asked"] == "anonymous")]
-
-
-def uses(rows: TableSet) -> pd.DataFrame:
-    """What was done in the sessions of interest: `_USE_COLUMNS`, one row a use.
-
-    `outcome` is worked, unknown, denied, or nothing: the session itself, where nothing was done in it.
-    """
-    found = _in_parts(rows)
-    return found.sort_values(["capture", "frame"], kind="stable", ignore_index=True)
-
-
-def _in_parts(rows: TableSet) -> pd.DataFrame:
-    sessions = sessions_of_interest(rows.frame("sessions", *_OF_SESSIONS))
-    # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
-    whose = sessions.loc[
-        sessions["outcome"] != "refused",
-        ["session_key", "site", "client_ip", "server_ip", "identity", "confidence", "evidence"],
-    ].rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"})
-    whose["missing"] = _what_is_missing(sessions).reindex(whose.index)
-    parts = [
-        _pipe_uses(rows, whose),
-        _disk_uses(rows, whose),
-        _ipc_uses(rows, whose),
-        _call_uses(rows, whose),
-    ]
-    busy = pd.concat([part["session_key"] for part in parts]).dropna()
-    parts.append(_session_uses(sessions[~sessions["session_key"].isin(busy)], rows))
-    return pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
-
+REGULAR_AT_LEAST_NS = 60 * SECOND_NS
 
 _OF_SESSIONS = (
-    "session_key", "connection_id", "site", "client_ip", "server_ip", "capture", "frame", "answer_frame", "started", "asked",
-    "identity", "confidence", "evidence", "outcome", "status", "other_operations",
+    "session_key", "connection_id", "site", "client_ip", "server_ip", "capture", "frame", "answer_frame", "started",
+    "asked", "identity", "confidence", "evidence", "outcome", "status", "other_operations",
 )  # fmt: skip
 _OF_THINGS = ("session_key", "connection_id", "capture", "frame", "answer_frame", "status")
+_OF_USES = (
+    *KEY, "session_key", "identity", "outcome", "rung", "confidence", "session_evidence", "evidence", "reason",
+    "missing", "time", "capture", "frame",
+)  # fmt: skip
 
 
-def _what_is_missing(sessions: pd.DataFrame) -> pd.Series:
+def dependencies(rows: TableSet) -> pa.Table:
+    """The verdicts: key (site, client_ip, server_ip, resource), where a missing resource is a value too."""
+    return _verdicts(_grouped(uses(rows), rows), rows)
+
+
+def uses(rows: TableSet) -> Columns:
+    """What was done in the sessions of interest: `_OF_USES`, one row a use. Texts are codes of `rows.texts`."""
+    sessions = rows.columns("sessions", *_OF_SESSIONS)
+    sessions = _those(sessions, _is_of_interest(sessions))
+    # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
+    whose = _those(sessions, sessions["outcome"] != REFUSED)
+    connections = _Connections(rows)
+    parts = [
+        _pipe_uses(rows, whose, connections),
+        _disk_uses(rows, whose, connections),
+        _ipc_uses(rows, whose, connections),
+        _call_uses(rows, whose, connections),
+    ]
+    busy = np.concatenate([part["session_key"] for part in parts])
+    parts.append(_session_uses(_those(sessions, ~np.isin(sessions["session_key"], busy)), rows, connections))
+    return {name: np.concatenate([part[name] for part in parts]) for name in _OF_USES}
+
+
+def _is_of_interest(sessions: Columns) -> Mask:
+    """True for the sessions that null-session dependencies are made of."""
+    looked_at = (ANONYMOUS, GUEST, ANONYMOUS_REJECTED, UNKNOWN_IDENTITY)
+    found: Mask = np.isin(sessions["identity"], looked_at) | (sessions["asked"] == ASKED_ANONYMOUS)
+    return found
+
+
+def _those(columns: Columns, which: Mask | Ints) -> Columns:
+    return {name: column[which] for name, column in columns.items()}
+
+
+def _is_refused(status: Numbers, rung: str, rows: TableSet) -> Mask:
+    """True where a status means on this rung that access was refused."""
+    names = {knowledge.status_names(kind)[code] for kind, code in knowledge.refusals(rung)}
+    return np.isin(status, [rows.texts.code(name) for name in names])
+
+
+class _Connections:
+    """What is asked about connections, by their id."""
+
+    def __init__(self, rows: TableSet) -> None:
+        found = rows.columns(
+            "connections", "connection_id", "site", "client_ip", "server_ip", "missing_bytes", "directions", "closed_by",
+            "midstream", "encrypted_messages",
+        )  # fmt: skip
+        self._found = found
+        self._without_gaps = (found["missing_bytes"] == 0) & (found["directions"] == tables.DIRECTIONS.index("both"))
+        self._encrypted = found["encrypted_messages"] > 0
+        self._by_server = found["closed_by"] == tables.CLOSED_BY.index("server")
+        self._whole = self._without_gaps & (found["closed_by"] >= 0) & ~found["midstream"]
+
+    def rows(self, connection_id: Numbers) -> Ints:
+        return places(connection_id, self._found["connection_id"])
+
+    def text(self, name: str, connection_id: Numbers) -> Numbers:
+        """The code of a text of theirs."""
+        return looked_up(self._found[name], self.rows(connection_id), NONE)
+
+    def are_without_gaps(self, connection_id: Numbers) -> Mask:
+        """True where a connection was captured in both directions and without loss."""
+        return looked_up(self._without_gaps, self.rows(connection_id), False)
+
+    def are_whole(self, connection_id: Numbers) -> Mask:
+        """True where all of a connection was captured, to its end: what is not there was not sent."""
+        return looked_up(self._whole, self.rows(connection_id), False)
+
+    def have_encrypted(self, connection_id: Numbers) -> Mask:
+        """True where some messages of a connection could not be looked into."""
+        return looked_up(self._encrypted, self.rows(connection_id), False)
+
+    def were_closed_by_server(self, connection_id: Numbers) -> Mask:
+        return looked_up(self._by_server, self.rows(connection_id), False)
+
+
+def _what_is_missing(sessions: Columns, rows: TableSet) -> Numbers:
     """Why it is not known who a session was for; missing where it is."""
     outcome = sessions["outcome"]
     text = _choose(
         "the login is not in the captures",
-        sessions.index,
-        (outcome == "abandoned", "who the login was for is not in the captures"),
-        (outcome == "unanswered", "the answer to the login is not in the captures"),
-        (outcome == "accepted", "the login was accepted, and does not show whether it was anonymous"),
+        rows,
+        (outcome == ABANDONED, "who the login was for is not in the captures"),
+        (outcome == UNANSWERED, "the answer to the login is not in the captures"),
+        (outcome == ACCEPTED, "the login was accepted, and does not show whether it was anonymous"),
     )
-    return text.where(sessions["identity"] == "unknown", None)
+    return np.where(sessions["identity"] == UNKNOWN_IDENTITY, text, NONE)
 
 
-def _joined(things: pd.DataFrame, whose: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
+def _joined(things: Columns, whose: Columns, connections: _Connections, rows: TableSet) -> Columns:
     """Things done, with whose session it was. Without a session the connection tells client and server."""
-    known = things.merge(whose, on="session_key", how="inner", validate="many_to_one")
-    lost = things[things["session_key"].isna()]
-    if not len(lost):
-        return known
-    ends = rows.frame("connections", "connection_id", "site", "client_ip", "server_ip")
-    lost = lost.merge(ends, on="connection_id", how="inner", validate="many_to_one").assign(
-        identity="unknown",
-        session_confidence=None,
-        session_evidence="session.not_known",
-        missing="whose session it was is not in the captures",
-    )
-    return pd.concat([known.astype({"identity": object, "session_confidence": object}), lost], ignore_index=True)
+    session = places(things["session_key"], whose["session_key"])
+    known = np.flatnonzero(session >= 0)
+    session = session[known]
+    of_session = {
+        "site": whose["site"][session],
+        "client_ip": whose["client_ip"][session],
+        "server_ip": whose["server_ip"][session],
+        "identity": whose["identity"][session],
+        "session_confidence": whose["confidence"][session],
+        "session_evidence": whose["evidence"][session],
+        "missing": _what_is_missing(whose, rows)[session],
+    }
+    lost = np.flatnonzero(things["session_key"] < 0)
+    lost = lost[connections.rows(things["connection_id"][lost]) >= 0]
+    of_connection = {
+        **{name: connections.text(name, things["connection_id"][lost]) for name in ("site", "client_ip", "server_ip")},
+        "identity": np.full(len(lost), UNKNOWN_IDENTITY),
+        "session_confidence": np.full(len(lost), NONE),
+        "session_evidence": np.full(len(lost), rows.texts.code("session.not_known")),
+        "missing": np.full(len(lost), rows.texts.code("whose session it was is not in the captures")),
+    }
+    joined = {name: np.concatenate([column, of_connection[name]]) for name, column in of_session.items()}
+    return joined | _those(things, np.concatenate([known, lost]))
 
 
 def _made(
-    things: pd.DataFrame,
+    things: Columns,
     *,
-    resource: pd.Series,
-    outcome: pd.Series,
-    rung: str | pd.Series,
-    confidence: pd.Series,
-    evidence: pd.Series,
-    reason: pd.Series,
-    time: pd.Series,
-) -> pd.DataFrame:
-    frame = things["frame"].fillna(things["answer_frame"])
-    missing = things["missing"]
-    reason = reason.where(missing.isna() | (outcome == DENIED), reason + "; " + missing.fillna(""))
-    made = things.assign(
-        resource=resource, outcome=outcome, rung=rung, reason=reason, time=time, frame=frame,
-        confidence=_weaker(confidence, things["session_confidence"]), evidence=evidence,
-    )  # fmt: skip
-    return made[_USE_COLUMNS].astype({"identity": object})
+    resource: Numbers,
+    outcome: Numbers,
+    rung: int,
+    confidence: Numbers,
+    evidence: Numbers,
+    reason: Numbers,
+    time: Numbers,
+) -> Columns:
+    made = things | {
+        "resource": resource,
+        "outcome": outcome,
+        "rung": np.full(len(outcome), rung),
+        # The lesser of two confidences; missing counts as weak.
+        "confidence": np.maximum(np.minimum(confidence, things["session_confidence"]), WEAK),
+        "evidence": evidence,
+        "reason": reason,
+        "missing": np.where(outcome == DENIED, NONE, things["missing"]),
+        "time": time,
+        "frame": np.where(things["frame"] >= 0, things["frame"], things["answer_frame"]),
+    }
+    return {name: made[name] for name in _OF_USES}
 
 
-def _weaker(a: pd.Series, b: pd.Series) -> pd.Series:
-    """The lesser of two confidences; missing counts as weak."""
-    rank = [pd.Categorical(one, categories=list(tables.CONFIDENCE)).codes for one in (a, b)]
-    names = np.array([*tables.CONFIDENCE, tables.CONFIDENCE[0]], dtype=object)  # missing: the last
-    return pd.Series(names[np.minimum(*rank)], index=a.index, dtype=object)
+def _choose(default: str, rows: TableSet, *cases: tuple[Mask, str]) -> Numbers:
+    """The code of the text of the first case that holds, for each row."""
+    return _first(rows.texts.code(default), *[(holds, rows.texts.code(text)) for holds, text in cases])
 
 
-def _choose(default: str, index: pd.Index, *cases: tuple[pd.Series, str]) -> pd.Series:
-    """The text of the first case that holds, for each row."""
-    chosen = np.full(len(index), default, dtype=object)
-    for holds, text in reversed(cases):
-        chosen[_true(holds).to_numpy()] = text
-    return pd.Series(chosen, index=index, dtype=object)
+def _first(default: int, *cases: tuple[Mask, int]) -> Numbers:
+    """The number of the first case that holds, for each row."""
+    return np.select([holds for holds, _ in cases], [np.int64(number) for _, number in cases], np.int64(default))
 
 
-def _true(condition: pd.Series) -> pd.Series:
-    """A condition in which what is not known does not hold."""
-    return condition.fillna(False).astype(bool)
-
-
-def _pipe_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
-    opens = rows.frame("pipe_opens", *_OF_THINGS, "opened", "pipe", "bytes_written", "bytes_read")
-    things = _joined(opens, whose, rows)
+def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
+    opens = rows.columns("pipe_opens", *_OF_THINGS, "opened", "pipe", "bytes_written", "bytes_read")
+    things = _joined(opens, whose, connections, rows)
     status = things["status"]
     both_ways = (things["bytes_written"] > 0) & (things["bytes_read"] > 0)
-    denied = refused(status, "open")
-    success = status == "STATUS_SUCCESS"
-    unanswered = status.isna() & ~both_ways
+    denied = _is_refused(status, "open", rows)
+    success = status == rows.texts.code("STATUS_SUCCESS")
+    unanswered = (status < 0) & ~both_ways
     return _made(
         things,
         resource=things["pipe"],
-        outcome=_choose(WORKED, things.index, (denied, DENIED), (unanswered, UNKNOWN)),
-        rung="open",
-        confidence=_choose("weak", things.index, (denied, "certain")),
+        outcome=_first(WORKED, (denied, DENIED), (unanswered, UNKNOWN)),
+        rung=OPEN,
+        confidence=_first(WEAK, (denied, CERTAIN)),
         evidence=_choose(
             "open.not_refused",
-            things.index,
+            rows,
             (denied, "open.refused"),
             (unanswered, "open.answer_missing"),
             (both_ways, "data.both_ways; result.not_decoded"),
@@ -179,7 +242,7 @@ def _pipe_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
         ),
         reason=_choose(
             "the open was answered, and not with a refusal of access",
-            things.index,
+            rows,
             (denied, "the server refused to open the pipe"),
             (unanswered, "the answer to the open is not in the captures"),
             (both_ways, "the pipe was opened and data went both ways; what was answered is not decoded"),
@@ -189,78 +252,79 @@ def _pipe_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _disk_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
-    trees = rows.frame("trees", *_OF_THINGS, "tree_key", "time", "share", "kind")
-    on_disk = trees[(trees["kind"] != "pipe") & (trees["share"] != "IPC$")]
-    things = _joined(on_disk, whose, rows)
-    opens = rows.frame("disk_opens", "tree_key", "opens", "succeeded", "denied").dropna(subset="tree_key")
-    opens = opens.groupby("tree_key", as_index=False)[["opens", "succeeded", "denied"]].sum()
-    things = things.merge(opens, on="tree_key", how="left", validate="many_to_one")
-    for name in ("opens", "succeeded", "denied"):
-        things[name] = things[name].fillna(0)
-    refused_tree = refused(things["status"], "tree_connect")
-    refused_files = (things["opens"] > 0) & (things["opens"] == things["denied"])
-    opened = things["succeeded"] > 0
-    unanswered = things["status"].isna() & (things["opens"] == 0)
+def _disk_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
+    trees = rows.columns("trees", *_OF_THINGS, "tree_key", "time", "share", "kind")
+    on_disk = (trees["kind"] != PIPE) & (trees["share"] != rows.texts.code("IPC$"))
+    things = _joined(_those(trees, on_disk), whose, connections, rows)
+    counted = rows.columns("disk_opens", "tree_key", "opens", "succeeded", "denied")
+    by_tree = Groups(counted["tree_key"])
+    tree = places(things["tree_key"], counted["tree_key"][by_tree.first])
+    opens, succeeded, denied = (
+        looked_up(by_tree.sums(counted[name]), tree, 0) for name in ("opens", "succeeded", "denied")
+    )
+    refused_tree = _is_refused(things["status"], "tree_connect", rows)
+    refused_files = (opens > 0) & (opens == denied)
+    opened = succeeded > 0
+    unanswered = (things["status"] < 0) & (opens == 0)
+    success = things["status"] == rows.texts.code("STATUS_SUCCESS")
     return _made(
         things,
         resource=things["share"],
         # A share on which all opens were refused was still connected, and SMB 1 lists folders without opening any.
-        outcome=_choose(WORKED, things.index, (refused_tree, DENIED), (unanswered, UNKNOWN)),
-        rung="tree_connect",
-        confidence=_choose("weak", things.index, (refused_tree | opened, "certain")),
+        outcome=_first(WORKED, (refused_tree, DENIED), (unanswered, UNKNOWN)),
+        rung=TREE_CONNECT,
+        confidence=_first(WEAK, (refused_tree | opened, CERTAIN)),
         evidence=_choose(
             "tree.not_refused",
-            things.index,
+            rows,
             (refused_tree, "tree.refused"),
             (refused_files, "tree.success; files.refused"),
             (opened, "files.opened"),
             (unanswered, "tree.answer_missing"),
-            (things["status"] == "STATUS_SUCCESS", "tree.success"),
+            (success, "tree.success"),
         ),
         reason=_choose(
             "the connect was answered, and not with a refusal of access",
-            things.index,
+            rows,
             (refused_tree, "the server refused the share"),
             (refused_files, "the share was connected, though every file on it was refused"),
             (opened, "files on the share were opened"),
             (unanswered, "the answer to the tree connect is not in the captures"),
-            (things["status"] == "STATUS_SUCCESS", "the share was connected"),
+            (success, "the share was connected"),
         ),
         time=things["time"],
     )
 
 
-def _ipc_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
+def _ipc_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
     """Connects to IPC$ that did not succeed. One that did proves nothing: it nearly always does."""
-    trees = rows.frame("trees", *_OF_THINGS, "time", "share", "kind")
-    ipc = trees[((trees["kind"] == "pipe") | (trees["share"] == "IPC$")) & ~_true(trees["status"] == "STATUS_SUCCESS")]
+    trees = rows.columns("trees", *_OF_THINGS, "time", "share", "kind")
+    is_ipc = (trees["kind"] == PIPE) | (trees["share"] == rows.texts.code("IPC$"))
+    failed = trees["status"] != rows.texts.code("STATUS_SUCCESS")
     # Where pipes were opened, an answer that was not captured must have been a success.
-    in_use = rows.frame("pipe_opens", "session_key")["session_key"].dropna()
-    ipc = ipc[ipc["status"].notna() | ~ipc["session_key"].isin(in_use)]
-    things = _joined(ipc, whose, rows)
-    denied = refused(things["status"], "tree_connect")
-    closed_by = rows.frame("connections", "connection_id", "closed_by").set_index("connection_id")["closed_by"]
-    closed_by = closed_by.astype(object)
-    by_server = things["connection_id"].map(closed_by) == "server"
-    dropped = things["status"].isna() & by_server & _is_whole(things["connection_id"], rows)
-    unanswered = things["status"].isna() & ~dropped
+    in_use = np.isin(trees["session_key"], rows.columns("pipe_opens", "session_key")["session_key"])
+    told = (trees["status"] >= 0) | ~in_use | (trees["session_key"] < 0)
+    things = _joined(_those(trees, is_ipc & failed & told), whose, connections, rows)
+    denied = _is_refused(things["status"], "tree_connect", rows)
+    connection = things["connection_id"]
+    dropped = (things["status"] < 0) & connections.were_closed_by_server(connection) & connections.are_whole(connection)
+    unanswered = (things["status"] < 0) & ~dropped
     return _made(
         things,
-        resource=pd.Series("IPC$", index=things.index, dtype=object),
-        outcome=_choose(UNKNOWN, things.index, (denied | dropped, DENIED)),
-        rung="tree_connect",
-        confidence=_choose("weak", things.index, (denied, "certain"), (dropped, "strong")),
+        resource=np.full(len(denied), rows.texts.code("IPC$")),
+        outcome=_first(UNKNOWN, (denied | dropped, DENIED)),
+        rung=TREE_CONNECT,
+        confidence=_first(WEAK, (denied, CERTAIN), (dropped, STRONG)),
         evidence=_choose(
             "tree.not_refused",
-            things.index,
+            rows,
             (denied, "tree.refused"),
             (dropped, "tree.connection_dropped"),
             (unanswered, "tree.answer_missing"),
         ),
         reason=_choose(
             "the connect to IPC$ failed, but not for want of access",
-            things.index,
+            rows,
             (denied, "the server refused IPC$"),
             (dropped, "the server closed the connection instead of answering the connect to IPC$"),
             (unanswered, "the answer to the connect to IPC$ is not in the captures"),
@@ -269,23 +333,28 @@ def _ipc_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _call_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
-    calls = rows.frame("calls", *_OF_THINGS, "time", "protocol", "opnum", "name", "answered")
-    housekeeping = (calls["protocol"] == "fsctl") & calls["opnum"].isin(list(knowledge.housekeeping()))
-    things = _joined(calls[~housekeeping], whose, rows)
-    denied = refused(things["status"], "call")
-    unanswered = ~things["answered"].astype(bool)
-    resource = things["protocol"].astype(object).where(things["protocol"] != "fsctl", things["name"].fillna("IPC$"))
+def _call_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
+    calls = rows.columns("calls", *_OF_THINGS, "time", "protocol", "opnum", "name", "answered")
+    housekeeping = (calls["protocol"] == FSCTL) & np.isin(calls["opnum"], list(knowledge.housekeeping()))
+    things = _joined(_those(calls, ~housekeeping), whose, connections, rows)
+    denied = _is_refused(things["status"], "call", rows)
+    unanswered = ~things["answered"]
+    protocols = np.array([rows.texts.code(name) for name in tables.CALL_PROTOCOL])
+    resource = np.where(
+        things["protocol"] == FSCTL,
+        np.where(things["name"] >= 0, things["name"], rows.texts.code("IPC$")),
+        looked_up(protocols, things["protocol"], NONE),
+    )
     return _made(
         things,
         resource=resource,
-        outcome=_choose(WORKED, things.index, (denied, DENIED), (unanswered, UNKNOWN)),
-        rung="open",
-        confidence=_choose("strong", things.index, (denied, "certain"), (unanswered, "weak")),
-        evidence=_choose("call.answered", things.index, (denied, "call.refused"), (unanswered, "call.answer_missing")),
+        outcome=_first(WORKED, (denied, DENIED), (unanswered, UNKNOWN)),
+        rung=OPEN,
+        confidence=_first(STRONG, (denied, CERTAIN), (unanswered, WEAK)),
+        evidence=_choose("call.answered", rows, (denied, "call.refused"), (unanswered, "call.answer_missing")),
         reason=_choose(
             "an operation on IPC$ was answered, and not with a refusal of access",
-            things.index,
+            rows,
             (denied, "the server refused the operation"),
             (unanswered, "the answer to the operation is not in the captures"),
         ),
@@ -293,35 +362,37 @@ def _call_uses(rows: TableSet, whose: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
+def _session_uses(idle: Columns, rows: TableSet, connections: _Connections) -> Columns:
     """What sessions in which nothing was done stand for themselves."""
-    trees = rows.frame("trees", "session_key", "kind", "status")
-    ipc = trees.loc[(trees["kind"] == "pipe") & (trees["status"] == "STATUS_SUCCESS"), "session_key"]
-    had_ipc = idle["session_key"].isin(ipc)
-    accepted = idle["outcome"] == "accepted"
-    known = idle["identity"].isin(["anonymous", "guest"])
-    at_setup = idle["outcome"] == "refused"
-    denied = at_setup & refused(idle["status"], "session_setup")
+    trees = rows.columns("trees", "session_key", "kind", "status")
+    had_ipc = (trees["kind"] == PIPE) & (trees["status"] == rows.texts.code("STATUS_SUCCESS"))
+    had_ipc = np.isin(idle["session_key"], trees["session_key"][had_ipc])
+    outcome = idle["outcome"]
+    accepted, at_setup, abandoned = outcome == ACCEPTED, outcome == REFUSED, outcome == ABANDONED
+    known = np.isin(idle["identity"], (ANONYMOUS, GUEST))
+    denied = at_setup & _is_refused(idle["status"], "session_setup", rows)
     others = idle["other_operations"] > 0
-    given_up = (idle["outcome"] == "abandoned") & _is_whole(idle["connection_id"], rows)
+    given_up = abandoned & connections.are_whole(idle["connection_id"])
     unused = known & ~others & ~denied
     # What a capture lost, or does not let anybody look into, may have been the use.
-    hidden = unused & _has_encrypted(idle["connection_id"], rows)
-    nothing = (unused & ~hidden & _is_without_gaps(idle["connection_id"], rows)) | given_up
-    regular = nothing & _is_regular(idle[nothing]).reindex(idle.index, fill_value=False)
-    resource = pd.Series("IPC$", index=idle.index, dtype=object).where(had_ipc, None)
-    things = idle.rename(columns={"confidence": "session_confidence", "evidence": "session_evidence"}).assign(
-        missing=None
-    )
+    hidden = unused & connections.have_encrypted(idle["connection_id"])
+    nothing = (unused & ~hidden & connections.are_without_gaps(idle["connection_id"])) | given_up
+    regular = nothing.copy()
+    regular[nothing] = _is_regular(_those(idle, nothing))
+    things = idle | {
+        "session_confidence": idle["confidence"],
+        "session_evidence": idle["evidence"],
+        "missing": np.full(len(outcome), NONE),
+    }
     return _made(
         things,
-        resource=resource,
-        outcome=_choose(UNKNOWN, idle.index, (denied, DENIED), (nothing & ~regular, NOTHING)),
-        rung="session_setup",
-        confidence=_choose("weak", idle.index, (denied | nothing, "certain")),
+        resource=np.where(had_ipc, rows.texts.code("IPC$"), NONE),
+        outcome=_first(UNKNOWN, (denied, DENIED), (nothing & ~regular, NOTHING)),
+        rung=SESSION_SETUP,
+        confidence=_first(WEAK, (denied | nothing, CERTAIN)),
         evidence=_choose(
             "login.not_captured",
-            idle.index,
+            rows,
             (denied, "login.refused"),
             (at_setup, "login.failed"),
             (regular, "probe.regular"),
@@ -330,13 +401,13 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (hidden, "session.encrypted"),
             (unused, "session.use_not_captured"),
             (others, "session.other_operations"),
-            (idle["outcome"] == "abandoned", "login.abandoned"),
-            (idle["outcome"] == "unanswered", "login.answer_missing"),
+            (abandoned, "login.abandoned"),
+            (outcome == UNANSWERED, "login.answer_missing"),
             (accepted, "login.unclear"),
         ),
         reason=_choose(
             "the login is not in the captures",
-            idle.index,
+            rows,
             (denied, "the server refused the anonymous login"),
             (at_setup, "the anonymous login failed, but not for want of access"),
             (regular, "nothing was done in the session, but it is set up regularly: the session itself may be needed"),
@@ -345,199 +416,190 @@ def _session_uses(idle: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
             (hidden, "nothing is seen to be done in the session, but its connection has messages that are encrypted"),
             (unused, "nothing was seen to be done in the session, but part of its connection is not in the captures"),
             (others, "operations on IPC$ that are not understood were answered"),
-            (idle["outcome"] == "abandoned", "a login was begun, and who it was for is not in the captures"),
-            (idle["outcome"] == "unanswered", "the answer to the login is not in the captures"),
+            (abandoned, "a login was begun, and who it was for is not in the captures"),
+            (outcome == UNANSWERED, "the answer to the login is not in the captures"),
             (accepted, "the login was accepted, and does not show whether it was anonymous"),
         ),
         time=idle["started"],
     )
 
 
-def _has_encrypted(connection_id: pd.Series, rows: TableSet) -> pd.Series:
-    """True where some messages of a connection could not be looked into."""
-    counted = rows.frame("connections", "connection_id", "encrypted_messages").set_index("connection_id")
-    return connection_id.map(counted["encrypted_messages"] > 0).fillna(False).astype(bool)
-
-
-def _is_without_gaps(connection_id: pd.Series, rows: TableSet) -> pd.Series:
-    """True where a connection was captured in both directions and without loss."""
-    known = rows.frame("connections", "connection_id", "missing_bytes", "directions").set_index("connection_id")
-    without = (known["missing_bytes"] == 0) & (known["directions"] == "both")
-    return connection_id.map(without).fillna(False).astype(bool)
-
-
-def _is_whole(connection_id: pd.Series, rows: TableSet) -> pd.Series:
-    """True where all of a connection was captured, to its end: what is not there was not sent."""
-    known = rows.frame("connections", "connection_id", "closed_by", "midstream").set_index("connection_id")
-    ends = connection_id.map(known["closed_by"].notna() & ~known["midstream"]).fillna(False).astype(bool)
-    return ends & _is_without_gaps(connection_id, rows)
-
-
-def _is_regular(probes: pd.DataFrame) -> pd.Series:
+def _is_regular(probes: Columns) -> Mask:
     """True for idle sessions that one client sets up at one server at much the same interval."""
-    ordered = probes.sort_values("started", kind="stable")
-    pair = ordered.groupby(["site", "client_ip", "server_ip"])["started"]
-    gap = pair.diff()
-    keys = [ordered["site"], ordered["client_ip"], ordered["server_ip"]]
-    median = gap.groupby(keys).transform("median")
-    steady = ((gap > median * 0.5) & (gap < median * 1.5)) | gap.isna()
-    share = steady.astype(float).groupby(keys).transform("mean")
-    return (pair.transform("size") >= REGULAR_PROBES) & (median >= REGULAR_AT_LEAST) & (share >= 0.75)
+    pair = combined(probes["site"], probes["client_ip"], probes["server_ip"])
+    started = probes["started"]
+    order = np.lexsort((started, pair))
+    by_pair = Groups(pair)
+    number = by_pair.number
+    gap = np.full(len(pair), NONE, dtype=np.int64)
+    follows = (number[order[1:]] == number[order[:-1]]) & (started[order[:-1]] >= 0)
+    gap[order[1:][follows]] = started[order[1:][follows]] - started[order[:-1][follows]]
+    # The gaps of each pair in order of their size, behind those that are none.
+    ordered = gap[np.lexsort((gap, number))]
+    none, end = by_pair.sums(gap < 0), np.cumsum(by_pair.sizes())
+    gaps = by_pair.sizes() - none
+    lower, upper = end - gaps + (gaps - 1) // 2, np.minimum(end - gaps + gaps // 2, len(gap) - 1)
+    median = np.where(gaps > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
+    of_pair = median[number]
+    steady = ((gap > of_pair * 0.5) & (gap < of_pair * 1.5)) | (gap < 0)
+    regular = (median >= REGULAR_AT_LEAST_NS) & (by_pair.sums(steady) / by_pair.sizes() >= 0.75)
+    return (regular & (by_pair.sizes() >= REGULAR_PROBES))[number]
 
 
-def dependencies(rows: TableSet) -> pd.DataFrame:
-    """The verdicts: key (site, client_ip, server_ip, resource), where a missing resource is a value too."""
-    return _verdicts(_grouped(uses(rows)), rows)
-
-
-def _grouped(found: pd.DataFrame) -> pd.DataFrame:
+def _grouped(found: Columns, rows: TableSet) -> Columns:
     """One row a key: the use that decides, and how many there were of which kind."""
-    anonymous = found["identity"].isin(["anonymous", "guest"])
-    worked, denied = found["outcome"] == WORKED, found["outcome"] == DENIED
-    unknown = (found["outcome"] == UNKNOWN) | (worked & ~anonymous)
-    rank = np.select([worked & anonymous, denied, found["outcome"] == NOTHING], [0, 3, 4], 1)
-    certainty = -pd.Categorical(found["confidence"], categories=list(tables.CONFIDENCE)).codes.astype(int)
-    rung = pd.Categorical(found["rung"], categories=list(tables.RUNG)).codes
-    measured = pd.DataFrame(
-        {
-            "row": found.groupby(KEY, dropna=False, sort=False).ngroup(),
-            "session_key": found["session_key"],
-            "worked": worked,
-            "denied": denied,
-            "unknown": unknown,
-            "rung": np.where(denied, rung, -1),
-            "time": found["time"],
-            "day": found["time"].dt.floor("D"),
-        }
-    )
-    groups = measured.groupby("row", sort=True)
-    counted = groups.agg(
-        sessions=("session_key", "nunique"),
-        uses=("worked", "size"),
-        succeeded=("worked", "sum"),
-        denied=("denied", "sum"),
-        any_unknown=("unknown", "any"),
-        rung_no=("rung", "max"),
-        first_seen=("time", "min"),
-        last_seen=("time", "max"),
-        active_days=("day", "nunique"),
-    )
+    by_key = Groups(*[found[name] for name in KEY])
+    outcome = found["outcome"]
+    anonymous = np.isin(found["identity"], (ANONYMOUS, GUEST))
+    worked, denied = outcome == WORKED, outcome == DENIED
+    rank = _first(UNKNOWN_VERDICT, (worked & anonymous, DEPENDS), (denied, DENIED_ALREADY), (outcome == NOTHING, PROBE))
     # The use that decides: of the first verdict that applies, the surest, the earliest.
-    order = np.lexsort((found["time"].to_numpy(), certainty, rank, measured["row"].to_numpy()))
-    first = order[np.unique(measured["row"].to_numpy()[order], return_index=True)[1]]
-    deciding = found.iloc[first].assign(rank=rank[first]).drop(columns=["time", "outcome", "rung"])
-    return pd.concat([deciding.reset_index(drop=True), counted], axis=1)
-
-
-def _verdicts(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
-    if not len(joined):
-        return tables.to_pandas("dependencies", tables.empty("dependencies"))
-    credentialed = _with_credentials(joined, rows)
-    proven = (joined["rank"] == 0) & (credentialed["after_refusal"] > 0)
-    # Behind a shared address it may have been one machine that was refused, and another that had credentials.
-    shared = is_shared(joined, "client_ip", rows)
-    covered = proven & ~shared
-    verdict = joined["rank"].map({0: "depends", 1: "unknown", 3: "denied", 4: "probe"})
-    verdict = verdict.mask(covered, "covered").mask(covered & joined["any_unknown"], "unknown")
-    verdict = verdict.astype(tables.dtype_of(tables.VERDICT))
-    # Put in order here, where there are few columns yet.
-    joined = joined.assign(
-        verdict=verdict, covered=covered, not_proof=proven & shared, shadowed_by=credentialed["text"]
-    )
-    joined = joined.sort_values(
-        ["verdict", "site", "server_ip", "client_ip", "resource"], kind="stable", ignore_index=True
-    )
-    covered, verdict = joined["covered"], joined["verdict"]
-    reason = joined["reason"].mask(
-        covered, joined["reason"] + "; when it was refused, the same client did it with credentials"
-    )
-    reason = reason.mask(
-        joined["not_proof"],
-        reason + "; it was also refused and then done with credentials, but several machines share the address",
-    )
-    joined["evidence"] = joined["evidence"].mask(joined["not_proof"], joined["evidence"] + "; address.shared")
-    pair = pd.MultiIndex.from_frame(joined[["session_evidence", "evidence"]].fillna(""))
-    codes, distinct = pd.factorize(pair)
-    evidence = np.array(["; ".join(filter(None, texts)) for texts in distinct], dtype=object)[codes]
-    return pd.DataFrame(
-        {
-            "site": joined["site"],
-            "client_ip": joined["client_ip"],
-            "client": names_at(joined, "client_ip", "last_seen", rows),
-            "server_ip": joined["server_ip"],
-            "server": names_at(joined, "server_ip", "last_seen", rows),
-            "resource": joined["resource"],
-            "identity": joined["identity"],
-            "verdict": verdict,
-            "reason": reason,
-            "sessions": joined["sessions"],
-            "uses": joined["uses"],
-            "succeeded": joined["succeeded"],
-            "denied": joined["denied"],
-            "refused_at": joined["rung_no"].map(dict(enumerate(tables.RUNG))),
-            "root_cause": _root_causes(joined, rows),
-            "shadowed_by": joined["shadowed_by"],
-            "first_seen": joined["first_seen"],
-            "last_seen": joined["last_seen"],
-            "active_days": joined["active_days"],
-            "confidence": joined["confidence"].mask(verdict == "unknown", None),
-            "evidence": evidence,
-            "capture": joined["capture"],
-            "frame": joined["frame"],
-        }
-    )
-
-
-def _with_credentials(joined: pd.DataFrame, rows: TableSet) -> pd.DataFrame:
-    """For each row the same client's uses with credentials: `after_refusal`, and a text."""
-    credentialed = rows.frame("credentialed_uses", *KEY, "uses", "after_refusal", "capture", "frame")
-    counted = credentialed.groupby(KEY, as_index=False).agg(
-        used=("uses", "sum"),
-        after_refusal=("after_refusal", "sum"),
-        at=("capture", "first"),
-        in_frame=("frame", "first"),
-    )
-    found = joined[KEY].merge(counted, on=KEY, how="left", validate="one_to_one")
-    known = found["used"].notna()
-    text = np.full(len(found), None, dtype=object)
-    text[known] = [
-        f"{used} uses with credentials, first in frame {frame} of {capture}"
-        for used, frame, capture in found.loc[known, ["used", "in_frame", "at"]].itertuples(index=False)
-    ]
-    return pd.DataFrame({"after_refusal": found["after_refusal"].fillna(0), "text": text})
-
-
-def _root_causes(joined: pd.DataFrame, rows: TableSet) -> pd.Series:
-    """The failed login of the same client at the same server that an anonymous one followed."""
-    sessions = rows.frame("sessions", "session_key", "connection_id", "started", "outcome", "asked")
-    sessions["pair"] = rows.codes("sessions", "site", "client_ip", "server_ip")
-    sessions = sessions[sessions["started"].notna()]
-    failed = sessions[(sessions["outcome"] == "refused") & ~_true(sessions["asked"] == "anonymous")]
-    failed = failed.sort_values("started", kind="stable")
-    mine = joined[["session_key"]].reset_index(names="row").dropna()
-    others = sessions.loc[sessions["pair"].isin(failed["pair"]), ["session_key", "connection_id", "started", "pair"]]
-    mine = mine.merge(others, on="session_key", how="inner").sort_values("started", kind="stable")
-    if not len(mine):
-        return pd.Series(None, index=joined.index, dtype=object)
-    found = pd.merge_asof(
-        mine,
-        failed[["pair", "started"]].assign(failed=failed.index, failed_on=failed["connection_id"]),
-        on="started",
-        by="pair",
-        tolerance=ROOT_CAUSE_WITHIN,
-    ).dropna(subset="failed")
-    # Behind one address there may be several machines; where both say which they are, it must be the same.
-    guids = rows.frame("connections", "connection_id", "client_guid").set_index("connection_id")["client_guid"]
-    guid, other = found["connection_id"].map(guids), found["failed_on"].map(guids)
-    found = found[guid.isna() | other.isna() | (guid == other)]
-    logins = rows.frame("sessions", "domain", "user", "status", "frame", "answer_frame", "capture")
-    logins = logins.loc[found["failed"].astype(np.int64)]
-    frame = logins["frame"].fillna(logins["answer_frame"])
-    text = [
-        f"login as {domain + chr(92) if pd.notna(domain) and domain else ''}{'?' if pd.isna(user) else user} "
-        f"failed with {status} in frame {number} of {capture}"
-        for domain, user, status, number, capture in zip(
-            logins["domain"], logins["user"], logins["status"], frame, logins["capture"], strict=True
+    order = np.lexsort(
+        (
+            last_if_missing(found["frame"]),
+            tables.ranks(found["capture"], rows.texts),
+            last_if_missing(found["time"]),
+            (by_key.number * len(tables.VERDICT) + rank) * len(tables.CONFIDENCE) + CERTAIN - found["confidence"],
         )
+    )
+    first = order[np.cumsum(by_key.sizes()) - by_key.sizes()]
+    return _those(found, first) | {
+        "rank": rank[first],
+        "sessions": by_key.different(found["session_key"]),
+        "uses": by_key.sizes(),
+        "succeeded": by_key.sums(worked),
+        "denied": by_key.sums(denied),
+        "unknown": by_key.sums((outcome == UNKNOWN) | (worked & ~anonymous)),
+        "rung": by_key.most(np.where(denied, found["rung"], NONE)),
+        "first_seen": by_key.least(found["time"]),
+        "last_seen": by_key.most(found["time"]),
+        "active_days": by_key.different(np.where(found["time"] < 0, NONE, found["time"] // DAY_NS)),
+    }
+
+
+def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
+    after_refusal, shadowed_by = _with_credentials(joined, rows)
+    proven = (joined["rank"] == DEPENDS) & (after_refusal > 0)
+    # Behind a shared address it may have been one machine that was refused, and another that had credentials.
+    shared = is_shared(joined["site"], joined["client_ip"], rows)
+    covered = proven & ~shared
+    verdict = np.where(covered, np.where(joined["unknown"] > 0, UNKNOWN_VERDICT, COVERED), joined["rank"])
+    texts = rows.texts
+    by_name = [tables.ranks(joined[name], texts) for name in ("resource", "client_ip", "server_ip", "site")]
+    order = np.lexsort((*by_name, verdict))
+    joined = _those(joined | {"verdict": verdict, "covered": covered, "not_proof": proven & shared}, order)
+    verdict = joined["verdict"]
+    in_doubt = np.where(
+        joined["covered"], texts.code("when it was refused, the same client did it with credentials"), NONE
+    )
+    in_doubt = np.where(joined["not_proof"], texts.code(NO_PROOF), in_doubt)
+    reason = _with(_with(joined["reason"], joined["missing"], rows), in_doubt, rows)
+    evidence = _with(joined["session_evidence"], joined["evidence"], rows)
+    evidence = _with(evidence, np.where(joined["not_proof"], texts.code("address.shared"), NONE), rows)
+    return tables.table(
+        "dependencies",
+        {
+            "site": tables.texts(joined["site"], texts),
+            "client_ip": tables.texts(joined["client_ip"], texts),
+            "client": tables.texts(names_at(joined["site"], joined["client_ip"], joined["last_seen"], rows), texts),
+            "server_ip": tables.texts(joined["server_ip"], texts),
+            "server": tables.texts(names_at(joined["site"], joined["server_ip"], joined["last_seen"], rows), texts),
+            "resource": tables.texts(joined["resource"], texts),
+            "identity": tables.places_in(joined["identity"], tables.IDENTITY),
+            "verdict": tables.places_in(verdict, tables.VERDICT),
+            "reason": tables.texts(reason, texts),
+            "sessions": tables.ints(joined["sessions"]),
+            "uses": tables.ints(joined["uses"]),
+            "succeeded": tables.ints(joined["succeeded"]),
+            "denied": tables.ints(joined["denied"]),
+            "refused_at": tables.places_in(joined["rung"], tables.RUNG),
+            "root_cause": _root_causes(joined["session_key"], rows),
+            "shadowed_by": shadowed_by.take(tables.ints(order)),
+            "first_seen": tables.times(joined["first_seen"]),
+            "last_seen": tables.times(joined["last_seen"]),
+            "active_days": tables.ints(joined["active_days"]),
+            "confidence": tables.places_in(
+                np.where(verdict == UNKNOWN_VERDICT, NONE, joined["confidence"]), tables.CONFIDENCE
+            ),
+            "evidence": tables.texts(evidence, texts),
+            "capture": tables.texts(joined["capture"], texts),
+            "frame": tables.ints(joined["frame"]),
+        },
+        len(verdict),
+    )
+
+
+def _with(texts: Numbers, more: Numbers, rows: TableSet) -> Numbers:
+    """Codes of texts followed by others; what is missing or empty is left out."""
+    both = Groups(texts, more)
+    pool = rows.texts
+    codes = [
+        pool.code("; ".join(filter(None, (pool.text(one), pool.text(other)))))
+        for one, other in zip(texts[both.first].tolist(), more[both.first].tolist(), strict=True)
     ]
-    return pd.Series(text, index=found["row"], dtype=object).reindex(joined.index)
+    return np.array(codes, dtype=np.int64)[both.number]
+
+
+def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:
+    """For each row the same client's uses with credentials: how many after a refusal, and a text."""
+    uses_ = rows.columns("credentialed_uses", *KEY, "uses", "after_refusal", "capture", "frame")
+    uses_ = _those(uses_, uses_["resource"] >= 0)
+    by_key = Groups(*[uses_[name] for name in KEY])
+    found = places_of([joined[name] for name in KEY], [uses_[name][by_key.first] for name in KEY])
+    texts = _joined_texts(
+        tables.ints(by_key.sums(uses_["uses"])),
+        " uses with credentials, first in frame ",
+        tables.ints(uses_["frame"][by_key.first]),
+        " of ",
+        tables.texts(uses_["capture"][by_key.first], rows.texts),
+    )
+    return looked_up(by_key.sums(uses_["after_refusal"]), found, 0), tables.coded(found, texts)
+
+
+def _joined_texts(*parts: pa.Array | str) -> pa.Array:
+    """Texts put together of columns and of what stands between them."""
+    cells = [tables.strings([part])[0] if isinstance(part, str) else part.cast(pa.large_string()) for part in parts]
+    return pc.binary_join_element_wise(*cells, tables.strings([""])[0])
+
+
+def _root_causes(session_key: Numbers, rows: TableSet) -> pa.Array:
+    """For each session the failed login of the same client at the same server that it followed, as a text."""
+    sessions = rows.columns(
+        "sessions", "session_key", "connection_id", "site", "client_ip", "server_ip", "started", "outcome", "asked"
+    )
+    started = sessions["started"]
+    pair = combined(sessions["site"], sessions["client_ip"], sessions["server_ip"])
+    refused = (sessions["outcome"] == REFUSED) & (sessions["asked"] != ASKED_ANONYMOUS) & (started >= 0)
+    failed = np.flatnonzero(refused)
+    mine = places(session_key, sessions["session_key"])
+    asked = np.flatnonzero((mine >= 0) & (looked_up(started, mine, NONE) >= 0))
+    of = mine[asked]
+    before = as_of(pair[of], started[of] + 1, pair[failed], started[failed])
+    asked, of, before = (column[before >= 0] for column in (asked, of, before))
+    cause = failed[before]
+    # Behind one address there may be several machines; where both say which they are, it must be the same.
+    connection = rows.columns("connections", "connection_id")["connection_id"]
+    guids = rows.codes("connections", "client_guid")
+    guid, other = (looked_up(guids, places(sessions["connection_id"][row], connection), NONE) for row in (of, cause))
+    holds = (started[of] - started[cause] <= ROOT_CAUSE_WITHIN_NS) & ((guid < 0) | (other < 0) | (guid == other))
+    different, text = np.unique(cause[holds], return_inverse=True)
+    found = np.full(len(session_key), NONE, dtype=np.int64)
+    found[asked[holds]] = text
+    return tables.coded(found, _failed_logins(different, rows))
+
+
+def _failed_logins(row: Ints, rows: TableSet) -> pa.Array:
+    """What there is to say about these rows of `sessions`."""
+    logins = _those(rows.columns("sessions", "domain", "user", "status", "frame", "answer_frame", "capture"), row)
+    texts = rows.texts
+    return _joined_texts(
+        "login as ",
+        tables.formatted(logins["domain"], lambda code: f"{texts.text(code)}\\" if texts.text(code) else ""),
+        tables.texts(np.where(logins["user"] < 0, texts.code("?"), logins["user"]), texts),
+        " failed with ",
+        tables.texts(np.where(logins["status"] < 0, texts.code("?"), logins["status"]), texts),
+        " in frame ",
+        tables.ints(np.where(logins["frame"] >= 0, logins["frame"], logins["answer_frame"])),
+        " of ",
+        tables.texts(logins["capture"], texts),
+    )

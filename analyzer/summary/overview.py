@@ -2,102 +2,155 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from analyzer import knowledge, tables
+from analyzer.groups import Groups, Numbers, looked_up, places, places_of
+from analyzer.sessions.joins import NONE, Ints
 from analyzer.summary.naming import names_at
 from analyzer.tables import TableSet
 
+ANONYMOUS = tables.IDENTITY.index("anonymous")
+PROVEN = tuple(tables.IDENTITY.index(name) for name in ("user", "machine", "authenticated"))
+"""Identities that are somebody with credentials."""
+HOUR_NS = 3600 * 1_000_000_000
 
-def clients(rows: TableSet) -> pd.DataFrame:
+
+def clients(rows: TableSet) -> pa.Table:
     """One row a client."""
-    return _by_host("client_ip", "server_ip", rows)
+    _, made = _by_host("client_ip", "server_ip", rows)
+    return tables.table("clients", made, len(made["sessions"]))
 
 
-def servers(rows: TableSet) -> pd.DataFrame:
+def servers(rows: TableSet) -> pa.Table:
     """One row a server."""
-    made = _by_host("server_ip", "client_ip", rows)
-    connections = rows.frame("connections", "site", "server_ip", "dialect")
-    by = connections.groupby(["site", "server_ip"])
-    spoken = (
-        connections.dropna(subset="dialect")
-        .drop_duplicates(["site", "server_ip", "dialect"])
-        .sort_values("dialect")
-        .groupby(["site", "server_ip"])["dialect"]
-        .agg("|".join)
-    )
-    index = pd.MultiIndex.from_frame(made[["site", "server_ip"]])
-    made["connections"] = by.size().reindex(index, fill_value=0).to_numpy()
-    made["dialects"] = spoken.reindex(index).to_numpy()
-    return made
+    by_server, made = _by_host("server_ip", "client_ip", rows)
+    site, server, dialect = rows.columns("connections", "site", "server_ip", "dialect").values()
+    host = by_server.of(site, server)
+    spoken = Groups(host, tables.ranks(dialect, rows.texts)).first
+    spoken = spoken[(host[spoken] >= 0) & (dialect[spoken] >= 0)]
+    how_many = np.bincount(host[spoken], minlength=len(by_server))
+    dialects = tables.piped(dialect[spoken], how_many, rows.texts)
+    made |= {
+        "connections": tables.ints(np.bincount(host[host >= 0], minlength=len(by_server))),
+        "dialects": dialects.take(tables.ints(np.where(how_many > 0, np.arange(len(by_server)), NONE))),
+    }
+    return tables.table("servers", made, len(by_server))
 
 
-def _by_host(mine: str, theirs: str, rows: TableSet) -> pd.DataFrame:
-    sessions = rows.frame("sessions", "site", mine, theirs, "session_key", "started", "identity")
-    by = sessions.groupby(["site", mine], sort=True)
-    made = by.agg(
-        **{
-            theirs.removesuffix("_ip") + "s": (theirs, "nunique"),
-            "sessions": ("session_key", "size"),
-            "first_seen": ("started", "min"),
-            "last_seen": ("started", "max"),
-        }
-    )
-    counts = sessions.groupby(["site", mine, "identity"], observed=False).size().unstack(fill_value=0)
-    verdicts = (
-        rows.frame("dependencies", "site", mine, "verdict")
-        .groupby(["site", mine, "verdict"], observed=False)
-        .size()
-        .unstack(fill_value=0)
-    )
-    for identity in tables.IDENTITY:
-        made[identity] = counts[identity].reindex(made.index, fill_value=0) if identity in counts else 0
-    for verdict in tables.VERDICT:
-        made[f"rows_{verdict}"] = verdicts[verdict].reindex(made.index, fill_value=0) if verdict in verdicts else 0
-    made = made.reset_index()
-    made[mine.removesuffix("_ip")] = names_at(made, mine, "last_seen", rows)
-    return made
+class _Hosts:
+    """The hosts that take part in sessions, in alphabetical order."""
+
+    def __init__(self, site: Numbers, ip: Numbers, rows: TableSet) -> None:
+        there = np.flatnonzero(ip >= 0)
+        self.groups = Groups(tables.ranks(site[there], rows.texts), tables.ranks(ip[there], rows.texts))
+        self.there = there
+        self.site, self.ip = site[there][self.groups.first], ip[there][self.groups.first]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def of(self, site: Numbers, ip: Numbers) -> Ints:
+        """For each row the number of its host, `NONE` if it is none of them."""
+        return places_of((site, ip), (self.site, self.ip))
 
 
-def pipes(rows: TableSet) -> pd.DataFrame:
+def _by_host(mine: str, theirs: str, rows: TableSet) -> tuple[_Hosts, dict[str, Any]]:
+    sessions = rows.columns("sessions", "site", mine, theirs, "started", "identity")
+    hosts = _Hosts(sessions["site"], sessions[mine], rows)
+    sessions = {name: column[hosts.there] for name, column in sessions.items()}
+    by_host = hosts.groups
+    made = {
+        "site": tables.texts(hosts.site, rows.texts),
+        mine: tables.texts(hosts.ip, rows.texts),
+        theirs.removesuffix("_ip") + "s": tables.ints(by_host.different(sessions[theirs])),
+        "sessions": tables.ints(by_host.sizes()),
+        "first_seen": tables.times(by_host.least(sessions["started"])),
+        "last_seen": tables.times(by_host.most(sessions["started"])),
+    }
+    for place, identity in enumerate(tables.IDENTITY):
+        made[identity] = tables.ints(by_host.sums(sessions["identity"] == place))
+    found = rows.columns("dependencies", "site", mine, "verdict")
+    host = hosts.of(found["site"], found[mine])
+    for place, verdict in enumerate(tables.VERDICT):
+        which = host[(found["verdict"] == place) & (host >= 0)]
+        made[f"rows_{verdict}"] = tables.ints(np.bincount(which, minlength=len(hosts)))
+    names = names_at(hosts.site, hosts.ip, by_host.most(sessions["started"]), rows)
+    made[mine.removesuffix("_ip")] = tables.texts(names, rows.texts)
+    return hosts, made
+
+
+def pipes(rows: TableSet) -> pa.Table:
     """One row a pipe of a server, whoever opened it."""
-    sessions = rows.frame("sessions", "session_key", "site", "client_ip", "server_ip", "identity")
-    opens = rows.frame("pipe_opens", "open_key", "session_key", "pipe", "status", "bytes_written", "bytes_read")
-    opens = opens.merge(sessions, on="session_key", how="inner")
-    opens = opens[~opens["identity"].isin(["user", "machine", "authenticated"])]
-    refused = {knowledge.status_names(kind)[code] for kind, code in knowledge.refusals("open")}
-    opens = opens.assign(
-        ok=(opens["status"] == "STATUS_SUCCESS").fillna(False).astype(int),
-        no=opens["status"].isin(refused).astype(int),
-        anonymous_client=opens["client_ip"].where(opens["identity"] == "anonymous"),
+    texts = rows.texts
+    sessions = rows.columns("sessions", "session_key", "site", "client_ip", "server_ip", "identity")
+    opens = rows.columns("pipe_opens", "session_key", "pipe", "status", "bytes_written", "bytes_read")
+    session = places(opens["session_key"], sessions["session_key"])
+    wanted = (session >= 0) & ~np.isin(looked_up(sessions["identity"], session, NONE), PROVEN) & (opens["pipe"] >= 0)
+    opens = {name: column[wanted] for name, column in opens.items()}
+    opens |= {name: column[session[wanted]] for name, column in sessions.items()}
+    refused = [texts.code(knowledge.status_names(kind)[code]) for kind, code in knowledge.refusals("open")]
+    uses = rows.columns("credentialed_uses", "site", "server_ip", "resource", "uses")
+    names = np.append(opens["pipe"], [texts.code(name) for name in sorted(knowledge.pipe_names())])
+    uses = {name: column[np.isin(uses["resource"], names)] for name, column in uses.items()}
+    site, pipe, server = (
+        np.append(opens[mine], uses[theirs])
+        for mine, theirs in (("site", "site"), ("pipe", "resource"), ("server_ip", "server_ip"))
     )
-    key = ["site", "pipe", "server_ip"]
-    counted = opens.groupby(key).agg(
-        opens=("open_key", "size"),
-        succeeded=("ok", "sum"),
-        denied=("no", "sum"),
-        anonymous_clients=("anonymous_client", "nunique"),
-        bytes_written=("bytes_written", "sum"),
-        bytes_read=("bytes_read", "sum"),
+    by_pipe = Groups(*[tables.ranks(column, texts) for column in (site, pipe, server)])
+    none, size = np.zeros(len(uses["uses"]), dtype=np.int64), len(opens["pipe"])
+
+    def summed(values: Numbers) -> pa.Array:
+        return tables.ints(by_pipe.sums(np.append(values, none)))
+
+    anonymous = np.where(opens["identity"] == ANONYMOUS, opens["client_ip"], NONE)
+    purposes = {texts.code(row["pipe"]): texts.code(row["purpose"]) for row in knowledge.rows("pipes")}
+    pipe_of = pipe[by_pipe.first]
+    return tables.table(
+        "pipes",
+        {
+            "site": tables.texts(site[by_pipe.first], texts),
+            "server_ip": tables.texts(server[by_pipe.first], texts),
+            "pipe": tables.texts(pipe_of, texts),
+            "purpose": tables.formatted(pipe_of, lambda code: texts.text(purposes.get(code, NONE))),
+            "opens": summed(np.ones(size, dtype=np.int64)),
+            "succeeded": summed(opens["status"] == texts.code("STATUS_SUCCESS")),
+            "denied": summed(np.isin(opens["status"], refused)),
+            "anonymous_clients": tables.ints(by_pipe.different(np.append(anonymous, none - 1))),
+            "bytes_written": summed(opens["bytes_written"]),
+            "bytes_read": summed(opens["bytes_read"]),
+            "credentialed_uses": tables.ints(by_pipe.sums(np.append(np.zeros(size, "i8"), uses["uses"]))),
+        },
+        len(by_pipe),
     )
-    uses = rows.frame("credentialed_uses", "site", "server_ip", "resource", "uses").rename(columns={"resource": "pipe"})
-    uses = uses[uses["pipe"].isin(set(opens["pipe"].dropna()) | knowledge.pipe_names())]
-    with_credentials = uses.groupby(key)["uses"].sum().rename("credentialed_uses")
-    made = counted.join(with_credentials, how="outer").fillna(0).sort_index().reset_index()
-    purposes = {row["pipe"]: row["purpose"] for row in knowledge.rows("pipes")}
-    made["purpose"] = made["pipe"].map(purposes)
-    return made
 
 
-def timeline(rows: TableSet) -> pd.DataFrame:
+def timeline(rows: TableSet) -> pa.Table:
     """One row an hour, server and identity."""
-    sessions = rows.frame("sessions", "session_key", "site", "started", "server_ip", "client_ip", "identity")
-    sessions = sessions.dropna(subset="started")
-    opened = rows.frame("pipe_opens", "session_key").groupby("session_key").size().rename("pipe_opens")
-    sessions = sessions.join(opened, on="session_key")
-    sessions = sessions.assign(hour=sessions["started"].dt.floor("h"), pipe_opens=sessions["pipe_opens"].fillna(0))
-    return (
-        sessions.groupby(["site", "hour", "server_ip", "identity"], observed=True, sort=True)
-        .agg(sessions=("session_key", "size"), clients=("client_ip", "nunique"), pipe_opens=("pipe_opens", "sum"))
-        .reset_index()
+    texts = rows.texts
+    sessions = rows.columns("sessions", "session_key", "site", "started", "server_ip", "client_ip", "identity")
+    session = places(rows.columns("pipe_opens", "session_key")["session_key"], sessions["session_key"])
+    sessions["opens"] = np.bincount(session[session >= 0], minlength=len(sessions["session_key"]))
+    counted = (sessions["started"] >= 0) & (sessions["server_ip"] >= 0) & (sessions["identity"] >= 0)
+    sessions = {name: column[counted] for name, column in sessions.items()}
+    hour = sessions["started"] // HOUR_NS
+    by_hour = Groups(
+        tables.ranks(sessions["site"], texts), hour, tables.ranks(sessions["server_ip"], texts), sessions["identity"]
+    )
+    first = by_hour.first
+    return tables.table(
+        "timeline",
+        {
+            "site": tables.texts(sessions["site"][first], texts),
+            "hour": tables.times(hour[first] * HOUR_NS, np.zeros(len(first), dtype=bool)),
+            "server_ip": tables.texts(sessions["server_ip"][first], texts),
+            "identity": tables.places_in(sessions["identity"][first], tables.IDENTITY),
+            "sessions": tables.ints(by_hour.sizes()),
+            "clients": tables.ints(by_hour.different(sessions["client_ip"])),
+            "pipe_opens": tables.ints(by_hour.sums(sessions["opens"])),
+        },
+        len(by_hour),
     )

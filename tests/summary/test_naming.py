@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analyzer import tables
+from analyzer.groups import Numbers
 from analyzer.summary.naming import is_shared, names_at
 from analyzer.tables import TableSet
 
@@ -35,37 +37,38 @@ CASES = [
 @pytest.fixture
 def rows() -> TableSet:
     """The table of hosts above."""
-    frame = pd.DataFrame(HOSTS, columns=["site", "ip", "valid_from", "valid_to", "name", "shared"])
+    names = ("site", "ip", "valid_from", "valid_to", "name", "shared")
+    columns = dict(zip(names, map(list, zip(*HOSTS, strict=True)), strict=True))
     for name in ("valid_from", "valid_to"):
-        frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[ns, UTC]")
-    return TableSet({"hosts": tables.from_pandas("hosts", frame)})
+        times = [0 if time is None else pd.Timestamp(time, tz="UTC").value for time in columns[name]]
+        columns[name] = tables.times(np.array(times, dtype=np.int64))
+    return TableSet({"hosts": tables.table("hosts", columns, len(HOSTS))})
 
 
-def asked() -> pd.DataFrame:
-    frame = pd.DataFrame(CASES, columns=["site", "client_ip", "last_seen", "expected"]).sample(frac=1, random_state=1)
-    frame["last_seen"] = pd.to_datetime(frame["last_seen"], format="mixed", utc=True)
-    return frame
+Asked = tuple[Numbers, Numbers, Numbers]
+
+
+def asked(rows: TableSet) -> Asked:
+    """Site, address and time of the cases."""
+    times = [-1 if time is None else pd.Timestamp(time, tz="UTC").value for _, _, time, _ in CASES]
+    site, ip = ([rows.texts.code(case[place]) for case in CASES] for place in (0, 1))
+    return np.array(site), np.array(ip), np.array(times)
 
 
 def test_names(rows: TableSet) -> None:
-    frame = asked()
-    found = names_at(frame, "client_ip", "last_seen", rows)
-    assert found.index.equals(frame.index)
-    assert found.fillna("").tolist() == frame["expected"].fillna("").tolist()
+    found = names_at(*asked(rows), rows)
+    assert [rows.texts.text(code) for code in found.tolist()] == [name for *_, name in CASES]
 
 
 def test_shared(rows: TableSet) -> None:
-    frame = asked()
-    found = is_shared(frame, "client_ip", rows)
-    expected = [
-        pair in {("", "10.0.0.3"), ("branch", "10.0.0.1")}
-        for pair in frame[["site", "client_ip"]].itertuples(index=False, name=None)
-    ]
-    assert found.tolist() == expected
+    site, ip, _ = asked(rows)
+    expected = [case[:2] in {("", "10.0.0.3"), ("branch", "10.0.0.1")} for case in CASES]
+    assert is_shared(site, ip, rows).tolist() == expected
 
 
 def test_no_hosts_and_nothing_asked(rows: TableSet) -> None:
     nothing = TableSet({"hosts": tables.empty("hosts")})
-    assert names_at(asked(), "client_ip", "last_seen", nothing).isna().all()
-    assert not is_shared(asked(), "client_ip", nothing).any()
-    assert len(names_at(asked().iloc[:0], "client_ip", "last_seen", rows)) == 0
+    assert (names_at(*asked(nothing), nothing) < 0).all()
+    assert not is_shared(*asked(nothing)[:2], nothing).any()
+    none = np.empty(0, dtype=np.int64)
+    assert len(names_at(none, none, none, rows)) == 0

@@ -1,0 +1,108 @@
+"""Rows put together and looked up: columns of numbers in, columns of numbers out. Missing is below zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.sessions.joins import NONE, Ints
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[Any]
+
+_ROOM = 2**62
+
+
+def combined(*columns: Numbers) -> Ints:
+    """A number for each row: the same where all these columns are, and in the order of the first, then the second ..."""
+    found = np.zeros(len(columns[0]), dtype=np.int64)
+    if not len(found):
+        return found
+    size = 1
+    for column in columns:
+        width = int(column.max()) + 2
+        if size * width > _ROOM:
+            different, found = np.unique(found, return_inverse=True)
+            size = len(different)
+        found = found * width + column + 1
+        size *= width
+    return found
+
+
+def places(wanted: Numbers, keys: Numbers) -> Ints:
+    """For each wanted key the first row that has it; `NONE` if there is none, or the key is missing."""
+    if not len(keys):
+        return np.full(len(wanted), NONE, dtype=np.int64)
+    if (keys[1:] >= keys[:-1]).all():  # as the tables have them
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where((keys[at] == wanted) & (wanted >= 0), at, NONE)
+    order = np.argsort(keys, kind="stable")
+    found = places(wanted, keys[order])
+    return np.where(found >= 0, order[found], NONE)
+
+
+def places_of(wanted: Sequence[Numbers], keys: Sequence[Numbers]) -> Ints:
+    """As `places`, for keys of several columns, in which what is missing is a value too."""
+    size = len(keys[0])
+    both = combined(*[np.append(key, column) for key, column in zip(keys, wanted, strict=True)])
+    return places(both[size:], both[:size])
+
+
+def looked_up(values: Numbers, rows: Ints, missing: Any) -> Numbers:
+    """`values[row]` for each row, `missing` where the row is `NONE`."""
+    return np.append(values, np.array([missing], dtype=values.dtype))[rows]
+
+
+def last_if_missing(values: Numbers) -> Ints:
+    """As they are, but what is missing is larger than all others."""
+    return np.where(values < 0, np.iinfo(np.int64).max, values)
+
+
+class Groups:
+    """Rows that have the same values in some columns: `number` of each row; `first` of each group the first row.
+
+    They are numbered in the order of the first column, then the second ... All methods give one value a group.
+    """
+
+    def __init__(self, *columns: Numbers) -> None:
+        key = combined(*columns)
+        self._order = np.argsort(key, kind="stable")
+        begins = np.ones(len(key), dtype=bool)
+        begins[1:] = key[self._order[1:]] != key[self._order[:-1]]
+        self._starts = np.flatnonzero(begins)
+        self.first = self._order[self._starts]
+        self.number = np.empty(len(key), dtype=np.int64)
+        self.number[self._order] = np.cumsum(begins) - 1
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def sizes(self) -> Ints:
+        return np.diff(self._starts, append=len(self._order))
+
+    def sums(self, values: Numbers) -> Ints:
+        """Sums; what is missing counts for nothing."""
+        return self._reduced(np.add, np.maximum(values.astype(np.int64), 0))
+
+    def least(self, values: Numbers) -> Ints:
+        """The least of those that are not missing."""
+        found = self._reduced(np.minimum, last_if_missing(values))
+        return np.where(found == np.iinfo(np.int64).max, NONE, found)
+
+    def most(self, values: Numbers) -> Ints:
+        return self._reduced(np.maximum, values)
+
+    def different(self, values: Numbers) -> Ints:
+        """How many different values there are, besides missing."""
+        there = values >= 0
+        pairs = np.unique(combined(self.number[there], values[there]), return_index=True)[1]
+        return np.bincount(self.number[there][pairs], minlength=len(self))
+
+    def _reduced(self, operation: np.ufunc, values: Numbers) -> Ints:
+        if not len(values):
+            return np.empty(0, dtype=np.int64)
+        found: Ints = operation.reduceat(values[self._order].astype(np.int64), self._starts)
+        return found
