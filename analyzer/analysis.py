@@ -14,6 +14,8 @@ from analyzer import engines, memory
 from analyzer.capture.inputs import Input, as_text, find_captures
 from analyzer.engines import Engine
 from analyzer.errors import UsageError
+from analyzer.names.gathering import Gathered
+from analyzer.names.listed import Listed, read_list
 from analyzer.sessions.reducer import Reduced, Reducer
 from analyzer.wire.texts import Texts
 
@@ -118,6 +120,7 @@ def analyze(
     ports: Sequence[int] = PORTS,
     detail: str = "default",
     separate: bool = False,
+    hosts: str | Path | None = None,
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
@@ -128,6 +131,8 @@ def analyze(
     detail: `default` keeps a row for each open and call of sessions that are not proven to have credentials and counts
     the others; `all` keeps a row for each.
     separate: each folder is a site of its own: the same addresses in two folders are different machines.
+    hosts: a file with the names of addresses, which count for more than any in the captures: CSV (`address,name`) or the
+    format of a hosts file.
     announce: told what a person should know, such as that a wait begins.
 
     Files that cannot be read (further) are reported in `captures.errors`; what could be read of them is in the result.
@@ -137,6 +142,7 @@ def analyze(
         raise UsageError(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
     if not ports or not all(0 < port < 65536 for port in ports):
         raise UsageError("ports are numbers from 1 to 65535")
+    listed = read_list(hosts) if hosts is not None else {}
     inputs = find_captures([str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)])
     reader = engines.make(engine, tuple(dict.fromkeys(ports)), announce)
     importing = _import_in_background()
@@ -144,13 +150,13 @@ def analyze(
     total = _size(inputs)
     parts = {}
     for site, members in sites.items():
-        parts[site] = (members, _reduce(reader, members, detail == "all", progress, total))
+        parts[site] = (members, *_reduce(reader, members, detail == "all", progress, total))
     importing.join()
     if reader.consumed() > LARGE:
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
         memory.give_back()
-    settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate}
-    return Analysis(*_tables(reader, parts), settings)
+    settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate, "hosts": len(listed)}
+    return Analysis(*_tables(reader, parts, listed), settings)
 
 
 def _sites(inputs: list[Input], separate: bool) -> dict[str, list[Input]]:
@@ -168,14 +174,16 @@ def _size(inputs: list[Input]) -> int | None:
 
 def _reduce(
     reader: Engine, inputs: list[Input], keep_all: bool, progress: Progress | None, total: int | None
-) -> Reduced:
+) -> tuple[Reduced, Gathered]:
     reducer: Reducer | None = None
+    gathered = Gathered()
     for batch in reader.read(inputs):
         reducer = reducer or Reducer(batch.texts, keep_all=keep_all, form=reader.kernels)
         reducer.feed(batch)
+        gathered.take(batch)
         if progress:
             progress(reader.consumed(), total)
-    return (reducer or Reducer(Texts(), keep_all=keep_all)).finish()
+    return (reducer or Reducer(Texts(), keep_all=keep_all)).finish(), gathered
 
 
 def _import_in_background() -> threading.Thread:
@@ -186,12 +194,12 @@ def _import_in_background() -> threading.Thread:
 
 
 def _tables(
-    reader: Engine, parts: dict[str, tuple[list[Input], Reduced]]
+    reader: Engine, parts: dict[str, tuple[list[Input], Reduced, Gathered]], listed: Listed
 ) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """All tables, and what was counted. The columns of numbers that they are made of are let go on the way."""
-    from analyzer import assemble, tables  # noqa: PLC0415 - imported in the background, see above
+    from analyzer import assemble, hosts, tables  # noqa: PLC0415 - imported in the background, see above
 
-    site_of = {item.capture: site for site, (members, _) in parts.items() for item in members}
+    site_of = {item.capture: site for site, (members, _, _) in parts.items() for item in members}
     sites = [site_of[file.capture] for file in reader.files]
     files = [
         replace(file, capture=as_text(file.capture), errors=[as_text(error) for error in file.errors])
@@ -202,11 +210,19 @@ def _tables(
     keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "calls", "session_no"), 0)
     made = []
     for site in list(parts):
-        _, reduced = parts.pop(site)
+        _, reduced, gathered = parts.pop(site)
         for name, value in reduced.counts.items():
             counts[name] = counts.get(name, 0) + value
-        made.append(assemble.site_tables(reduced, names, site, keys_from))
+        part = assemble.site_tables(reduced, names, site, keys_from)
         del reduced
+        captured = [
+            entry for file in reader.files if site_of[file.capture] == site for entry in getattr(file, "names", ())
+        ]
+        found_hosts = hosts.find_hosts(tables.TableSet(part), site, gathered, listed, captured)
+        for name, value in found_hosts.counts.items():
+            counts[name] = counts.get(name, 0) + value
+        made.append(part | {"hosts": found_hosts.table})
+        del gathered
     found = {"captures": assemble.captures(files, sites)}
     return found | {
         name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from analyzer import knowledge, tables
 from analyzer.capture.reader import FileFacts
-from analyzer.groups import Groups, last_if_missing, looked_up, places
 from analyzer.records import CallProtocol, Layer, Mechanism, Protocol, Via
 from analyzer.sessions.identity import Asked, Confidence, Identity, Outcome, sign_text
 from analyzer.sessions.joins import NONE, Ints, Rows
@@ -67,7 +66,7 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
 
 
 def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Made:
-    """All tables of one site but `captures`.
+    """All tables of one site but `captures` and `hosts`.
 
     names: paths of the capture files by capture_no. keys_from: for `connections`, `sessions`, `trees`, `pipe_opens`,
     `calls` and session numbers (`session_no`) the first key to give; it is moved on.
@@ -92,7 +91,6 @@ def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[s
     made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
     made["problems"] = _problems(reduced, names, keys)
     _let_go(reduced, "disks", "problems")
-    made["hosts"] = _hosts(tables.TableSet(made), site)
     return made
 
 
@@ -481,59 +479,6 @@ def _disk_opens(reduced: Reduced, keys: _Keys, trees: pa.Table, keys_from: dict[
         },
         len(rows),
     )
-
-
-_NAME_SOURCES = (
-    ("sessions", "server_ip", "server_name", "started", "ntlm.challenge"),
-    ("sessions", "client_ip", "workstation", "started", "ntlm.workstation"),
-    ("connections", "client_ip", "netbios_calling", "first_seen", "netbios.session_request"),
-)
-"""Table, address, name, time, and what that source is called. The first one that gives a name is believed most."""
-
-
-def _hosts(rows: tables.TableSet, site: str) -> pa.Table:
-    """Names that clients and servers give themselves: NetBIOS session requests and NTLM."""
-    texts = rows.texts
-    parts = []
-    for number, (table, *columns, _) in enumerate(_NAME_SOURCES):
-        ip, name, time = rows.columns(table, *columns).values()
-        given = (name >= 0) & (name != texts.code("")) & (ip >= 0)
-        parts.append([ip[given], name[given], time[given], np.full(np.count_nonzero(given), number)])
-    ip, name, time, rank = (np.concatenate(column) for column in zip(*parts, strict=True))
-    told = Groups(ip, rank, name)
-    begin, end = told.least(time), told.most(time)
-    ip, name, rank = ip[told.first], name[told.first], rank[told.first]
-    order = np.lexsort((tables.ranks(name, texts), last_if_missing(begin), rank, tables.ranks(ip, texts)))
-    ip, name, rank, begin, end = (column[order] for column in (ip, name, rank, begin, end))
-    hosts = Groups(tables.ranks(ip, texts))
-    further = np.sort(Groups(hosts.number, name).first)  # each name of a host once
-    further = further[~np.isin(further, hosts.first)]
-    return tables.table(
-        "hosts",
-        {
-            "ip": tables.texts(ip[hosts.first], texts),
-            "site": tables.chosen(np.zeros(len(hosts), "i8"), [site]),
-            "name": tables.texts(name[hosts.first], texts),
-            "name_source": tables.chosen(rank[hosts.first], [source for *_, source in _NAME_SOURCES]),
-            "valid_from": tables.times(hosts.least(begin)),
-            "valid_to": tables.times(hosts.most(end)),
-            "other_names": tables.piped(name[further], np.bincount(hosts.number[further], minlength=len(hosts)), texts),
-            "os_hint": tables.texts(_os_hints(ip[hosts.first], rows), texts),
-        },
-        len(hosts),
-    )
-
-
-def _os_hints(ip: Ints, rows: tables.TableSet) -> Ints:
-    """What clients at these addresses say of their system: SMB 1 strings, NTLM version."""
-    texts = rows.texts
-    client, native, build = rows.columns("sessions", "client_ip", "native_os", "client_build").values()
-    says = (native >= 0) & (native != texts.code(""))
-    native_of = looked_up(native[says], places(ip, client[says]), NONE)
-    build_of = looked_up(build[build >= 0], places(ip, client[build >= 0]), NONE)
-    different, place = np.unique(build_of, return_inverse=True)
-    version = [NONE if code < 0 else texts.code(f"NTLM version {texts.text(code)}") for code in different.tolist()]
-    return np.where(native_of >= 0, native_of, np.array(version, dtype=np.int64)[place])
 
 
 def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pa.Table:

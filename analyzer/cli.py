@@ -136,6 +136,10 @@ def analyze(
         Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")
     ] = Detail.DEFAULT,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    hosts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Names of addresses: CSV (address,name) or the format of a hosts file."),
+    ] = None,
     separate: Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")] = False,
 ) -> None:
@@ -152,6 +156,7 @@ def analyze(
             ports=(*analyses.PORTS, *(port or ())),
             detail=detail.value,
             separate=separate,
+            hosts=hosts,
             progress=progress,
             announce=(lambda _: None) if quiet else _announce,
         )
@@ -265,7 +270,7 @@ def doctor(
 def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal"):
+    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal", "scapy"):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

@@ -46,6 +46,7 @@ KERNEL_MODULES = (
     "analyzer.wire.texts",
     "analyzer.capture.pcap",
     "analyzer.capture.pcapng",
+    "analyzer.capture.datagrams",
     "analyzer.capture.links",
     "analyzer.transport.pick",
     "analyzer.transport.flows",

@@ -144,6 +144,18 @@ class Layer(IntEnum):
     NTLMSSP = 7
 
 
+class DatagramKind(IntEnum):
+    """What a datagram that may name a host belongs to."""
+
+    NETBIOS_NAME = 1  # registrations, answers, node status
+    NETBIOS_DATAGRAM = 2  # browser announcements
+    DHCP = 3
+    DNS = 4
+    MDNS = 5
+    LLMNR = 6
+    DNS_PUBLIC = 7  # DNS, without an address of a private network
+
+
 _ROW: list[Any] = [("row", "i4")]  # index of the message that the body belongs to
 
 MESSAGE = np.dtype(
@@ -298,6 +310,22 @@ CONNECTION_END = np.dtype(
     ]
 )
 NAMES = np.dtype([("connection", "i4"), ("calling", "i4"), ("called", "i4")])
+DATAGRAM = np.dtype(
+    [
+        ("kind", "u1"),  # DatagramKind
+        ("capture_no", "i4"),  # where it was said first
+        ("frame", "i8"),
+        ("first_ns", "i8"),  # when it was said first and last: the same again is not kept
+        ("last_ns", "i8"),
+        ("source_hi", "i8"),
+        ("source_lo", "i8"),
+        ("mac", "i8"),  # of the sender, -1: not known, or of a router
+        ("payload", "O"),  # its bytes
+    ]
+)
+"""A datagram that may name a host."""
+HARDWARE = np.dtype([("hi", "i8"), ("lo", "i8"), ("mac", "i8"), ("first_ns", "i8"), ("last_ns", "i8")])
+"""A hardware address that an IP address was seen with, on its own network."""
 PROBLEM = np.dtype(
     [
         ("capture_no", "i4"),
@@ -338,10 +366,22 @@ class Batch:
     ended: Rows = field(default_factory=lambda: np.empty(0, dtype=CONNECTION_END))
     names: Rows = field(default_factory=lambda: np.empty(0, dtype=NAMES))
     problems: Rows = field(default_factory=lambda: np.empty(0, dtype=PROBLEM))
+    datagrams: Rows = field(default_factory=lambda: np.empty(0, dtype=DATAGRAM))
+    hardware: Rows = field(default_factory=lambda: np.empty(0, dtype=HARDWARE))
 
     def payload(self, at: int, size: int) -> bytes:
         """The bytes that a body points to. Valid until the engine is asked for the next batch."""
         return self.arena[at : at + size].tobytes()
+
+
+def empty_batch(texts: Texts) -> Batch:
+    """A batch in which nothing was read."""
+    return Batch(
+        texts=texts,
+        arena=np.empty(0, dtype=np.uint8),
+        messages=np.empty(0, dtype=MESSAGE),
+        bodies=empty_bodies(),
+    )
 
 
 def empty_bodies() -> dict[str, Rows]:

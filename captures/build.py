@@ -19,7 +19,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import pack  # noqa: E402
-from scapy.layers.inet import IP, TCP  # noqa: E402
+from scapy.layers.dhcp import BOOTP, DHCP  # noqa: E402
+from scapy.layers.dns import DNS, DNSQR, DNSRR  # noqa: E402
+from scapy.layers.inet import IP, TCP, UDP  # noqa: E402
 from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.utils import wrpcap  # noqa: E402
 
@@ -49,8 +51,17 @@ class Stream:
     clock = START
 
     def __init__(
-        self, client: str = CLIENT, server: str = SERVER, *, client_port: int = 49800, port: int = 445
+        self,
+        client: str = CLIENT,
+        server: str = SERVER,
+        *,
+        client_port: int = 49800,
+        port: int = 445,
+        hardware: str = "",
+        client_ttl: int = 64,
     ) -> None:
+        """hardware: whose frames the client's packets come in, if not its own; client_ttl: less behind a router."""
+        self.hardware, self.client_ttl = hardware or mac(client), client_ttl
         self.ends = {True: (client, client_port), False: (server, port)}  # True: sent by the client
         self.next = {True: 0x10000000 + client_port, False: 0x20000000 + client_port}
         self.frames: list = []
@@ -58,10 +69,11 @@ class Stream:
     def send(self, by_client: bool, payload: bytes = b"", flags: str = "PA", *, captured: bool = True) -> None:
         """One segment; captured=False sends it past the capture point, which leaves a gap."""
         (source, source_port), (target, target_port) = self.ends[by_client], self.ends[not by_client]
-        ethernet = Ether(src=mac(source), dst=mac(target))
+        cards = {True: self.hardware, False: mac(self.ends[False][0])}
+        ethernet = Ether(src=cards[by_client], dst=cards[not by_client])
         tcp = TCP(sport=source_port, dport=target_port, flags=flags, seq=self.next[by_client], window=8192,
                   ack=0 if flags == "S" else self.next[not by_client])  # fmt: skip
-        frame = ethernet / IP(src=source, dst=target) / tcp / payload
+        frame = ethernet / IP(src=source, dst=target, ttl=self.client_ttl if by_client else 64) / tcp / payload
         frame.time = Stream.clock
         Stream.clock += 0.0004
         self.next[by_client] += len(payload) + ("S" in flags) + ("F" in flags)
@@ -99,8 +111,11 @@ def mac(address: str) -> str:
 class Smb2:
     """Requests and answers of one SMB 2 connection."""
 
-    def __init__(self, stream: Stream, dialect: int) -> None:
+    def __init__(
+        self, stream: Stream, dialect: int, *, workstation: str = "WS10", client_guid: bytes = CLIENT_GUID
+    ) -> None:
         self.stream, self.dialect, self.message_id = stream, dialect, 0
+        self.workstation, self.client_guid = workstation, client_guid
 
     def ask(
         self,
@@ -128,7 +143,7 @@ class Smb2:
     def negotiate(self) -> None:
         dialects = [d for d in pack.DIALECTS.values() if d <= self.dialect]
         answer = pack.negotiate_response(self.dialect, SERVER_GUID, pack.spnego_init(None), time=FILETIME)
-        self.ask(pack.NEGOTIATE, pack.negotiate_request(dialects, CLIENT_GUID), answer)
+        self.ask(pack.NEGOTIATE, pack.negotiate_request(dialects, self.client_guid), answer)
 
     def logon(
         self, session: int, *, user: str = "", session_flags: int = 0, status: int = 0, captured: bool = True
@@ -138,7 +153,7 @@ class Smb2:
         more = pack.setup_response(pack.spnego_answer(challenge, 1, name_mechanism=True))
         self.ask(pack.SESSION_SETUP, first, more, new_session=session, status=MORE)
         answer = pack.setup_response(pack.spnego_answer(None, 0), session_flags)
-        blob = pack.spnego_answer(authenticate(user))
+        blob = pack.spnego_answer(authenticate(user, self.workstation))
         self.ask(
             pack.SESSION_SETUP, pack.setup_request(blob), answer, session=session, status=status, captured=captured
         )
@@ -184,9 +199,9 @@ class Smb2:
         self.stream.close()
 
 
-def authenticate(user: str) -> bytes:
+def authenticate(user: str, workstation: str = "WS10") -> bytes:
     """AUTHENTICATE as a Windows 10 client sends it; responses of a user are filler, nobody can check them."""
-    same = {"workstation": "WS10", "key": bytes(range(16)), "mic": bytes(range(16))}
+    same = {"workstation": workstation, "key": bytes(range(16)), "mic": bytes(range(16))}
     if not user:
         return pack.ntlm_authenticate(lm=b"\0", nt=b"", domain="", user="", flags=ANONYMOUS_FLAGS, **same)
     pairs = struct.pack("<HHQHH", 7, 8, FILETIME, 0, 0)
@@ -408,6 +423,107 @@ def share_level() -> list:
         smb.end()
         frames += smb.stream.frames
     return frames
+
+
+def datagram(source: str, target: str, ports: tuple[int, int], payload: object, hardware: str = "") -> Ether:
+    """A UDP datagram in a frame, at the clock's time."""
+    frame = Ether(src=hardware or mac(source), dst="ff:ff:ff:ff:ff:ff" if target == BROADCAST else mac(target))
+    frame = frame / IP(src=source, dst=target) / UDP(sport=ports[0], dport=ports[1]) / payload
+    frame.time = Stream.clock
+    Stream.clock += 0.0004
+    return frame
+
+
+def lease(address: str, hardware: str, name: str, vendor: str, fqdn: str = "") -> list:
+    """A client without an address asks for one, and gets it: [RFC 2131] 3.1, the last two of its four messages."""
+    card = bytes.fromhex(hardware.replace(":", ""))
+    options: list = [("message-type", "request"), ("requested_addr", address), ("hostname", name.encode())]
+    options += [("vendor_class_id", vendor.encode())]
+    if fqdn:
+        options.append(("client_FQDN", b"\0\0\0" + fqdn.encode()))
+    asked = BOOTP(chaddr=card, xid=0x1234) / DHCP(options=[*options, "end"])
+    granted = BOOTP(op=2, chaddr=card, xid=0x1234, yiaddr=address) / DHCP(
+        options=[("message-type", "ack"), ("server_id", NAMES), ("lease_time", 7200), "end"]
+    )
+    return [
+        datagram("0.0.0.0", BROADCAST, (68, 67), asked, hardware),
+        datagram(NAMES, BROADCAST, (67, 68), granted),
+    ]
+
+
+def answer(question: str, *records: DNSRR, kind: str = "A") -> DNS:
+    """The answer of a name server."""
+    return DNS(id=7, qr=1, aa=1, qd=DNSQR(qname=question, qtype=kind), an=list(records))
+
+
+BROADCAST = "255.255.255.255"
+NAMES = "10.77.0.5"  # the DHCP and DNS server
+ROUTER = "02:00:00:00:00:fe"
+
+
+@capture("built-address-changes.pcap")
+def address_changes() -> list:
+    """By DHCP an address is a PC's, two hours later a printer's; DNS names the server and a client behind a router."""
+    frames = lease("10.77.0.20", "02:00:00:00:01:20", "WS20", "MSFT 5.0", "ws20.corp.example")
+    files = answer("files1.corp.example", DNSRR(rrname="files1.corp.example", type="A", rdata=SERVER, ttl=1200))
+    frames.append(datagram(NAMES, "10.77.0.20", (53, 50020), files))
+    pc = Smb2(Stream("10.77.0.20", client_port=50020, hardware="02:00:00:00:01:20").open(), 0x0302, workstation="WS20")
+    use_anonymously(pc, 0x7700000000077, "srvsvc")
+    Stream.clock += 7200
+    frames += pc.stream.frames + lease("10.77.0.20", "02:00:00:00:02:07", "PRINTER7", "Hewlett-Packard JetDirect")
+    own = DNSRR(rrname="printer7.local", type="A", rdata="10.77.0.20", ttl=120)
+    frames.append(
+        datagram("10.77.0.20", "224.0.0.251", (5353, 5353), DNS(id=0, qr=1, aa=1, qd=[], an=[own]), "02:00:00:00:02:07")
+    )
+    printer = Smb2(
+        Stream("10.77.0.20", client_port=1025, hardware="02:00:00:00:02:07").open(),
+        0x0202,
+        workstation="",
+        client_guid=bytes(16),
+    )
+    use_anonymously(printer, 0x7700000000081, "spoolss")
+    back = answer(
+        "7.0.88.10.in-addr.arpa",
+        DNSRR(rrname="7.0.88.10.in-addr.arpa", type="PTR", rdata="branch7.corp.example", ttl=1200),
+        kind="PTR",
+    )
+    frames += [*printer.stream.frames, datagram(NAMES, SERVER, (53, 50021), back)]
+    branch = Smb2(
+        Stream("10.88.0.7", client_port=50022, hardware=ROUTER, client_ttl=127).open(), 0x0302, workstation=""
+    )
+    use_anonymously(branch, 0x7700000000085, "srvsvc")
+    return frames + branch.stream.frames
+
+
+@capture("built-shared-address.pcap")
+def shared_address() -> list:
+    """Two PCs behind one address, in turns: one is refused srvsvc anonymously and goes on with credentials."""
+    one = Smb2(Stream(client_port=50030).open(), 0x0302)
+    use_anonymously(one, 0x8800000000088, "srvsvc", close=False)
+    other = Smb2(Stream(client_port=50031).open(), 0x0302, workstation="WS11", client_guid=CLIENT_GUID[::-1])
+    use_anonymously(other, 0x8800000000092, "srvsvc")
+    again = Smb2(Stream(client_port=50032).open(), 0x0302)
+    again.negotiate()
+    again.logon(0x8800000000096)
+    again.tree(0x8800000000096, 1)
+    again.open(0x8800000000096, 1, "srvsvc", b"", status=ACCESS_DENIED)
+    again.logon(0x8800000000100, user="alice")
+    again.tree(0x8800000000100, 2)
+    again.use(0x8800000000100, 2, "srvsvc", b"S" * 16)
+    again.end(0x8800000000100)
+    one.end(0x8800000000088)
+    frames = one.stream.frames + other.stream.frames + again.stream.frames
+    return sorted(frames, key=lambda frame: frame.time)
+
+
+def use_anonymously(smb: Smb2, session: int, pipe: str, *, close: bool = True) -> None:
+    """A whole null session that asks one thing of a pipe."""
+    smb.negotiate()
+    smb.logon(session)
+    smb.tree(session, 1)
+    smb.use(session, 1, pipe, session.to_bytes(16, "little"))
+    if close:
+        smb.end(session)
 
 
 def main() -> None:

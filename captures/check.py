@@ -87,7 +87,7 @@ def packet_messages(packet: ET.Element, ports: tuple[int, ...]) -> Iterator[Mess
         name = proto.get("name")
         if name in ("geninfo", "ip", "ipv6", "tcp"):
             address |= {f.get("name"): f.get("show") for f in reversed(list(proto.iter("field")))}
-        elif name in ("smb", "smb2"):
+        elif name in ("smb", "smb2") and "tcp.stream" in address:  # browser announcements are SMB by UDP
             for part in split(proto, "smb.server_component" if name == "smb" else "smb2.protocol_id"):
                 if message is not None:
                     yield message

@@ -137,6 +137,7 @@ class Host:
     def start(self, command: str | list[str], **options) -> subprocess.Popen:
         """Start `command` on this host and return at once; the lab ends it when the scene is over."""
         environment = self.environment() | options.pop("env", {})
+        options.setdefault("stdin", subprocess.PIPE)  # Samba's servers end with their standard input
         # a session of its own: a smbd that ends signals its whole process group
         process = subprocess.Popen(self.command(command), env=environment, cwd=HERE, start_new_session=True, **options)
         self.lab.processes.append(process)

@@ -35,7 +35,7 @@ from lab import Lab, LabError, remove_namespaces  # noqa: E402
 from scenes import SCENES  # noqa: E402
 
 PROGRAMS = {
-    "samba": ("smbd", "smbpasswd", "smbcontrol", "net", "samba-tool", "samba"),
+    "samba": ("smbd", "nmbd", "smbpasswd", "smbcontrol", "net", "samba-tool", "samba"),
     "smbclient": ("smbclient", "rpcclient", "smbget"),
     "samba-testsuite": ("smbtorture",),
     "krb5-user": ("kinit",),

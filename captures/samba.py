@@ -59,9 +59,9 @@ def write_config(
     (host.etc / "samba" / "smb.conf").write_text(text)
 
 
-def client(lab, name: str, **options) -> Host:
+def client(lab, name: str, settings: Mapping[str, str] = NOTHING, **options) -> Host:
     host = lab.host(name, **options)
-    write_config(host)
+    write_config(host, settings)
     return host
 
 
@@ -89,6 +89,12 @@ def start(host: Host) -> None:
     host.start("smbd --foreground --no-process-group", stdout=log, stderr=log)
     ports = read_setting(host, "smb ports") or "445"
     wait_for_port(host, int(ports.split()[0]))
+
+
+def names(host: Host) -> None:
+    """Start nmbd: it registers the host's names by broadcast and announces it."""
+    log = (host.state / "log.nmbd").open("ab")
+    host.start("nmbd --foreground --no-process-group --debug-stdout -d 4", stdout=log, stderr=log)
 
 
 def read_setting(host: Host, key: str) -> str | None:

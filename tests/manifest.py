@@ -57,7 +57,9 @@ def found_sessions(analysis: Any) -> list[dict[str, Any]]:
             "pipe_opens": picked(analysis.pipe_opens[analysis.pipe_opens["session_key"] == key], OPEN_FIELDS),
         }
         shares = disk[disk["session_key"] == key].groupby("share")[["opens", "succeeded", "denied"]].sum()
-        session["disk_shares"] = sorted((name, *(int(value) for value in counts)) for name, *counts in shares.itertuples())
+        session["disk_shares"] = sorted(
+            (name, *(int(value) for value in counts)) for name, *counts in shares.itertuples()
+        )
         calls = analysis.calls[(analysis.calls["session_key"] == key) & (analysis.calls["protocol"] != "dcerpc")]
         session["calls"] = [
             (plain(call["protocol"]), call["name"] if call["protocol"] == "dfs" else call["operation"])
@@ -94,10 +96,30 @@ def expected_sessions(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return expected
 
 
+def host_differences(expected: list[dict[str, Any]], found: pd.DataFrame) -> list[str]:
+    """Readable differences of the hosts of the manifest, in order of address and time, and the table."""
+    if len(expected) != len(found):
+        return [f"{len(expected)} expected, {len(found)} found"]
+    told = []
+    for want, (_, have) in zip(expected, found.iterrows(), strict=True):
+        claims = {
+            **{name: have[name] == want[name] for name in ("ip", "name", "name_source", "shared")},
+            "other_names": set(plain(have["other_names"]).split("|")) - {""} == set(want.get("other_names", [])),
+            "says": all(text in have["os_hint"] for text in want.get("says", [])),
+            "mac": "mac" not in want or (plain(have["mac"]) or "") == want["mac"],
+            "since": "since" not in want or have["valid_from"] >= pd.Timestamp(want["since"]),
+            "until": "until" not in want or have["valid_to"] <= pd.Timestamp(want["until"]),
+        }
+        told += [f"{want['ip']} {name}: {have.to_dict()}" for name, holds in claims.items() if not holds]
+    return told
+
+
 def found_dependencies(analysis: Any) -> list[dict[str, Any]]:
     """The dependency rows, in an order of their own. Where a row was refused tells only if all of it was."""
     rows = picked(analysis.dependencies, DEPENDENCY_FIELDS)
-    return sorted(({**row, "refused_at": row["refused_at"] if row["verdict"] == "denied" else None} for row in rows), key=str)
+    return sorted(
+        ({**row, "refused_at": row["refused_at"] if row["verdict"] == "denied" else None} for row in rows), key=str
+    )
 
 
 def expected_dependencies(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -105,7 +127,10 @@ def expected_dependencies(entry: dict[str, Any]) -> list[dict[str, Any]]:
     verdict in their order holds.
     """
     renamed = {"client_ip": "client", "server_ip": "server"}
-    rows = [{name: told.get(renamed.get(name, name)) for name in DEPENDENCY_FIELDS} for told in entry.get("dependencies", [])]
+    rows = [
+        {name: told.get(renamed.get(name, name)) for name in DEPENDENCY_FIELDS}
+        for told in entry.get("dependencies", [])
+    ]
     rows.sort(key=lambda row: (tables.VERDICT.index(row["verdict"]), tables.IDENTITY.index(row["identity"])))
     first: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
@@ -124,5 +149,9 @@ def differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> 
         if want is None or have is None:
             told.append(f"#{place}: expected {want}, found {have}")
             continue
-        told += [f"#{place} {name}: expected {want[name]!r}, found {have[name]!r}" for name in want if want[name] != have[name]]
+        told += [
+            f"#{place} {name}: expected {want[name]!r}, found {have[name]!r}"
+            for name in want
+            if want[name] != have[name]
+        ]
     return told

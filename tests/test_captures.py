@@ -32,6 +32,12 @@ def test_channels(entry: dict[str, Any]) -> None:
     assert len(analysis.channels) == len(entry.get("channels", []))
 
 
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if "hosts" in entry], ids=lambda entry: entry["file"])
+def test_hosts(entry: dict[str, Any]) -> None:
+    found = analyzer.analyze(manifest.CAPTURES / entry["file"]).hosts
+    assert not manifest.host_differences(entry["hosts"], found)
+
+
 def test_every_file_is_in_the_manifest() -> None:
     suffixes = (".pcap", ".pcapng", ".pcap.gz", ".pcap.zst")
     files = {path.name for path in manifest.CAPTURES.iterdir() if path.name.endswith(suffixes)}

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.capture import pcap, pcapng
-from analyzer.capture.packets import T_TIME
+from analyzer.capture.datagrams import nothing_overheard
+from analyzer.capture.packets import C_DATAGRAMS, T_TIME
 from analyzer.capture.reader import CaptureReader, first_packet_ns
 from analyzer.capture.source import CHUNK, GZIP_MAGIC, SNIFF_SIZE, STDIN, ZSTD_MAGIC
 from analyzer.compiled import Bytes, Kernels, Table
@@ -136,6 +137,7 @@ class CaptureSequence:
         self._counts = counts
         self._open: list[_Ahead] = []
         self.readers: list[CaptureReader] = []
+        self.overheard = nothing_overheard()
 
     @property
     def consumed(self) -> int:
@@ -170,9 +172,13 @@ class CaptureSequence:
     def _refill(self, ahead: _Ahead) -> bool:
         """Read on in a file of which no segments are left; False at its end."""
         while ahead.first >= ahead.end:
+            before = int(self._counts[C_DATAGRAMS])
             found = ahead.reader.read(self._kernels(), self._counts)
             if found < 0:
                 return False
+            if aside := int(self._counts[C_DATAGRAMS]) - before:
+                reader = ahead.reader
+                self._kernels().keep_datagrams(reader.buffer, reader.segments, aside, self.overheard)
             ahead.first, ahead.end = 0, found
         return True
 

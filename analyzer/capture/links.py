@@ -6,6 +6,7 @@ Link types: the LINKTYPE_ registry of tcpdump.org.
 
 from __future__ import annotations
 
+from analyzer.capture.datagrams import FOUND_DATAGRAM, put_aside, read_datagram
 from analyzer.capture.packets import (
     C_BAD,
     C_FRAGMENTS,
@@ -85,8 +86,12 @@ MAX_EXTENSIONS = 16
 
 @entry
 def peel(buf: Bytes, packets: Table, n: int, capture_no: int, segments: Table, counts: Ints) -> int:
-    """Find the TCP segment in each of the first `n` packets; returns how many rows of `segments` were written."""
+    """Find the TCP segment in each of the first `n` packets; returns how many rows of `segments` were written.
+
+    Datagrams that may name hosts go to its far end; `counts` says how many.
+    """
     m = 0
+    aside = 0
     for row in range(n):
         at = packets[row, P_DATA]
         end = at + packets[row, P_HAVE]
@@ -98,7 +103,9 @@ def peel(buf: Bytes, packets: Table, n: int, capture_no: int, segments: Table, c
             found = read_ipv4(buf, ip, end, past, segments, m, counts)
         else:
             found = read_ipv6(buf, ip, end, past, segments, m, counts)
-        if found:
+        if found == FOUND_DATAGRAM:
+            aside = put_aside(packets, row, capture_no, segments, m, counts, aside)
+        elif found:
             segments[m, T_FILE] = capture_no
             segments[m, T_FRAME] = packets[row, P_FRAME]
             segments[m, T_TIME] = packets[row, P_TIME]
@@ -211,8 +218,8 @@ def read_transport(buf: Bytes, proto: int, at: int, end: int, past: int, segment
     if proto != PROTO_TCP:
         if proto == PROTO_UDP:
             counts[C_UDP] += 1
-        else:
-            counts[C_OTHER_IP] += 1
+            return read_datagram(buf, at, end, past, segments, m)
+        counts[C_OTHER_IP] += 1
         return 0
     if at + 20 > end or at + 20 > past:
         counts[C_BAD] += 1

@@ -82,4 +82,5 @@ C_NOT_IP = 4
 C_UNKNOWN_LINK = 5
 C_BAD = 6  # a header that contradicts itself or was cut off
 C_SMB = 7  # segments that belong to SMB connections
-C_WIDTH = 8
+C_DATAGRAMS = 8  # UDP datagrams of ports on which hosts are named
+C_WIDTH = 9

@@ -77,7 +77,7 @@ class CaptureReader:
     def __init__(self, capture: str, capture_no: int = 0, *, chunk: int = CHUNK) -> None:
         self.facts = FileFacts(capture=capture, capture_no=capture_no)
         self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
-        self._packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
+        self.packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
         self._interfaces = np.zeros((1, pcapng.I_WIDTH), dtype=np.int64)
         self._state = np.zeros(W_WIDTH, dtype=np.int64)
         self._skip = 0
@@ -120,7 +120,7 @@ class CaptureReader:
                 if rows > 0:
                     self._note_links()
                     found: int = kernels.peel(
-                        self._chunks.buffer, self._packets, rows, self.facts.capture_no, self.segments, counts
+                        self._chunks.buffer, self.packets, rows, self.facts.capture_no, self.segments, counts
                     )
                     return found
                 if not self._go_on(self._chunks):
@@ -169,9 +169,9 @@ class CaptureReader:
 
     def _walk(self, kernels: Kernels, chunks: Chunks) -> int:
         if self.facts.format.startswith("pcapng"):
-            found: int = kernels.walk_pcapng(chunks.buffer, chunks.end, self._packets, self._state, self._interfaces)
+            found: int = kernels.walk_pcapng(chunks.buffer, chunks.end, self.packets, self._state, self._interfaces)
             return found
-        rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, self._packets, self._state)
+        rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, self.packets, self._state)
         return rows
 
     def _go_on(self, chunks: Chunks) -> bool:

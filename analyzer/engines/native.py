@@ -9,19 +9,31 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer import auth
-from analyzer.capture import packets
+from analyzer.capture import datagrams, packets
 from analyzer.capture.inputs import Block, CaptureSequence, Input, in_time_order
 from analyzer.capture.reader import FileFacts
 from analyzer.compiled import Bytes, Kernels, Table, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.errors import DecodeError
-from analyzer.records import CONNECTION_END, ENDPOINTS, NAMES, PROBLEM, Batch, Layer, Rows, TokenKind
+from analyzer.records import (
+    CONNECTION_END,
+    DATAGRAM,
+    ENDPOINTS,
+    HARDWARE,
+    NAMES,
+    PROBLEM,
+    Batch,
+    Layer,
+    Rows,
+    TokenKind,
+    empty_batch,
+)
 from analyzer.smb.decode import Decoded, decode
 from analyzer.smb.select import has_room
 from analyzer.transport import flows, messages, netbios, pick
@@ -48,6 +60,24 @@ PROBLEM_CODES = {
     messages.PROBLEM_CUT: (Layer.TCP, "sequence", "gap_in_message"),
     messages.PROBLEM_COMPOUND: (Layer.SMB2, "next_command", "leads_nowhere"),
     messages.PROBLEM_GIVEN_UP: (Layer.TCP, "reassembly", "given_up"),
+}
+
+DATAGRAM_COLUMNS = {
+    "kind": datagrams.N_KIND,
+    "capture_no": datagrams.N_FILE,
+    "frame": datagrams.N_FRAME,
+    "first_ns": datagrams.N_FIRST,
+    "last_ns": datagrams.N_LAST,
+    "source_hi": datagrams.N_SRC_HI,
+    "source_lo": datagrams.N_SRC_LO,
+    "mac": datagrams.N_MAC,
+}
+HARDWARE_COLUMNS = {
+    "hi": datagrams.H_HI,
+    "lo": datagrams.H_LO,
+    "mac": datagrams.H_MAC,
+    "first_ns": datagrams.H_FIRST,
+    "last_ns": datagrams.H_LAST,
 }
 
 
@@ -86,6 +116,7 @@ class NativeEngine:
         self._announce = announce
         self._counts = np.zeros(packets.C_WIDTH, dtype=np.int64)
         self._memory_counts = np.zeros(flows.G_WIDTH, dtype=np.int64)
+        self._overheard_counts = np.zeros(datagrams.S_WIDTH, dtype=np.int64)
         self._sequence: CaptureSequence | None = None
         self._consumed_before = 0
         self._connections = 0
@@ -107,6 +138,9 @@ class NativeEngine:
             "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
             "rows_given_up": int(self._memory_counts[flows.G_ROWS_DROPPED]),
             "trees_forgotten": int(self._memory_counts[flows.G_TREES_FORGOTTEN]),
+            "datagrams_dropped": int(
+                self._overheard_counts[datagrams.S_DROPPED] + self._overheard_counts[datagrams.S_CUT]
+            ),
         }
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
@@ -119,6 +153,7 @@ class NativeEngine:
         for filled in _in_background(windows) if size > SURELY_LARGE else windows:
             yield self._decode(filled)
             scan.free.put(filled.whole)
+        yield self._overheard(scan)
         self.files += [reader.facts for reader in scan.sequence.readers]
         self._memory_counts += scan.memory.state
         self._connections = int(scan.memory.state[flows.G_CONNECTIONS])
@@ -148,6 +183,9 @@ class NativeEngine:
         segments = block.segments[block.first : block.end]
         found = self._kernels.pick(block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts)
         block.reader.facts.smb_packets += found
+        if found:
+            overheard = scan.sequence.overheard
+            self._kernels.note_hardware(block.buffer, block.reader.packets, segments, found, overheard)
         at = 0
         while at < found:
             at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)
@@ -225,6 +263,23 @@ class NativeEngine:
             names=names,
             problems=np.concatenate([problems, decoded.problems, unreadable]),
         )
+
+    def _overheard(self, scan: _Scan) -> Batch:
+        """What was heard beside the connections: the last batch, without messages."""
+        kept = scan.sequence.overheard
+        self._overheard_counts += kept.state
+        rows = kept.rows[: kept.state[datagrams.S_ROWS]]
+        told = np.zeros(len(rows), dtype=DATAGRAM)
+        for name, column in DATAGRAM_COLUMNS.items():
+            told[name] = rows[:, column]
+        places = rows[:, [datagrams.N_AT, datagrams.N_SIZE]].tolist()
+        told["payload"] = [kept.arena[at : at + size].tobytes() for at, size in places]
+        known = kept.hardware[kept.hardware[:, datagrams.H_MAC] > 0]
+        hardware = np.zeros(len(known), dtype=HARDWARE)
+        for name, column in HARDWARE_COLUMNS.items():
+            hardware[name] = known[:, column]
+        hardware["mac"] -= 1
+        return replace(empty_batch(self.texts), datagrams=told, hardware=hardware)
 
     def _read_names(self, filled: Filled, rows: Table) -> Rows:
         """The NetBIOS names of session requests."""

@@ -21,6 +21,9 @@ from analyzer.summary import coverage
 MOST_ROWS = 40
 """Rows of a table that are printed; the files have all."""
 
+LONG_NAME = 16
+"""A name longer than this is shown up to its first dot."""
+
 WIDE = 120
 """Columns of a terminal from which on the reasons are shown."""
 
@@ -151,10 +154,13 @@ def _why(row: dict[str, Any]) -> str:
 
 
 def _host(address: str, name: Any) -> Text:
-    made = Text(printable(address))
-    if name:
-        made.append(f"\n{printable(name)}", style="dim")
-    return made
+    """`name (address)`. Of a long name the first part must do: the files have all of it."""
+    if not name:
+        return Text(printable(address))
+    spelt = printable(name)
+    if len(spelt) > LONG_NAME:
+        spelt = spelt.partition(".")[0]
+    return Text(spelt).append(f" ({printable(address)})", style="dim")
 
 
 def _short_names(analysis: Analysis) -> dict[str, str]:

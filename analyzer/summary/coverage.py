@@ -34,6 +34,9 @@ MEANINGS = {
     "rows_given_up": "messages dropped because too many came in one segment",
     "trees_forgotten": "trees whose kind was forgotten because a connection had too many",
     "messages_let_go": "messages whose counterpart was waited for until there was no more room",
+    "datagrams_dropped": "datagrams that may name hosts and were not looked into: too many of a kind or of a host, or cut off",
+    "datagrams_unreadable": "datagrams that may name hosts and could not be understood",
+    "addresses_shared": "addresses with several machines behind them at a time: what one did proves nothing for another",
     "problems": "places where bytes could not be understood; see the table `problems`",
 }
 

@@ -6,7 +6,8 @@ and resource and gives each group a verdict:
 
     depends   it worked anonymously (or as guest)
     unknown   it may have: the capture does not show enough
-    covered   it worked, but the same client was also refused it and then succeeded with credentials within 60 s
+    covered   it worked, but the same client was also refused it and then succeeded with credentials within 60 s; never
+              where several machines share its address
     denied    all uses were refused already
     probe     a session was set up and nothing was done with it
 
@@ -27,6 +28,7 @@ import pyarrow.compute as pc
 from analyzer import knowledge, tables
 from analyzer.groups import Groups, Mask, Numbers, combined, last_if_missing, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints, as_of
+from analyzer.summary.naming import is_shared, names_at
 from analyzer.tables import Columns, TableSet
 
 ANONYMOUS, GUEST, UNKNOWN_IDENTITY, ANONYMOUS_REJECTED = (
@@ -47,6 +49,7 @@ WORKED, UNKNOWN, DENIED, NOTHING = range(4)
 """How a use came out; nothing: it is the session itself, in which nothing was done."""
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
+NO_PROOF = "it was also refused and then done with credentials, but several machines share the address"
 ROOT_CAUSE_WITHIN_NS = 10 * SECOND_NS
 REGULAR_PROBES = 4
 REGULAR_AT_LEAST_NS = 60 * SECOND_NS
@@ -476,25 +479,31 @@ def _grouped(found: Columns, rows: TableSet) -> Columns:
 
 def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
     after_refusal, shadowed_by = _with_credentials(joined, rows)
-    covered = (joined["rank"] == DEPENDS) & (after_refusal > 0)
+    proven = (joined["rank"] == DEPENDS) & (after_refusal > 0)
+    # Behind a shared address it may have been one machine that was refused, and another that had credentials.
+    shared = is_shared(joined["site"], joined["client_ip"], rows)
+    covered = proven & ~shared
     verdict = np.where(covered, np.where(joined["unknown"] > 0, UNKNOWN_VERDICT, COVERED), joined["rank"])
     texts = rows.texts
     by_name = [tables.ranks(joined[name], texts) for name in ("resource", "client_ip", "server_ip", "site")]
     order = np.lexsort((*by_name, verdict))
-    joined = _those(joined | {"verdict": verdict, "covered": covered}, order)
+    joined = _those(joined | {"verdict": verdict, "covered": covered, "not_proof": proven & shared}, order)
     verdict = joined["verdict"]
     in_doubt = np.where(
         joined["covered"], texts.code("when it was refused, the same client did it with credentials"), NONE
     )
+    in_doubt = np.where(joined["not_proof"], texts.code(NO_PROOF), in_doubt)
     reason = _with(_with(joined["reason"], joined["missing"], rows), in_doubt, rows)
+    evidence = _with(joined["session_evidence"], joined["evidence"], rows)
+    evidence = _with(evidence, np.where(joined["not_proof"], texts.code("address.shared"), NONE), rows)
     return tables.table(
         "dependencies",
         {
             "site": tables.texts(joined["site"], texts),
             "client_ip": tables.texts(joined["client_ip"], texts),
-            "client": tables.texts(_names(joined, "client_ip", rows), texts),
+            "client": tables.texts(names_at(joined["site"], joined["client_ip"], joined["last_seen"], rows), texts),
             "server_ip": tables.texts(joined["server_ip"], texts),
-            "server": tables.texts(_names(joined, "server_ip", rows), texts),
+            "server": tables.texts(names_at(joined["site"], joined["server_ip"], joined["last_seen"], rows), texts),
             "resource": tables.texts(joined["resource"], texts),
             "identity": tables.places_in(joined["identity"], tables.IDENTITY),
             "verdict": tables.places_in(verdict, tables.VERDICT),
@@ -512,7 +521,7 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
             "confidence": tables.places_in(
                 np.where(verdict == UNKNOWN_VERDICT, NONE, joined["confidence"]), tables.CONFIDENCE
             ),
-            "evidence": tables.texts(_with(joined["session_evidence"], joined["evidence"], rows), texts),
+            "evidence": tables.texts(evidence, texts),
             "capture": tables.texts(joined["capture"], texts),
             "frame": tables.ints(joined["frame"]),
         },
@@ -529,13 +538,6 @@ def _with(texts: Numbers, more: Numbers, rows: TableSet) -> Numbers:
         for one, other in zip(texts[both.first].tolist(), more[both.first].tolist(), strict=True)
     ]
     return np.array(codes, dtype=np.int64)[both.number]
-
-
-def _names(joined: Columns, address: str, rows: TableSet) -> Numbers:
-    """What clients or servers are called."""
-    hosts = rows.columns("hosts", "site", "ip", "name")
-    host = places_of((joined["site"], joined[address]), (hosts["site"], hosts["ip"]))
-    return looked_up(hosts["name"], host, NONE)
 
 
 def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:

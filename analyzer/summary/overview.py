@@ -10,6 +10,7 @@ import pyarrow as pa
 from analyzer import knowledge, tables
 from analyzer.groups import Groups, Numbers, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints
+from analyzer.summary.naming import names_at
 from analyzer.tables import TableSet
 
 ANONYMOUS = tables.IDENTITY.index("anonymous")
@@ -77,9 +78,8 @@ def _by_host(mine: str, theirs: str, rows: TableSet) -> tuple[_Hosts, dict[str, 
     for place, verdict in enumerate(tables.VERDICT):
         which = host[(found["verdict"] == place) & (host >= 0)]
         made[f"rows_{verdict}"] = tables.ints(np.bincount(which, minlength=len(hosts)))
-    known = rows.columns("hosts", "site", "ip", "name")
-    row = places_of((hosts.site, hosts.ip), (known["site"], known["ip"]))
-    made[mine.removesuffix("_ip")] = tables.texts(looked_up(known["name"], row, NONE), rows.texts)
+    names = names_at(hosts.site, hosts.ip, by_host.most(sessions["started"]), rows)
+    made[mine.removesuffix("_ip")] = tables.texts(names, rows.texts)
     return hosts, made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,6 +49,16 @@ def test_json_is_one_document_with_the_dependencies(called: Called, name: str) -
     assert (done.status, done.err) == (0, "")
 
 
+def test_names_of_the_users_own_list(called: Called, tmp_path: Path) -> None:
+    listed = tmp_path / "hosts"
+    listed.write_text("10.77.0.10 scanner.corp.example\n10.77.0.2 files.corp.example\n")
+    done = called("analyze", ANONYMOUS, "--hosts", listed, "--format", "json")
+    rows = json.loads(done.out)["dependencies"]
+    assert {(row["client_ip"], row["client"]) for row in rows} == {("10.77.0.10", "scanner.corp.example")}
+    assert {(row["server_ip"], row["server"]) for row in rows} == {("10.77.0.2", "files.corp.example")}
+    assert "scanner (10.77.0.10)" in called("analyze", ANONYMOUS, "--hosts", listed).out
+
+
 def test_json_keeps_whole_numbers_times_and_what_is_missing(called: Called) -> None:
     done = called("analyze", ANONYMOUS, "--format", "json")
     row = json.loads(done.out)["dependencies"][0]
@@ -79,7 +90,8 @@ def test_csv_is_a_header_and_the_dependencies(called: Called, name: str) -> None
 
 def test_the_table_names_each_dependency_with_its_packet(called: Called) -> None:
     done = called("analyze", ANONYMOUS)
-    rows = [line.split() for line in done.out.splitlines() if line.startswith("depends ")]
+    named = [re.sub(r"\S+ \((\S+)\)", r"\1", line) for line in done.out.splitlines()]
+    rows = [line.split() for line in named if line.startswith("depends ")]
     assert [row[:4] for row in rows] == [
         ["depends", row["client_ip"], row["server_ip"], row["resource"]] for row in expected(ANONYMOUS.name)
     ]

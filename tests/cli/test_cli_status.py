@@ -55,6 +55,17 @@ def test_a_good_capture_is_done_without_a_word_on_standard_error() -> None:
     assert done.out.startswith("1 client depends on null sessions at 1 server: lsarpc, samr, srvsvc.")
 
 
+@pytest.mark.parametrize("text", [None, "nonsense\n"], ids=["missing", "no list"])
+def test_a_list_of_hosts_that_is_none(text: str | None, called: Called, tmp_path: Path) -> None:
+    listed = tmp_path / "hosts"
+    if text:
+        listed.write_text(text)
+    done = called("analyze", ANONYMOUS, "--hosts", listed)
+    assert done.status == WRONG_USAGE
+    assert str(listed) in complaint(done)
+    assert done.out == ""
+
+
 def test_a_capture_without_a_packet_is_done(called: Called, tmp_path: Path) -> None:
     done = called("analyze", written(tmp_path / "quiet.pcap", []))
     assert (done.status, done.err) == (DONE, "")

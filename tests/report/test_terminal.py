@@ -38,9 +38,14 @@ def cells(text: str, width: int) -> None:
     assert max(cell_len(line) for line in text.splitlines()) <= width
 
 
+def words_of(line: str) -> set[str]:
+    """What is set off by blanks, or by the brackets around an address."""
+    return set(line.split()) | {word[1:-1] for word in line.split() if word.startswith("(") and word.endswith(")")}
+
+
 def line_of(text: str, *words: str) -> str:
-    """The one line that has these words, each set off by blanks."""
-    found = [line for line in text.splitlines() if set(words) <= set(line.split())]
+    """The one line that has these words."""
+    found = [line for line in text.splitlines() if set(words) <= words_of(line)]
     assert len(found) == 1, (words, text)
     return found[0]
 
@@ -287,6 +292,19 @@ def test_wide_characters_fit(tmp_path: Path) -> None:
         assert "管道" in text
 
 
+def test_names_stand_before_their_addresses(tmp_path: Path) -> None:
+    """Of a long name its first part; an address without a name stands alone."""
+    listed = tmp_path / "hosts"
+    listed.write_text("10.0.0.1 old-scanner.branch.corp.example\n")
+    talk = Smb2("10.0.0.1", "10.0.0.2")
+    talk.anonymous_use(0x11, "srvsvc")
+    analysis = analyzer.analyze(write(tmp_path / "c.pcap", talk), hosts=listed)
+    for width in WIDTHS:
+        line = line_of(rendered(analysis, width), "depends", "srvsvc")
+        assert "old-scanner (10.0.0.1)" in line
+        assert analysis.dependencies["client"].tolist() == ["old-scanner.branch.corp.example"]
+
+
 # Many rows, many files. #
 
 
@@ -302,7 +320,7 @@ def many(count: int) -> list[Talk]:
 
 def shown(text: str, clients: Sequence[str]) -> list[str]:
     """Those clients of which a row is printed."""
-    return [client for client in clients if any(client in line.split() for line in text.splitlines())]
+    return [client for client in clients if any(client in words_of(line) for line in text.splitlines())]
 
 
 def test_rows_that_are_left_out_are_counted(tmp_path: Path) -> None:
