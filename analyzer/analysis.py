@@ -205,7 +205,8 @@ def _tables(
         _, reduced = parts.pop(site)
         for name, value in reduced.counts.items():
             counts[name] = counts.get(name, 0) + value
-        made.append(assemble.site_tables(reduced, names, site, keys_from))
+        of_site = [file for file, its_site in zip(files, sites, strict=True) if its_site == site]
+        made.append(assemble.site_tables(reduced, names, site, of_site, keys_from))
         del reduced
     found = {"captures": assemble.captures(files, sites)}
     return found | {

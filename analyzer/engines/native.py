@@ -104,6 +104,7 @@ class NativeEngine:
             "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
             "rows_given_up": int(self._memory_counts[flows.G_ROWS_DROPPED]),
             "trees_forgotten": int(self._memory_counts[flows.G_TREES_FORGOTTEN]),
+            "capture_notes_given_up": sum(file.notes_given_up for file in self.files),
         }
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
@@ -145,6 +146,7 @@ class NativeEngine:
         segments = block.segments[block.first : block.end]
         found = self._kernels.pick(block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts)
         block.reader.facts.smb_packets += found
+        block.reader.note_processes(segments[:found])
         at = 0
         while at < found:
             at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)

@@ -15,6 +15,7 @@ MEANINGS = {
     "seconds_observed": "between the first and the last packet; what runs less often may not have been seen",
     "files_unreadable": "could not be read (further): what they would have shown is missing",
     "truncated_packets": "packets of which only a part was captured: logins in them may be unreadable",
+    "dropped_packets": "packets that the capturing machine dropped, by the files' own statistics (few files have any)",
     "connections": "TCP connections that may carry SMB",
     "connections_midstream": "began before the captures: their logins were not seen",
     "connections_one_way": "only one direction was captured",
@@ -34,6 +35,7 @@ MEANINGS = {
     "rows_given_up": "messages dropped because too many came in one segment",
     "trees_forgotten": "trees whose kind was forgotten because a connection had too many",
     "messages_let_go": "messages whose counterpart was waited for until there was no more room",
+    "capture_notes_given_up": "names and process notes of capture files that were too many, or could not be understood",
     "problems": "places where bytes could not be understood; see the table `problems`",
 }
 
@@ -73,13 +75,14 @@ def _behind(first: int, whole: dict[str, int], servers: Numbers, measured: dict[
 
 
 def _of_all(rows: TableSet) -> dict[str, int]:
-    captures = rows.columns("captures", "first_seen", "last_seen", "errors", "truncated_packets")
+    captures = rows.columns("captures", "first_seen", "last_seen", "errors", "truncated_packets", "dropped_packets")
     first = captures["first_seen"][captures["first_seen"] >= 0]
     last = captures["last_seen"][captures["last_seen"] >= 0]
     return {
         "seconds_observed": round((int(last.max()) - int(first.min())) / 1e9) if len(first) and len(last) else 0,
         "files_unreadable": int(np.count_nonzero(captures["errors"] >= 0)),
         "truncated_packets": int(np.maximum(captures["truncated_packets"], 0).sum()),
+        "dropped_packets": int(np.maximum(captures["dropped_packets"], 0).sum()),
     }
 
 

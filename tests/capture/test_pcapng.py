@@ -37,6 +37,7 @@ from tests.capture.reading import Read, read_bytes
 
 ORDERS = ["<", ">"]
 START_US = START_NS // 1000
+NOTES = np.zeros((20, p.N_WIDTH), dtype=np.int64)
 NAME_RESOLUTION, STATISTICS, SECRETS, CUSTOM, UNKNOWN = 4, 5, 10, 0xBAD, 0x12345678
 
 
@@ -100,11 +101,11 @@ def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -
     state, table = pcapng.start(), pcapng.interface_table()
     data = section_header() + interface(tsresol=resolution, tsoffset=offset)
     size = len(section_header())
-    pcapng.read_block(data[:size], state, table)
-    pcapng.read_block(data[size:], state, table)
+    pcapng.read_block(data[:size], state, table, pcapng.Told())
+    pcapng.read_block(data[size:], state, table, pcapng.Told())
     packet = enhanced_packet(b"", ticks)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
     units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
     exact = Fraction(ticks, units) + offset
     believable = 0 <= ticks // units + offset <= pcapng.MAX_SECONDS
@@ -114,10 +115,10 @@ def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -
 
 def test_ticks_beyond_63_bits_are_no_time(kernels: Kernels) -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(interface(tsresol=9), state, table)
+    pcapng.read_block(interface(tsresol=9), state, table, pcapng.Told())
     packet = enhanced_packet(b"", 2**64 - 1)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
     assert rows[0, p.P_TIME] == 0
     assert state[p.W_BACKWARDS] == 1
 
@@ -327,15 +328,15 @@ def test_a_packet_before_any_interface(tmp_path: Path, kernels: Kernels) -> None
 
 def test_blocks_are_read_by_themselves() -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(section_header(order=">"), state, table)
+    pcapng.read_block(section_header(order=">"), state, table, pcapng.Told())
     assert state[p.W_BIG] == 1
-    pcapng.read_block(interface(order=">", link=276, snaplen=96), state, table)
+    pcapng.read_block(interface(order=">", link=276, snaplen=96), state, table, pcapng.Told())
     assert (state[p.W_INTERFACES], state[p.W_SNAPLEN]) == (1, 96)
     assert table[0, pcapng.I_LINK] == 276
-    pcapng.read_block(block(UNKNOWN, b"1234", order=">"), state, table)
+    pcapng.read_block(block(UNKNOWN, b"1234", order=">"), state, table, pcapng.Told())
     assert state[p.W_INTERFACES] == 1
     with pytest.raises(DecodeError) as caught:
-        pcapng.read_block(section_header()[:8] + bytes(20), state, table)
+        pcapng.read_block(section_header()[:8] + bytes(20), state, table, pcapng.Told())
     assert (caught.value.layer, caught.value.field) == ("pcapng", "byte_order_magic")
 
 
@@ -383,10 +384,10 @@ def test_any_bytes(tmp_path: Path, tail: bytes, kind: int, chunk: int) -> None:
 @given(tail=st.binary(max_size=80))
 def test_packets_lie_inside_the_buffer(tail: bytes) -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(interface(), state, table)
+    pcapng.read_block(interface(), state, table, pcapng.Told())
     data = GOOD[len(section_header() + interface()) :] + block(6, tail) + tail
     rows = np.zeros((20, p.P_WIDTH), dtype=np.int64)
-    found = plain_kernels().walk_pcapng(np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table)
+    found = plain_kernels().walk_pcapng(np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table, NOTES.copy())
     for row in rows[:found].tolist():
         assert 0 <= row[p.P_DATA] <= row[p.P_DATA] + row[p.P_HAVE] <= len(data)
 

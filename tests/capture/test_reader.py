@@ -128,7 +128,7 @@ def test_a_header_and_nothing_else(tmp_path: Path, data: bytes) -> None:
         (b"\xfd7zXZ\0" + bytes(40), "xz"),
         (b"\x04\x22\x4d\x18" + bytes(40), "lz4"),
         (gzip.compress(b"text in gzip"), "no capture file"),
-        (gzip.compress(gzip.compress(pcap_header())), "no capture file"),
+        (gzip.compress(gzip.compress(pcap_header())), "gzip data, inside gzip: unpack it"),
     ],
 )
 def test_no_capture(tmp_path: Path, data: bytes, words: str) -> None:
