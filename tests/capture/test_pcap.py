@@ -171,9 +171,7 @@ def test_a_packet_at_time_zero_takes_the_time_of_those_before(tmp_path: Path) ->
     order=st.sampled_from(ORDERS),
 )
 def test_any_chunk_size_reads_the_same(tmp_path: Path, lengths: list[int], chunk: int, order: str) -> None:
-    packets = [
-        Packet(START_NS + n * 1_000, ethernet(ipv4(tcp(bytes([n]) * size)))) for n, size in enumerate(lengths)
-    ]
+    packets = [Packet(START_NS + n * 1_000, ethernet(ipv4(tcp(bytes([n]) * size)))) for n, size in enumerate(lengths)]
     read = read_bytes(tmp_path, pcap_file(packets, order=order), chunk=chunk)
     assert read.facts.errors == []
     assert read.payloads == [bytes([n]) * size for n, size in enumerate(lengths)]

@@ -105,7 +105,9 @@ def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -
     pcapng.read_block(data[size:], state, table, pcapng.Told())
     packet = enhanced_packet(b"", ticks)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    assert (
+        kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    )
     units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
     exact = Fraction(ticks, units) + offset
     believable = 0 <= ticks // units + offset <= pcapng.MAX_SECONDS
@@ -118,7 +120,9 @@ def test_ticks_beyond_63_bits_are_no_time(kernels: Kernels) -> None:
     pcapng.read_block(interface(tsresol=9), state, table, pcapng.Told())
     packet = enhanced_packet(b"", 2**64 - 1)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    assert (
+        kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    )
     assert rows[0, p.P_TIME] == 0
     assert state[p.W_BACKWARDS] == 1
 
@@ -349,9 +353,7 @@ def test_blocks_are_read_by_themselves() -> None:
     chunk=st.integers(64, 600),
     order=st.sampled_from(ORDERS),
 )
-def test_any_chunk_size_reads_the_same(
-    tmp_path: Path, sizes: list[tuple[int, int]], chunk: int, order: str
-) -> None:
+def test_any_chunk_size_reads_the_same(tmp_path: Path, sizes: list[tuple[int, int]], chunk: int, order: str) -> None:
     data = section_header(order=order) + interface(order=order, tsresol=9)
     expected = []
     for n, (size, kind) in enumerate(sizes):
@@ -387,7 +389,9 @@ def test_packets_lie_inside_the_buffer(tail: bytes) -> None:
     pcapng.read_block(interface(), state, table, pcapng.Told())
     data = GOOD[len(section_header() + interface()) :] + block(6, tail) + tail
     rows = np.zeros((20, p.P_WIDTH), dtype=np.int64)
-    found = plain_kernels().walk_pcapng(np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table, NOTES.copy())
+    found = plain_kernels().walk_pcapng(
+        np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table, NOTES.copy()
+    )
     for row in rows[:found].tolist():
         assert 0 <= row[p.P_DATA] <= row[p.P_DATA] + row[p.P_HAVE] <= len(data)
 
