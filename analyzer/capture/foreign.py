@@ -10,6 +10,7 @@ import struct
 
 CONVERT = "convert it with `editcap -F pcapng`, or use `--engine tshark`"
 UNPACK = "unpack it first"
+FETCH = "fetch it again, in binary mode"
 
 CAPTURES = {
     b"GMBU": "a Network Monitor 2 or 3 capture",
@@ -33,8 +34,8 @@ TEXT_CAPTURES = {
     b"+---------+---------------+----------+": "a K12 text capture",
 }
 OTHERS = {
-    b"\x0a\x0d\x0a\x0d": "a pcapng file damaged by a text-mode transfer: fetch it again, in binary mode",
-    b"\x0a\x0d\x0d\x0a": "a pcapng file damaged by a text-mode transfer: fetch it again, in binary mode",
+    b"\x0a\x0d\x0a": f"a pcapng file damaged by a text-mode transfer: {FETCH}",  # 0A 0D 0D 0A, its end made 0A
+    b"\x0d\x0a\x0d\x0d\x0d\x0a": f"a pcapng file damaged by a text-mode transfer: {FETCH}",  # each 0A made 0D 0A
     b"PK\x03\x04": f"a zip archive: {UNPACK}",
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive: {UNPACK}",
     b"Rar!\x1a\x07": f"a RAR archive: {UNPACK}",
@@ -64,7 +65,7 @@ def what_it_is(head: bytes, compression: str) -> str:
 
     head: its first bytes, after decompression; compression: what it was packed with, empty if with nothing.
     """
-    inside = f", inside {compression}," if compression else ""
+    inside = f", inside {compression}" if compression else ""
     for magic, name in (CAPTURES | TEXT_CAPTURES).items():
         if head.startswith(magic):
             return f"is {name}{inside}, which this engine does not read: {CONVERT}"
@@ -76,12 +77,12 @@ def what_it_is(head: bytes, compression: str) -> str:
     for magic, name in OTHERS.items():
         if head.startswith(magic):
             what, _, how = name.partition(": ")
-            return f"is {what}{inside.rstrip(',')}: {how}"
+            return f"is {what}{inside}: {how}"
     if head[257:262] == b"ustar":
         return f"is a tar archive{inside}: {UNPACK}"
     if _is_erf(head):
         return f"seems to be an Endace ERF capture{inside}, which this engine does not read: {CONVERT}"
-    return f"is no capture file: it begins with {head[:8].hex(' ')}{inside.rstrip(',')}"
+    return f"is no capture file: it begins with {head[:8].hex(' ')}{inside}"
 
 
 def _is_etl(head: bytes) -> bool:

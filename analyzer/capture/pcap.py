@@ -193,6 +193,8 @@ def _flaws(head: bytes, header: Header, size: int) -> tuple[int, int]:
         if have > MAX_PACKET:
             return flaws + 1, records
         at += size + have
+    if records < RECORDS_TRIED and 0 < len(head) - at < size:
+        flaws += 1  # a file would end there with less than a header
     return flaws, records
 
 
