@@ -97,6 +97,8 @@ MAX_PROCESSES = 65_536
 MAX_NAMES = 100_000
 """Names of addresses that are kept of a file."""
 MAX_NAME = 255
+MAX_NAME_RECORDS = 1_000_000
+"""Addresses of a file whose names are looked at."""
 MAX_DROPS = 2**48
 """A count from here on is not believed: tools write all ones for "not known"."""
 MAX_SECONDS = 9_000_000_000  # nanoseconds of anything later do not fit into 63 bits
@@ -126,6 +128,7 @@ class Told:
     drops: dict[int, int] = field(default_factory=dict)  # of the section: interface and packets dropped on it
     drops_before: int = 0  # in the sections before
     drops_told: bool = False  # there are statistics at all
+    name_records: int = 0
     given_up: int = 0  # names and blocks beyond what is kept, and blocks that contradict themselves
 
     @property
@@ -186,6 +189,10 @@ def _item(cursor: Cursor, big: bool) -> tuple[int, bytes]:
 def _add_names(cursor: Cursor, big: bool, told: Told) -> None:
     """Name Resolution Block: an address, and its names, each ended by a NUL. [4.5]"""
     while len(cursor) >= 4:
+        if told.name_records == MAX_NAME_RECORDS:
+            told.given_up += 1
+            return
+        told.name_records += 1
         kind, value = _item(cursor, big)
         if kind == NAME_END:
             return
