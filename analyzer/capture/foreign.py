@@ -61,7 +61,7 @@ def is_capture(head: bytes) -> bool:
 
 
 def what_it_is(head: bytes, compression: str) -> str:
-    """What a file is that begins so and is no capture that can be read, and how to go on.
+    """What a file is that begins so and is no capture that can be read, and how to go on; empty: nothing that is known.
 
     head: its first bytes, after decompression; compression: what it was packed with, empty if with nothing.
     """
@@ -82,7 +82,7 @@ def what_it_is(head: bytes, compression: str) -> str:
         return f"is a tar archive{inside}: {UNPACK}"
     if _is_erf(head):
         return f"seems to be an Endace ERF capture{inside}, which this engine does not read: {CONVERT}"
-    return f"is no capture file: it begins with {head[:8].hex(' ')}{inside}"
+    return ""
 
 
 def _is_etl(head: bytes) -> bool:

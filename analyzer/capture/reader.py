@@ -249,7 +249,10 @@ class CaptureReader:
             self._notes = np.zeros((ROWS, N_WIDTH), dtype=np.int64)
             self.facts.format = "pcapng"
         else:
-            raise CaptureError(capture, foreign.what_it_is(head, compression))
+            if known := foreign.what_it_is(head, compression):
+                raise CaptureError(capture, known)
+            inside = f", inside {compression}," if compression else ""
+            raise CaptureError(capture, f"is no capture file: it begins with {head[:8].hex(' ')}{inside}", 0)
         if compression:
             self.facts.format += f", {compression}"
         self._state[W_POS] += chunks.start

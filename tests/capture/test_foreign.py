@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import subprocess
@@ -180,10 +181,16 @@ def test_what_is_no_capture_itself(tmp_path: Path, data: bytes, words: str) -> N
 def test_what_it_was_inside_of_is_told() -> None:
     assert foreign.what_it_is(b"GMBU", "xz").startswith("is a Network Monitor 2 or 3 capture, inside xz, which")
     assert foreign.what_it_is(b"\x1f\x8b\x08", "gzip") == "is gzip data, inside gzip: unpack it first"
-    assert foreign.what_it_is(b"hello", "gzip") == "is no capture file: it begins with 68 65 6c 6c 6f, inside gzip"
+    assert foreign.what_it_is(b"hello", "gzip") == ""
+
+
+def test_what_is_not_known(tmp_path: Path) -> None:
+    begin = f"{tmp_path / 'capture'}: is no capture file: it begins with 68 65 6c 6c 6f"
+    assert read_bytes(tmp_path, b"hello").error == f"{begin} at byte 0"
+    assert read_bytes(tmp_path, gzip.compress(b"hello")).error == f"{begin}, inside gzip, at byte 0"
 
 
 @given(head=st.binary(max_size=SNIFF_SIZE))
 def test_any_bytes(head: bytes) -> None:
-    assert foreign.what_it_is(head, "")
+    foreign.what_it_is(head, "")
     foreign.is_capture(head)
