@@ -213,11 +213,10 @@ def _tables(
         _, reduced, gathered = parts.pop(site)
         for name, value in reduced.counts.items():
             counts[name] = counts.get(name, 0) + value
-        part = assemble.site_tables(reduced, names, site, keys_from)
+        of_site = [file for file, its_site in zip(files, sites, strict=True) if its_site == site]
+        part = assemble.site_tables(reduced, names, site, of_site, keys_from)
         del reduced
-        captured = [
-            entry for file in reader.files if site_of[file.capture] == site for entry in getattr(file, "names", ())
-        ]
+        captured = [entry for file in of_site for entry in file.names]
         found_hosts = hosts.find_hosts(tables.TableSet(part), site, gathered, listed, captured)
         for name, value in found_hosts.counts.items():
             counts[name] = counts.get(name, 0) + value

@@ -5,6 +5,7 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from analyzer import knowledge, tables
-from analyzer.capture.reader import FileFacts
+from analyzer.capture.reader import Ends, FileFacts
 from analyzer.records import CallProtocol, Layer, Mechanism, Protocol, Via
 from analyzer.sessions.identity import Asked, Confidence, Identity, Outcome, sign_text
 from analyzer.sessions.joins import NONE, Ints, Rows
@@ -58,6 +59,7 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
             "last_seen": tables.times(numbers(file.last_ns for file in files)),
             "snaplen": tables.ints(numbers(file.snaplen for file in files)),
             "truncated_packets": tables.ints(numbers(file.truncated_packets for file in files)),
+            "dropped_packets": tables.ints(numbers(file.dropped_packets for file in files)),
             "smb_packets": tables.ints(numbers(file.smb_packets for file in files)),
             "errors": tables.listed(["; ".join(file.errors) or None for file in files]),
         },
@@ -65,15 +67,17 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
     )
 
 
-def site_tables(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> Made:
+def site_tables(
+    reduced: Reduced, names: list[str], site: str, files: list[FileFacts], keys_from: dict[str, int]
+) -> Made:
     """All tables of one site but `captures` and `hosts`.
 
-    names: paths of the capture files by capture_no. keys_from: for `connections`, `sessions`, `trees`, `pipe_opens`,
-    `calls` and session numbers (`session_no`) the first key to give; it is moved on.
+    names: paths of the capture files by capture_no; files: those of this site. keys_from: for `connections`, `sessions`,
+    `trees`, `pipe_opens`, `calls` and session numbers (`session_no`) the first key to give; it is moved on.
     """
     none = np.empty(0, dtype=np.int64)
     first_connection = keys_from["connections"]
-    connections, connection_key = _connections(reduced, names, site, keys_from)
+    connections, connection_key = _connections(reduced, names, site, files, keys_from)
     bindings = reduced.channels.copy()
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "calls", "disks")}
@@ -161,7 +165,9 @@ def _statuses(status: npt.NDArray[np.generic], kind: npt.NDArray[np.generic]) ->
     return tables.formatted(marked, name)
 
 
-def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[str, int]) -> tuple[pa.Table, Ints]:
+def _connections(
+    reduced: Reduced, names: list[str], site: str, files: list[FileFacts], keys_from: dict[str, int]
+) -> tuple[pa.Table, Ints]:
     found = reduced.connections
     wanted = np.flatnonzero(found["established"])
     order = wanted[np.lexsort((found["frame"][wanted], found["capture_no"][wanted]))]
@@ -202,10 +208,55 @@ def _connections(reduced: Reduced, names: list[str], site: str, keys_from: dict[
             "client_guid": _guids(rows["client_guid"]),
             "server_guid": _guids(rows["server_guid"]),
             "encrypted_messages": tables.ints(rows["encrypted"]),
+            **_processes(rows, files),
         },
         len(rows),
     )
     return made, keys
+
+
+WINDOWS_SYSTEM = 4
+"""The process of the Windows kernel, in whose name its SMB client and server work much of the time."""
+
+
+def _processes(rows: _Ordered, files: list[FileFacts]) -> dict[str, pa.Array]:
+    """The columns of `connections` that say which process was behind it, where capture tools noted any.
+
+    A note belongs to the connection between its ends that began last before it. Of several notes the first one holds;
+    one that only says that the system was running holds if there is no other.
+    """
+    count = len(rows)
+    process = np.full(count, NONE, dtype=np.int64)
+    side, name = np.zeros(count, dtype=np.int8), np.full(count, NONE, dtype=np.int64)
+    values: list[str] = []
+    notes = [(file.capture_no, note) for file in files for note in file.processes]
+    if notes and count:
+        noted = {note.ends for _, note in notes}
+        columns = [rows[f"{who}_{what}"].tolist() for who in ("client", "server") for what in ("hi", "lo", "port")]
+        begun: dict[Ends, list[tuple[int, int, int]]] = {}  # when connections with such ends began, which, and side
+        for row, (time, *ends) in enumerate(zip(rows["first_ns"].tolist(), *columns, strict=True)):
+            for code, turned in ((1, tuple(ends)), (2, tuple(ends[3:] + ends[:3]))):
+                if turned in noted:
+                    begun.setdefault(turned, []).append((time, row, code))
+        for found in begun.values():
+            found.sort()
+        code_of: dict[str, int] = {}
+        notes.sort(key=lambda it: (it[1].running and it[1].process_id == WINDOWS_SYSTEM, it[0], it[1].frame))
+        for _, note in notes:
+            before = begun.get(note.ends, [])
+            place = bisect_right(before, (note.time_ns, count, 0)) - 1
+            if place >= 0 and process[before[place][1]] == NONE:
+                _, row, code = before[place]
+                process[row] = note.process_id
+                side[row] = code if note.certain_side else 0
+                if note.name is not None:
+                    name[row] = code_of.setdefault(note.name, len(code_of))
+        values = list(code_of)
+    return {
+        "process_id": tables.ints(process),
+        "process_name": tables.chosen(name, values),
+        "process_side": tables.categories(side, (None, *tables.CLOSED_BY), tables.CLOSED_BY),
+    }
 
 
 _ASKED = [None if asked == Asked.NOT_SEEN else asked.name.lower() for asked in Asked]

@@ -99,6 +99,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _LAST,
         ("snaplen", INT, "bytes kept of a packet at most, by the file's header"),
         ("truncated_packets", INT, "packets of which not all bytes were captured"),
+        ("dropped_packets", INT, "packets lost before they reached the file, by its own statistics; <NA>: it has none"),
         ("smb_packets", INT, "TCP segments of SMB connections"),
         ("errors", TEXT, "why the file could not be read (further), with the place; <NA>: read to its end"),
     ),
@@ -129,6 +130,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("client_guid", TEXT, "ClientGuid of SMB 2 and 3"),
         ("server_guid", TEXT, "ServerGuid"),
         ("encrypted_messages", INT, "SMB 3 messages that cannot be looked into"),
+        ("process_id", INT, "a process behind it, where the capture tool noted any; see the README on how far to trust it"),
+        ("process_name", TEXT, "its name, where noted (macOS)"),
+        ("process_side", CLOSED_BY, "whose process it is: the capture was made there"),
     ),
     "sessions": _columns(
         ("session_key", INT, "key: one period of identity, or one attempt at one"),

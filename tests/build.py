@@ -169,6 +169,27 @@ def obsolete_packet(data: bytes, ticks: int, *, order: str = "<", number: int = 
     return block(2, fixed + data, order=order)
 
 
+def name_resolution(*records: tuple[int, bytes], order: str = "<") -> bytes:
+    """Name Resolution Block of records (type, value), and the one that ends them. [4.5]"""
+    return block(4, b"".join(option(*record, order=order) for record in (*records, (0, b""))), order=order)
+
+
+def interface_statistics(number: int, counts: dict[int, int], *, order: str = "<") -> bytes:
+    """Interface Statistics Block; counts: of 64 bits, by option. [4.6]"""
+    fixed = packed(("interface_id", "I", number), ("timestamp_high", "I", 0), ("timestamp_low", "I", 0), order=order)
+    options = [option(code, struct.pack(order + "Q", count), order=order) for code, count in counts.items()]
+    return block(5, fixed + b"".join(options) + option(0, b"", order=order), order=order)
+
+
+def process_information(process: int, name: bytes | None = None, *, order: str = "<") -> bytes:
+    """Process information block, as tcpdump of macOS writes it: libpcap there, `pcap-ng.h`."""
+    options = b"" if name is None else option(2, name, order=order)
+    uuid = option(4, bytes(range(16)), order=order)
+    return block(
+        0x80000001, struct.pack(order + "I", process) + options + uuid + option(0, b"", order=order), order=order
+    )
+
+
 def pcapng(packets: Iterable[Packet], *, order: str = "<", link: int = LINK_ETHERNET, tsresol: int = 9) -> bytes:
     """A whole pcapng file of one section and one interface, whose time unit is 10 ** -tsresol seconds."""
     blocks = [section_header(order=order), interface(order=order, link=link, tsresol=tsresol)]
@@ -771,7 +792,9 @@ def smb1(
     )
     for element, following in zip(chain, (*chain[1:], None), strict=True):
         begin = len(message)
-        has_link = element.command in ANDX_COMMANDS and (element.words or element.word_count == 2 or element.command == 0x74)
+        has_link = element.command in ANDX_COMMANDS and (
+            element.words or element.word_count == 2 or element.command == 0x74
+        )
         words = (4 if has_link else 0) + len(element.words)
         at = begin + 1 + words + 2
         data = element.data(at) if callable(element.data) else element.data

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_IN_A_COPY = (".git", ".venv", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "corpus")
-HEAVY = {"numpy", "pandas", "numba", "pyarrow", "scapy", "pyshark", "zstandard", "isal"}
+HEAVY = {"numpy", "pandas", "numba", "pyarrow", "scapy", "pyshark", "zstandard", "isal", "lz4"}
 TERMINAL = {"typer", "click", "rich"}
 
 # What importing costs. #

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from analyzer.capture import pcap, pcapng
+from analyzer.capture import foreign, pcap, pcapng
 from analyzer.capture.datagrams import nothing_overheard
 from analyzer.capture.packets import C_DATAGRAMS, T_TIME
 from analyzer.capture.reader import CaptureReader, first_packet_ns
-from analyzer.capture.source import CHUNK, GZIP_MAGIC, SNIFF_SIZE, STDIN, ZSTD_MAGIC
+from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, is_compressed
 from analyzer.compiled import Bytes, Kernels, Table
 from analyzer.errors import UsageError
 
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".dmp", ".ntar", ".trc")
-COMPRESSED = (".gz", ".zst", ".zstd")
+COMPRESSED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
 MAX_OPEN = 128
 """Files whose times overlap that are read side by side; beyond that the first to begin is read to its end."""
 
@@ -41,8 +41,8 @@ def find_captures(paths: list[str]) -> list[Input]:
     """The capture files that paths, folders (with all below them) and patterns name; each once, in the order found.
 
     A file that is named is taken whatever it is, so that it can be complained about; in a folder, files that neither
-    begin nor end their names like captures are passed over. Links that lead nowhere are taken there by their names, as
-    files that cannot be read. Raises UsageError for a name that leads nowhere.
+    begin like captures (also of kinds that cannot be read) nor end their names so are passed over. Links that lead
+    nowhere are taken there by their names, as files that cannot be read. Raises UsageError for a name that leads nowhere.
     """
     found: dict[str, Input] = {}
 
@@ -94,7 +94,7 @@ def looks_like_capture(path: Path) -> bool:
             head = file.read(SNIFF_SIZE)
     except OSError:
         return False
-    return not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)) and (pcap.sniff(head) or pcapng.sniff(head))
+    return not is_compressed(head) and (pcap.sniff(head) or pcapng.sniff(head) or foreign.is_capture(head))
 
 
 def in_time_order(inputs: list[Input], kernels: Kernels) -> list[tuple[int, Input]]:

@@ -61,7 +61,16 @@ W_CUT = 11  # packets of which not all was captured
 W_SNAPLEN = 12  # pcapng: snap length of interface 0, for simple packet blocks
 W_INTERFACES = 13  # pcapng: interfaces of the section so far
 W_BACKWARDS = 14  # packets with no believable time
-W_WIDTH = 16
+W_HEADER = 15  # pcap: bytes of a record's header
+W_LENGTHS = 16  # pcap: in which order a record has its two lengths, one of LENGTHS_
+W_NOTES = 17  # pcapng: rows of the table of notes
+W_DROPS = 18  # pcapng: packets lost before others, by the word of their blocks
+W_DROPS_TOLD = 19  # pcapng: blocks that say how many
+W_WIDTH = 20
+
+LENGTHS_USUAL = 0  # captured, then original
+LENGTHS_SWAPPED = 1
+LENGTHS_BY_SIZE = 2  # the smaller one is the captured length
 
 STOP_MORE = 0  # the buffer ends before the next record does
 STOP_FULL = 1  # the packet table is full
@@ -71,6 +80,22 @@ STOP_NO_INTERFACE = 4  # pcapng: the next packet is of an interface that was not
 
 MAX_PACKET = 262_144
 """The largest packet that a capture may hold: libpcap's and Wireshark's limit too."""
+
+# What a capture tool noted about packets, one row a note. #
+
+N_FRAME = 0
+N_KIND = 1  # one of NOTE_
+N_PROCESS = 2  # process id, or (NOTE_BLOCK) the number of its process information block in the section
+N_DIRECTION = 3  # which way the packet went at the capturing machine, one of DIRECTION_
+N_WIDTH = 4
+
+NOTE_COMMENT = 1  # the process that was running: "PID=" of Windows trace conversion
+NOTE_PROCESS = 2  # the process that the packet belongs to: epb_processid_threadid
+NOTE_BLOCK = 3  # likewise, by its process information block (macOS)
+
+DIRECTION_UNKNOWN = 0
+DIRECTION_IN = 1
+DIRECTION_OUT = 2
 
 # What the link layers counted, over all files. #
 

@@ -1,23 +1,45 @@
 """The newer capture file: sections of blocks. [draft-ietf-opsawg-pcapng]
 
-Packet blocks are walked by a kernel; the few others (section headers, interface descriptions) stop it and are read
-here in Python, where their options are.
+Packet blocks are walked by a kernel; the few others (section headers, interface descriptions, names, statistics,
+processes) stop it and are read here in Python, where their options are.
+
+Of a packet's own options the kernel reads those that say which process it belongs to, and how many packets were lost
+before it. Three tools leave processes: etl2pcapng and Wireshark's etwdump begin a comment with `PID=` (the process that
+was running when the packet was traced); tcpdump of macOS refers to process information blocks, which are its own
+(type 0x80000001: process id, options 2 name and 4 UUID; options 0x8001 and, on whose behalf, 0x8003 of packets); and
+there is the option epb_processid_threadid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
 import numpy as np
 
 from analyzer.capture.packets import (
+    DIRECTION_UNKNOWN,
     MAX_PACKET,
+    N_DIRECTION,
+    N_FRAME,
+    N_KIND,
+    N_PROCESS,
+    NOTE_BLOCK,
+    NOTE_COMMENT,
+    NOTE_PROCESS,
     STOP_BAD,
     STOP_BLOCK,
     STOP_FULL,
     STOP_MORE,
     STOP_NO_INTERFACE,
     W_BIG,
+    W_DROPS,
+    W_DROPS_TOLD,
+    W_FRAME,
     W_INTERFACES,
     W_NEED,
+    W_NOTES,
     W_POS,
     W_SNAPLEN,
     W_STOP,
@@ -27,18 +49,35 @@ from analyzer.capture.pcap import note_packet
 from analyzer.compiled import Bytes, Ints, Table, entry, kernel
 from analyzer.errors import DecodeError
 from analyzer.wire.cursor import Cursor
-from analyzer.wire.loads import u16, u32
+from analyzer.wire.loads import byte, u16, u32
 
 BLOCK_SECTION_HEADER = 0x0A0D0D0A
 BLOCK_INTERFACE = 0x00000001
 BLOCK_PACKET = 0x00000002  # obsolete
 BLOCK_SIMPLE_PACKET = 0x00000003
+BLOCK_NAME_RESOLUTION = 0x00000004
+BLOCK_STATISTICS = 0x00000005
 BLOCK_ENHANCED_PACKET = 0x00000006
+BLOCK_PROCESS = 0x80000001  # macOS
+BLOCKS_READ = (BLOCK_INTERFACE, BLOCK_NAME_RESOLUTION, BLOCK_STATISTICS, BLOCK_PROCESS)
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 
 OPTION_END = 0
+OPTION_COMMENT = 1
 OPTION_IF_TSRESOL = 9
 OPTION_IF_TSOFFSET = 14
+OPTION_ISB_IFDROP = 5
+OPTION_ISB_OSDROP = 7
+OPTION_EPB_FLAGS = 2
+OPTION_EPB_DROPCOUNT = 4
+OPTION_EPB_PROCESS = 8  # epb_processid_threadid
+OPTION_EPB_PIB = 0x8001  # macOS: number of the process information block in the section
+OPTION_EPB_EFFECTIVE_PIB = 0x8003  # ... of the process on whose behalf
+OPTION_PIB_NAME = 2
+
+NAME_END = 0
+NAME_IPV4 = 1
+NAME_IPV6 = 2
 
 BLOCK_HEADER_SIZE = 8
 MAX_BLOCK = 16 * 1024 * 1024
@@ -53,6 +92,15 @@ I_DIV = 5
 I_OFFSET = 6  # seconds to add
 I_WIDTH = 7
 MAX_INTERFACES = 4096
+MAX_PROCESSES = 65_536
+"""Process information blocks of a section that are kept; references to later ones lead nowhere."""
+MAX_NAMES = 100_000
+"""Names of addresses that are kept of a file."""
+MAX_NAME = 255
+MAX_NAME_RECORDS = 1_000_000
+"""Addresses of a file whose names are looked at."""
+MAX_DROPS = 2**48
+"""A count from here on is not believed: tools write all ones for "not known"."""
 MAX_SECONDS = 9_000_000_000  # nanoseconds of anything later do not fit into 63 bits
 
 
@@ -71,11 +119,30 @@ def interface_table() -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.zeros((MAX_INTERFACES, I_WIDTH), dtype=np.int64)
 
 
-def read_block(block: bytes, state: Ints, interfaces: Table) -> None:
+@dataclass(slots=True)
+class Told:
+    """What the blocks of a file say besides its packets."""
+
+    names: dict[tuple[str, str], None] = field(default_factory=dict)  # address and name, in order of appearance
+    processes: list[tuple[int, str]] = field(default_factory=list)  # of the section: id and name
+    drops: dict[int, int] = field(default_factory=dict)  # of the section: interface and packets dropped on it
+    drops_before: int = 0  # in the sections before
+    drops_told: bool = False  # there are statistics at all
+    name_records: int = 0
+    given_up: int = 0  # names and blocks beyond what is kept, and blocks that contradict themselves
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the capturing machine dropped, by its statistics."""
+        return self.drops_before + sum(self.drops.values())
+
+
+def read_block(block: bytes, state: Ints, interfaces: Table, told: Told) -> None:
     """Take in a block that is not a packet: `block` is the whole of it, or its first part if it is of no use.
 
-    A section header sets the byte order and forgets the interfaces; an interface description adds one.
-    Raises DecodeError (offset from the start of the block) if it is not what it claims to be.
+    A section header sets the byte order and forgets the interfaces and processes; an interface description adds one.
+    Raises DecodeError (offset from the start of the block) if one of these is not what it claims to be; the others are
+    a courtesy, and if they are damaged what can be read of them counts.
     """
     if block[:4] == BLOCK_SECTION_HEADER.to_bytes(4, "big"):
         cursor = Cursor(block, "pcapng", BLOCK_HEADER_SIZE)
@@ -84,11 +151,90 @@ def read_block(block: bytes, state: Ints, interfaces: Table) -> None:
             raise DecodeError("pcapng", "byte_order_magic", BLOCK_HEADER_SIZE, magic.hex())
         state[W_BIG] = int(magic == BYTE_ORDER_MAGIC.to_bytes(4, "big"))
         state[W_INTERFACES] = 0
+        told.processes = []
+        told.drops_before, told.drops = told.dropped, {}
         return
     big = bool(state[W_BIG])
-    if int.from_bytes(block[:4], "big" if big else "little") == BLOCK_INTERFACE:
-        # Its last four bytes repeat the length.
-        _add_interface(Cursor(block[:-4], "pcapng", BLOCK_HEADER_SIZE), big, state, interfaces)
+    kind = int.from_bytes(block[:4], "big" if big else "little")
+    cursor = Cursor(block[:-4], "pcapng", BLOCK_HEADER_SIZE)  # its last four bytes repeat the length
+    if kind == BLOCK_INTERFACE:
+        _add_interface(cursor, big, state, interfaces)
+        return
+    read = {BLOCK_NAME_RESOLUTION: _add_names, BLOCK_STATISTICS: _add_statistics, BLOCK_PROCESS: _add_process}
+    try:
+        if kind in read:
+            read[kind](cursor, big, told)
+    except DecodeError:
+        told.given_up += 1
+
+
+def _options(cursor: Cursor, big: bool) -> Iterator[tuple[int, bytes]]:
+    """The options of a block: code and value. Raises DecodeError where one goes past the end. [3.5]"""
+    while len(cursor) >= 4:
+        code, value = _item(cursor, big)
+        if code == OPTION_END:
+            return
+        yield code, value
+
+
+def _item(cursor: Cursor, big: bool) -> tuple[int, bytes]:
+    """A code, a size, so many bytes, and those that fill up to a multiple of four."""
+    code = cursor.number(2, "option_code", big_endian=big)
+    size = cursor.number(2, "option_length", big_endian=big)
+    value = cursor.bytes(size, "option_value")
+    cursor.bytes(min(-size % 4, len(cursor)), "option_padding")
+    return code, value
+
+
+def _add_names(cursor: Cursor, big: bool, told: Told) -> None:
+    """Name Resolution Block: an address, and its names, each ended by a NUL. [4.5]"""
+    while len(cursor) >= 4:
+        if told.name_records == MAX_NAME_RECORDS:
+            told.given_up += 1
+            return
+        told.name_records += 1
+        kind, value = _item(cursor, big)
+        if kind == NAME_END:
+            return
+        size = {NAME_IPV4: 4, NAME_IPV6: 16}.get(kind)
+        if size is None or len(value) <= size:
+            continue
+        address = str(IPv4Address(value[:4]) if kind == NAME_IPV4 else IPv6Address(value[:16]))
+        for name in value[size:].split(b"\0"):
+            key = (address, name.decode("utf-8", "replace"))
+            if not name or key in told.names:
+                continue
+            if len(told.names) < MAX_NAMES and len(name) <= MAX_NAME:
+                told.names[key] = None
+            else:
+                told.given_up += 1
+
+
+def _add_statistics(cursor: Cursor, big: bool, told: Told) -> None:
+    """Interface Statistics Block: its counts begin with the capture, so the last one of an interface holds. [4.6]"""
+    interface = cursor.number(4, "interface_id", big_endian=big)
+    cursor.bytes(8, "timestamp")
+    dropped = 0
+    for code, value in _options(cursor, big):
+        if code in (OPTION_ISB_IFDROP, OPTION_ISB_OSDROP) and len(value) == 8:
+            count = int.from_bytes(value, "big" if big else "little")
+            if count < MAX_DROPS:
+                told.drops_told = True
+                dropped += count
+    if interface in told.drops or len(told.drops) < MAX_INTERFACES:
+        told.drops[interface] = max(dropped, told.drops.get(interface, 0))
+
+
+def _add_process(cursor: Cursor, big: bool, told: Told) -> None:
+    """Process information block of macOS: an id and options. Packets refer to it by its place in the section."""
+    if len(told.processes) == MAX_PROCESSES:
+        told.given_up += 1
+        return
+    process = cursor.number(4, "process_id", big_endian=big)
+    told.processes.append((process, ""))
+    for code, value in _options(cursor, big):
+        if code == OPTION_PIB_NAME:
+            told.processes[-1] = (process, value[:MAX_NAME].rstrip(b"\0").decode("utf-8", "replace"))
 
 
 def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) -> None:
@@ -99,16 +245,10 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) ->
     cursor.number(2, "reserved")
     snaplen = cursor.number(4, "snaplen", big_endian=big)
     resolution, offset = 6, 0
-    while len(cursor) >= 4:
-        code = cursor.number(2, "option_code", big_endian=big)
-        size = cursor.number(2, "option_length", big_endian=big)
-        if code == OPTION_END:
-            break
-        value = cursor.bytes(size, "option_value")
-        cursor.bytes(min(-size % 4, len(cursor)), "option_padding")
-        if code == OPTION_IF_TSRESOL and size >= 1:
+    for code, value in _options(cursor, big):
+        if code == OPTION_IF_TSRESOL and len(value) >= 1:
             resolution = value[0]
-        elif code == OPTION_IF_TSOFFSET and size >= 8:
+        elif code == OPTION_IF_TSOFFSET and len(value) >= 8:
             offset = int.from_bytes(value[:8], "big" if big else "little", signed=True)
     power = resolution & 0x7F
     if power > (62 if resolution & 0x80 else 18):
@@ -124,9 +264,10 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) ->
 
 
 @entry
-def walk_pcapng(buf: Bytes, end: int, packets: Table, state: Ints, interfaces: Table) -> int:
+def walk_pcapng(buf: Bytes, end: int, packets: Table, state: Ints, interfaces: Table, notes: Table) -> int:
     """Put the packet blocks between `state[W_POS]` and `end` into `packets`, a row each; returns how many.
 
+    What packets say of their process goes to `notes`, which has as many rows, and is begun anew.
     Stops also at a block that is no packet block, which the caller reads or skips.
     """
     pos = state[W_POS]
@@ -135,6 +276,7 @@ def walk_pcapng(buf: Bytes, end: int, packets: Table, state: Ints, interfaces: T
     n = 0
     state[W_STOP] = STOP_MORE
     state[W_NEED] = 12
+    state[W_NOTES] = 0
     while pos + 12 <= end:
         kind = u32(buf, pos, big)
         total = u32(buf, pos + 4, big)
@@ -177,9 +319,86 @@ def walk_pcapng(buf: Bytes, end: int, packets: Table, state: Ints, interfaces: T
             time = nanoseconds(u32(buf, pos + 12, big), u32(buf, pos + 16, big), interfaces, interface)
         note_packet(packets, n, state, time, pos + fixed, have, size, interfaces[interface, I_LINK], pos)
         n += 1
+        if kind == BLOCK_PACKET:
+            note_drops(state, u16(buf, pos + 10, big), 0xFFFF)
+        if kind != BLOCK_SIMPLE_PACKET and ((have + 3) & -4) + fixed + 8 <= total:
+            read_packet_options(buf, pos + fixed + ((have + 3) & -4), pos + total - 4, state, notes)
         pos += total
     state[W_POS] = pos
     return n
+
+
+@kernel
+def read_packet_options(buf: Bytes, at: int, end: int, state: Ints, notes: Table) -> None:
+    """Note the process of the packet that was counted last, and add up the losses before it. [3.5, 4.3]
+
+    Where several options tell of a process, the one on whose behalf it acts comes first, then the process itself, then
+    the one that was running.
+    """
+    big = state[W_BIG]
+    kind = 0
+    process = 0
+    effective = 0
+    direction = DIRECTION_UNKNOWN
+    while at + 4 <= end:
+        code = u16(buf, at, big)
+        size = u16(buf, at + 2, big)
+        at += 4
+        if code == OPTION_END or at + size > end:
+            break
+        if code == OPTION_COMMENT:
+            if kind == 0:
+                process = commented_process(buf, at, at + size)
+                if process >= 0:
+                    kind = NOTE_COMMENT
+        elif code == OPTION_EPB_FLAGS:
+            if size == 4:
+                direction = (u32(buf, at, big) & 3) % 3  # 3 is no direction
+        elif code == OPTION_EPB_DROPCOUNT:
+            if size == 8:
+                high = u32(buf, at if big else at + 4, big)
+                if high < 65_536:
+                    note_drops(state, high * 4294967296 + u32(buf, at + 4 if big else at, big), MAX_DROPS)
+        elif code == OPTION_EPB_PROCESS:
+            if size == 8 and kind != NOTE_BLOCK:
+                kind = NOTE_PROCESS
+                process = u32(buf, at, big)
+        elif code in (OPTION_EPB_PIB, OPTION_EPB_EFFECTIVE_PIB) and size == 4 and not effective:
+            kind = NOTE_BLOCK
+            process = u32(buf, at, big)
+            effective = int(code == OPTION_EPB_EFFECTIVE_PIB)
+        at += (size + 3) & -4
+    if kind:
+        note = state[W_NOTES]
+        notes[note, N_FRAME] = state[W_FRAME]
+        notes[note, N_KIND] = kind
+        notes[note, N_PROCESS] = process
+        notes[note, N_DIRECTION] = direction
+        state[W_NOTES] += 1
+
+
+@kernel
+def note_drops(state: Ints, count: int, unknown: int) -> None:
+    """Add up lost packets, to at most `MAX_DROPS`. A count from `unknown` on says nothing."""
+    if count < unknown:
+        state[W_DROPS_TOLD] += 1
+        state[W_DROPS] = min(state[W_DROPS] + count, MAX_DROPS)
+
+
+@kernel
+def commented_process(buf: Bytes, at: int, end: int) -> int:
+    """The number behind `PID=` at the beginning of a comment, -1 if there is none."""
+    if at + 5 > end or byte(buf, at) != 0x50 or byte(buf, at + 1) != 0x49 or byte(buf, at + 2) != 0x44:
+        return -1
+    if byte(buf, at + 3) != 0x3D:
+        return -1
+    number = -1
+    for place in range(at + 4, min(end, at + 14)):
+        digit = byte(buf, place) - 0x30
+        if digit < 0 or digit > 9:
+            break
+        number = max(number, 0) * 10 + digit
+    return number
 
 
 @kernel

@@ -6,26 +6,49 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analyzer.capture import links, pcap, pcapng
+from analyzer.capture import foreign, links, pcap, pcapng
 from analyzer.capture.packets import (
     C_WIDTH,
+    DIRECTION_IN,
+    DIRECTION_UNKNOWN,
+    N_DIRECTION,
+    N_FRAME,
+    N_KIND,
+    N_PROCESS,
+    N_WIDTH,
+    NOTE_BLOCK,
+    NOTE_COMMENT,
     P_WIDTH,
     STOP_BAD,
     STOP_BLOCK,
     STOP_FULL,
     STOP_NO_INTERFACE,
+    T_DST_HI,
+    T_DST_LO,
+    T_DST_PORT,
+    T_FLAGS,
+    T_FRAME,
+    T_SRC_HI,
+    T_SRC_LO,
+    T_SRC_PORT,
+    T_TIME,
     T_WIDTH,
+    TCP_SYN,
     W_BASE,
     W_BIG,
     W_BYTES,
     W_CUT,
+    W_DROPS,
+    W_DROPS_TOLD,
     W_FIRST,
     W_FRAME,
+    W_HEADER,
     W_INTERFACES,
     W_LAST,
     W_LINK,
     W_NANO,
     W_NEED,
+    W_NOTES,
     W_POS,
     W_SNAPLEN,
     W_STOP,
@@ -40,17 +63,26 @@ ROWS = 8192
 SMALL_FILE = 4 * CHUNK
 """A file up to this size is not worth a thread that reads ahead."""
 
-KINDS_NOT_READ = {
-    b"GMBU": "a Network Monitor capture",
-    b"RTSS": "a Network Monitor 1 capture",
-    b"snoop\0\0\0": "a snoop capture",
-    b"TRSNIFF data": "a Sniffer capture",
-    b"\x0a\x0d\x0a\x0d": "a pcapng file damaged by a text-mode transfer",
-    b"PK\x03\x04": "a zip archive",
-    b"BZh": "bzip2 data",
-    b"\xfd7zXZ\0": "xz data",
-    b"\x04\x22\x4d\x18": "lz4 data",
-}
+MAX_PROCESS_NOTES = 200_000
+"""What is kept of a file about the processes of its SMB packets: one for each process of a connection."""
+
+Ends = tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessNote:
+    """A process that a capture tool says packets of an SMB connection belong to, and the first of them.
+
+    ends: address (two halves) and port of the side that the process is on, then of the other one.
+    """
+
+    time_ns: int
+    frame: int
+    ends: Ends
+    process_id: int
+    name: str | None
+    certain_side: bool  # the packet says which way it went; else the sender is taken for the process's side
+    running: bool  # known is only what was running when the packet was traced
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +101,10 @@ class FileFacts:
     truncated_packets: int = 0
     smb_packets: int = 0
     errors: list[str] = field(default_factory=list)
+    dropped_packets: int | None = None  # by the file's own statistics; None: it has none
+    names: list[tuple[str, str]] = field(default_factory=list)  # address and name, at most `pcapng.MAX_NAMES`
+    processes: list[ProcessNote] = field(default_factory=list)  # at most `MAX_PROCESS_NOTES`
+    notes_given_up: int = 0  # names and notes beyond these bounds, and blocks with such that contradict themselves
 
 
 class CaptureReader:
@@ -79,6 +115,9 @@ class CaptureReader:
         self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
         self.packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
         self._interfaces = np.zeros((1, pcapng.I_WIDTH), dtype=np.int64)
+        self._notes: Table = np.zeros((1, N_WIDTH), dtype=np.int64)
+        self._told = pcapng.Told()
+        self._processes_of: dict[Ends, set[tuple[int, str | None]]] = {}  # that were noted of a connection
         self._state = np.zeros(W_WIDTH, dtype=np.int64)
         self._skip = 0
         self._links: set[int] = set()
@@ -130,6 +169,46 @@ class CaptureReader:
         self.close()
         return -1
 
+    def note_processes(self, segments: Table) -> None:
+        """Keep what the file says of the processes of these segments, which are SMB and of the last `read`."""
+        notes = self._notes[: int(self._state[W_NOTES])]
+        if not len(notes) or not len(segments):
+            return
+        place = np.minimum(np.searchsorted(notes[:, N_FRAME], segments[:, T_FRAME]), len(notes) - 1)
+        noted = notes[place, N_FRAME] == segments[:, T_FRAME]
+        notes, segments = notes[place[noted]], segments[noted]
+        # A connection says the same again and again: the first of the same will do, until it begins anew.
+        begun = np.cumsum(segments[:, T_FLAGS] & TCP_SYN)
+        said = np.column_stack((segments[:, T_SRC_HI : T_DST_PORT + 1], notes[:, N_KIND : N_DIRECTION + 1], begun))
+        for row in np.sort(_first_of_each(said)).tolist():
+            self._note_process(notes[row].tolist(), segments[row].tolist())
+
+    def _note_process(self, note: list[int], segment: list[int]) -> None:
+        process, name, running = note[N_PROCESS], None, note[N_KIND] == NOTE_COMMENT
+        if note[N_KIND] == NOTE_BLOCK:
+            if process >= len(self._told.processes):
+                return
+            process, known = self._told.processes[process]
+            name = known or None
+        # What ran while a packet came in has nothing to do with it. Process 0 is the idle one, or none.
+        if process == 0 or (running and note[N_DIRECTION] == DIRECTION_IN):
+            return
+        sender = (segment[T_SRC_HI], segment[T_SRC_LO], segment[T_SRC_PORT])
+        receiver = (segment[T_DST_HI], segment[T_DST_LO], segment[T_DST_PORT])
+        ends = (*receiver, *sender) if note[N_DIRECTION] == DIRECTION_IN else (*sender, *receiver)
+        if segment[T_FLAGS] & TCP_SYN:
+            self._processes_of.pop(ends, None)
+        if (process, name) in self._processes_of.get(ends, ()):
+            return
+        if len(self.facts.processes) == MAX_PROCESS_NOTES:
+            self.facts.notes_given_up += 1
+            return
+        self._processes_of.setdefault(ends, set()).add((process, name))
+        certain = note[N_DIRECTION] != DIRECTION_UNKNOWN
+        self.facts.processes.append(
+            ProcessNote(segment[T_TIME], segment[T_FRAME], ends, process, name, certain, running)
+        )
+
     def close(self) -> None:
         """Close the file and complete the facts about it."""
         if self._chunks is not None:
@@ -143,6 +222,12 @@ class CaptureReader:
         facts.last_ns = int(state[W_LAST])
         facts.snaplen = int(state[W_SNAPLEN])
         facts.truncated_packets = int(state[W_CUT])
+        if self._told.drops_told or state[W_DROPS_TOLD]:
+            facts.dropped_packets = max(self._told.dropped, int(state[W_DROPS]))  # two counts of the same losses
+        facts.names = list(self._told.names)
+        facts.notes_given_up += self._told.given_up
+        self._told.given_up = 0
+        self._processes_of = {}
         facts.link_type = ", ".join(links.NAMES.get(link, f"link type {link}") for link in sorted(self._links))
 
     def _begin(self, chunks: Chunks, compression: str) -> None:
@@ -153,15 +238,21 @@ class CaptureReader:
         if pcap.sniff(head):
             if len(head) < pcap.FILE_HEADER.size:
                 raise CaptureError(capture, "the file ends inside its header", len(head))
-            self._state = pcap.start(head)
+            self._state = pcap.start(bytes(chunks.buffer[chunks.start : chunks.end]))
             self.facts.format = "pcap, nanoseconds" if self._state[W_NANO] else "pcap"
+            if self._state[W_HEADER] != pcap.RECORD_HEADER_SIZE:
+                self.facts.format += ", modified"
             self._links.add(int(self._state[W_LINK]))
         elif pcapng.sniff(head):
             self._state = pcapng.start()
             self._interfaces = pcapng.interface_table()
+            self._notes = np.zeros((ROWS, N_WIDTH), dtype=np.int64)
             self.facts.format = "pcapng"
         else:
-            raise CaptureError(capture, _what_it_is(head), 0)
+            if known := foreign.what_it_is(head, compression):
+                raise CaptureError(capture, known)
+            inside = f", inside {compression}," if compression else ""
+            raise CaptureError(capture, f"is no capture file: it begins with {head[:8].hex(' ')}{inside}", 0)
         if compression:
             self.facts.format += f", {compression}"
         self._state[W_POS] += chunks.start
@@ -169,7 +260,9 @@ class CaptureReader:
 
     def _walk(self, kernels: Kernels, chunks: Chunks) -> int:
         if self.facts.format.startswith("pcapng"):
-            found: int = kernels.walk_pcapng(chunks.buffer, chunks.end, self.packets, self._state, self._interfaces)
+            found: int = kernels.walk_pcapng(
+                chunks.buffer, chunks.end, self.packets, self._state, self._interfaces, self._notes
+            )
             return found
         rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, self.packets, self._state)
         return rows
@@ -235,7 +328,13 @@ class CaptureReader:
                 f"the block after packet {state[W_FRAME]:,} claims an impossible length of {size:,} bytes",
                 self._place(),
             )
-        if is_section or int.from_bytes(there[:4], "big" if state[W_BIG] else "little") == pcapng.BLOCK_INTERFACE:
+        kind = int.from_bytes(there[:4], "big" if state[W_BIG] else "little")
+        if is_section or kind in pcapng.BLOCKS_READ:
+            needed = is_section or kind == pcapng.BLOCK_INTERFACE
+            if size > CARRY and not needed:
+                self._told.given_up += 1
+                state[W_POS] = at + size
+                return self._pass_over(chunks) if at + size > chunks.end else True
             if size > CARRY:
                 raise CaptureError(
                     self.facts.capture, f"a header block of {size:,} bytes is not believable", self._place()
@@ -244,7 +343,7 @@ class CaptureReader:
                 state[W_NEED] = size
                 return False
             try:
-                pcapng.read_block(bytes(chunks.buffer[at : at + size]), state, self._interfaces)
+                pcapng.read_block(bytes(chunks.buffer[at : at + size]), state, self._interfaces, self._told)
             except DecodeError as problem:
                 raise CaptureError(self.facts.capture, str(problem), self._place() + problem.offset) from problem
         state[W_POS] = at + size  # possibly behind the end of this chunk
@@ -276,16 +375,18 @@ class CaptureReader:
         self.facts.errors.append(str(problem))
 
 
+def _first_of_each(rows: Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The place of the first of each kind of row, by a hash: a mistake once in 2^64 costs a note."""
+    value = np.zeros(len(rows), dtype=np.uint64)
+    for column in rows.T:
+        value = (value ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        value ^= value >> np.uint64(29)
+    return np.unique(value, return_index=True)[1]
+
+
 def first_packet_ns(capture: str, kernels: Kernels) -> int:
     """The time of a file's first packet, 0 if it has none or cannot be read: it is then read first, and says so."""
     reader = CaptureReader(capture, chunk=64 * 1024)
     reader.read(kernels, np.zeros(C_WIDTH, dtype=np.int64))
     reader.close()
     return reader.facts.first_ns
-
-
-def _what_it_is(head: bytes) -> str:
-    for magic, name in KINDS_NOT_READ.items():
-        if head.startswith(magic):
-            return f"is {name}, which this engine does not read: convert it with `editcap -F pcapng`, or unpack it"
-    return f"is no capture file: it begins with {head[:8].hex(' ')}"

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 
@@ -27,12 +27,36 @@ STDIN = "-"
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-SNIFF_SIZE = 64
+LZ4_MAGIC = b"\x04\x22\x4d\x18"
+BZIP2_MAGIC = b"BZh"
+XZ_MAGIC = b"\xfd7zXZ\0"
+SKIPPABLE_MAGIC = b"\x2a\x4d\x18"
+"""Of a frame without data, which zstd and lz4 share; in front of it stands a byte of 50 to 5F. [RFC 8878 3.1.2]"""
+SKIPPABLE_SIZE = 64 * 1024
+"""The longest skippable frame at the beginning of a file behind which its kind is looked for; `pzstd` writes such."""
+
+SNIFF_SIZE = 512
+"""First bytes by which a file's format is told."""
 MAX_WINDOW = 2**27
-"""The most memory that a zstd file may ask its reader for; `zstd` itself makes no larger ones unless told to."""
+"""The most memory that a zstd or xz file may ask its reader for; `zstd` and `xz` make no larger ones unless told to.
+bzip2 takes 4 MB, lz4 4 MB, gzip 32 KB.
+"""
+XZ_MEMORY = MAX_WINDOW + 2**20
+"""Of xz the same, with what its decoder takes besides the window."""
 
 PIECE = 2048
-"""Bytes that are decompressed at a time. Each may grow to 128 KB for every 4 of zstd: to 64 MB at most."""
+"""Bytes that are decompressed at a time."""
+UNPACKED = 4 * 1024 * 1024
+"""Bytes that are taken at a time of what came out of a piece. zstd gives all at once: 64 MB at most, and gzip 2 MB."""
+
+BOMB_SIZE = 2**30
+BOMB_RATIO = 25_000
+"""A file of which more than `BOMB_SIZE` bytes came out, more than `BOMB_RATIO` for each of its own, is read no further.
+
+Captures do not reach it: the largest packet has 262,144 bytes, and a dozen of each (time, sequence number, checksum) can
+be foreseen by no compressor. Captures of nothing but zeros in 64 KB packets reach 4,000. Nor do gzip (1,000), lz4 (255)
+and xz (7,000) on anything; bzip2 would go up to a million, and zstd to 32,000.
+"""
 
 CARRY = MAX_PACKET + 128 * 1024
 """Room in front of each chunk for what the one before left: at most one record with its header and options."""
@@ -49,21 +73,16 @@ class Source:
         self._counted = _Counted(raw)
         self._failed = ""
         self._errors: tuple[Any, ...] = (OSError,)
-        head = self._counted.peek(4)
-        self.compression = ""
-        if head[:2] == GZIP_MAGIC:
-            from isal import isal_zlib  # noqa: PLC0415 - only for compressed input
-
-            self.compression = "gzip"
-            self._errors = (OSError, EOFError, isal_zlib.error)
-            self._unpacked = _Unpacked(self._counted, lambda: isal_zlib.decompressobj(wbits=31))
-        elif head[:4] == ZSTD_MAGIC:
-            import zstandard  # noqa: PLC0415 - only for compressed input
-
-            self.compression = "zstd"
-            self._errors = (OSError, EOFError, zstandard.ZstdError)
-            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-            self._unpacked = _Unpacked(self._counted, decompressor.decompressobj)
+        self.compression = _compression(self._counted)
+        if self.compression:
+            try:
+                begin, errors = _DECOMPRESSORS[self.compression]()
+            except ImportError as problem:  # Python itself may be built without bzip2 or xz
+                raise CaptureError(
+                    capture, f"is {self.compression} data, and {problem.name} is not installed"
+                ) from problem
+            self._errors = (OSError, EOFError, *errors)
+            self._unpacked = _Unpacked(self._counted, begin)
 
     @property
     def consumed(self) -> int:
@@ -82,7 +101,7 @@ class Source:
                 file = self._unpacked if self.compression else self._counted
                 step = file.readinto(target[done:])
             except self._errors as problem:
-                self._failed = _reason(problem, self.compression)
+                self._failed = _reason(problem, self.compression, self.consumed)
                 break
             if step == 0:
                 break
@@ -108,7 +127,7 @@ def open_source(capture: str) -> Source:
             raise IsADirectoryError(21, "is a directory")
         return Source(capture, raw, os.fstat(raw.fileno()).st_size)
     except OSError as problem:
-        raise CaptureError(capture, _reason(problem, "")) from problem
+        raise CaptureError(capture, _reason(problem, "", 0)) from problem
 
 
 def _standard_input() -> BinaryIO:
@@ -151,49 +170,196 @@ class _Counted(io.RawIOBase):
         return step
 
 
+class _BombError(EOFError):
+    """A file of a few bytes that never ends."""
+
+
 class _Unpacked:
-    """The contents of a compressed file: of its gzip members, or zstd frames, one after the other.
+    """The contents of a compressed file: of its gzip members, zstd or lz4 frames, bzip2 or xz streams, one by one.
 
     What comes out of each small piece is handed out before the next one is looked at: so a file that breaks off, or is
     damaged, gives all that stands before that, which the file objects of the compression libraries do not promise.
+    Compression inside compression is left as it is.
     """
 
-    def __init__(self, packed: _Counted, begin: Callable[[], Any]) -> None:
+    def __init__(self, packed: _Counted, begin: Callable[[], _Decompressor]) -> None:
         self._packed = packed
         self._begin = begin
-        self._one: Any = None  # decompresses the current member or frame; None: between two
+        self._one: _Decompressor | None = None  # decompresses the current member or frame; None: between two
         self._rest = b""  # what was read beyond its end
         self._ready = memoryview(b"")
+        self._given = 0
 
     def readinto(self, target: memoryview) -> int:
-        """Some bytes, 0 at the end. Raises EOFError where the file ends inside a member or frame."""
+        """Some bytes, 0 at the end. Raises EOFError where the file ends inside a member or frame, or is a bomb."""
         while not self._ready:
-            piece = self._rest or self._packed.read(PIECE)
-            self._rest = b""
-            if not piece:
-                if self._one is not None:
-                    raise EOFError
-                return 0
+            if self._one is not None and not self._one.needs_input:
+                piece = b""
+            else:
+                piece = self._rest or self._packed.read(PIECE)
+                self._rest = b""
+                if not piece:
+                    if self._one is not None:
+                        raise EOFError
+                    return 0
             if self._one is None:
-                if not piece.strip(b"\0"):
-                    continue  # padding of tapes and disks
+                piece = piece.lstrip(b"\0")  # padding between streams, and of tapes and disks
+                if not piece:
+                    continue
                 self._one = self._begin()
             self._ready = memoryview(self._one.decompress(piece))
+            self._given += len(self._ready)
             if self._one.eof:
                 self._rest = self._one.unused_data
                 self._one = None
+            if self._given > BOMB_SIZE and self._given > BOMB_RATIO * self._packed.consumed:
+                raise _BombError
         step = min(len(target), len(self._ready))
         target[:step] = self._ready[:step]
         self._ready = self._ready[step:]
         return step
 
 
-def _reason(problem: Exception, compression: str) -> str:
+class _Decompressor(Protocol):
+    """What the libraries have in common, or are made to have."""
+
+    @property
+    def eof(self) -> bool:
+        """The end of the member or frame was reached."""
+
+    @property
+    def needs_input(self) -> bool:
+        """All that could come out of what was put in has come out."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind the end."""
+
+    def decompress(self, data: bytes) -> bytes:
+        """Put more in, get some out."""
+
+
+class _AllAtOnce:
+    """A decompressor whose library hands out all there is (gzip, zstd)."""
+
+    needs_input = True
+
+    def __init__(self, one: Any) -> None:
+        self._one = one
+        self.decompress = one.decompress
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._one.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._one.unused_data)
+
+
+class _Bounded:
+    """A decompressor that is told how much to hand out at most (lz4, bzip2, xz)."""
+
+    def __init__(self, one: Any) -> None:
+        self._one = one
+
+    def decompress(self, data: bytes) -> bytes:
+        return bytes(self._one.decompress(data, UNPACKED))
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._one.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._one.needs_input)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._one.unused_data or b"")
+
+
+Beginning = tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]
+"""How to begin with a member, and what its damage raises."""
+
+
+def _gzip() -> Beginning:
+    from isal import isal_zlib  # noqa: PLC0415 - only for compressed input
+
+    error = cast(type[Exception], isal_zlib.error)
+    return lambda: _AllAtOnce(isal_zlib.decompressobj(wbits=31)), (error,)
+
+
+def _zstd() -> Beginning:
+    import zstandard  # noqa: PLC0415
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    return lambda: _AllAtOnce(decompressor.decompressobj()), (zstandard.ZstdError,)
+
+
+def _lz4() -> Beginning:
+    import lz4.frame  # noqa: PLC0415
+
+    return lambda: _Bounded(lz4.frame.LZ4FrameDecompressor()), (RuntimeError,)
+
+
+def _bzip2() -> Beginning:
+    import bz2  # noqa: PLC0415
+
+    return lambda: _Bounded(bz2.BZ2Decompressor()), (ValueError,)
+
+
+def _xz() -> Beginning:
+    import lzma  # noqa: PLC0415
+
+    return lambda: _Bounded(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)), (lzma.LZMAError,)
+
+
+_DECOMPRESSORS = {"gzip": _gzip, "zstd": _zstd, "lz4": _lz4, "bzip2": _bzip2, "xz": _xz}
+
+
+def _compression(file: _Counted) -> str:
+    """What a file is compressed with, by its first bytes; empty: with nothing that is known."""
+    found = _kind(file.peek(6))
+    if found or not _is_skippable(file.peek(8)):
+        return found
+    size = int.from_bytes(file.peek(8)[4:8], "little")
+    return (_kind(file.peek(8 + size + 6)[8 + size :]) if size <= SKIPPABLE_SIZE else "") or "zstd"
+
+
+def _kind(head: bytes) -> str:
+    for magic, name in (
+        (GZIP_MAGIC, "gzip"),
+        (ZSTD_MAGIC, "zstd"),
+        (LZ4_MAGIC, "lz4"),
+        (XZ_MAGIC, "xz"),
+    ):
+        if head.startswith(magic):
+            return name
+    return "bzip2" if head.startswith(BZIP2_MAGIC) and head[3:4] in b"123456789" and len(head) > 3 else ""
+
+
+def _is_skippable(head: bytes) -> bool:
+    return len(head) == 8 and head[0] & 0xF0 == 0x50 and head[1:4] == SKIPPABLE_MAGIC
+
+
+def is_compressed(head: bytes) -> bool:
+    """True if a file that begins so is unpacked before it is looked at."""
+    return bool(_kind(head)) or _is_skippable(head[:8])
+
+
+def _reason(problem: Exception, compression: str, place: int) -> str:
+    """What is wrong. place: how much of the compressed file has been taken in, to within `PIECE` bytes."""
     if isinstance(problem, OSError) and problem.strerror:
         return f"cannot be read: {problem.strerror}"
+    where = f"near byte {place:,} of the compressed file"
+    if isinstance(problem, _BombError):
+        return f"the {compression} data unpacks to more than {BOMB_RATIO:,} times its size, as no capture does: stopped {where}"
     if isinstance(problem, EOFError):
-        return f"the {compression} data ends too early"
-    return f"the {compression} data is damaged: {problem}"
+        return f"the {compression} data ends too early, {where}"
+    if any(words in str(problem).lower() for words in ("memory usage limit", "too much memory")):
+        return f"the {compression} data wants more than {MAX_WINDOW >> 20} MB of memory to be unpacked, {where}"
+    return f"the {compression} data is damaged {where}: {problem}"
 
 
 class Chunks:

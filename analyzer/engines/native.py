@@ -141,6 +141,7 @@ class NativeEngine:
             "datagrams_dropped": int(
                 self._overheard_counts[datagrams.S_DROPPED] + self._overheard_counts[datagrams.S_CUT]
             ),
+            "capture_notes_given_up": sum(file.notes_given_up for file in self.files),
         }
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
@@ -186,6 +187,7 @@ class NativeEngine:
         if found:
             overheard = scan.sequence.overheard
             self._kernels.note_hardware(block.buffer, block.reader.packets, segments, found, overheard)
+        block.reader.note_processes(segments[:found])
         at = 0
         while at < found:
             at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)

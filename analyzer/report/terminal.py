@@ -207,6 +207,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
         "missing_bytes": ("byte", "of TCP payload {was} lost by the capture."),
         "unparsed_bytes": ("byte", "of TCP payload {was} passed over in search of a message."),
         "truncated_packets": ("packet", "{was} captured in part."),
+        "dropped_packets": ("packet", "{was} dropped by the capturing machine, by the files' own statistics."),
         "encrypted_messages": ("encrypted message", "could not be looked into."),
         "ip_fragments": ("IP fragment", "{was} not put together."),
         "unknown_link_packets": ("packet", "{has} a link type that is not known."),

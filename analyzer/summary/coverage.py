@@ -15,6 +15,7 @@ MEANINGS = {
     "seconds_observed": "between the first and the last packet; what runs less often may not have been seen",
     "files_unreadable": "could not be read (further): what they would have shown is missing",
     "truncated_packets": "packets of which only a part was captured: logins in them may be unreadable",
+    "dropped_packets": "packets that the capturing machine dropped, by the files' own statistics (few files have any)",
     "connections": "TCP connections that may carry SMB",
     "connections_midstream": "began before the captures: their logins were not seen",
     "connections_one_way": "only one direction was captured",
@@ -37,6 +38,7 @@ MEANINGS = {
     "datagrams_dropped": "datagrams that may name hosts and were not looked into: too many of a kind or of a host, or cut off",
     "datagrams_unreadable": "datagrams that may name hosts and could not be understood",
     "addresses_shared": "addresses with several machines behind them at a time: what one did proves nothing for another",
+    "capture_notes_given_up": "names and process notes of capture files that were too many, or could not be understood",
     "problems": "places where bytes could not be understood; see the table `problems`",
 }
 
@@ -76,13 +78,14 @@ def _behind(first: int, whole: dict[str, int], servers: Numbers, measured: dict[
 
 
 def _of_all(rows: TableSet) -> dict[str, int]:
-    captures = rows.columns("captures", "first_seen", "last_seen", "errors", "truncated_packets")
+    captures = rows.columns("captures", "first_seen", "last_seen", "errors", "truncated_packets", "dropped_packets")
     first = captures["first_seen"][captures["first_seen"] >= 0]
     last = captures["last_seen"][captures["last_seen"] >= 0]
     return {
         "seconds_observed": round((int(last.max()) - int(first.min())) / 1e9) if len(first) and len(last) else 0,
         "files_unreadable": int(np.count_nonzero(captures["errors"] >= 0)),
         "truncated_packets": int(np.maximum(captures["truncated_packets"], 0).sum()),
+        "dropped_packets": int(np.maximum(captures["dropped_packets"], 0).sum()),
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
 from itertools import pairwise
 from pathlib import Path
 
+import lz4.frame
 import pytest
 import zstandard
 
@@ -49,6 +52,12 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "broken.pcap").write_bytes(b"by its name it is one")
     (tmp_path / "notes.txt").write_bytes(b"no capture")
     (tmp_path / "logs.gz").write_bytes(gzip.compress(b"no capture"))
+    (tmp_path / "deep" / "g.pcap.xz").write_bytes(lzma.compress(pcap([])))
+    (tmp_path / "deep" / "h.pcap.bz2").write_bytes(bz2.compress(pcap([])))
+    (tmp_path / "deep" / "i.pcap.lz4").write_bytes(lz4.frame.compress(pcap([])))
+    (tmp_path / "monitor.bin").write_bytes(b"GMBU" + bytes(100))  # to be complained about, not passed over
+    (tmp_path / "logs.xz").write_bytes(lzma.compress(b"no capture"))
+    (tmp_path / "packed").write_bytes(bz2.compress(b"no capture"))
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "hollow").mkdir()
     return tmp_path
@@ -57,8 +66,8 @@ def tree(tmp_path: Path) -> Path:
 def test_a_folder_with_all_below_it(tree: Path) -> None:
     found = names(find_captures([str(tree)]), tree)
     assert sorted(found) == [
-        "a.pcapng", "b.pcap", "broken.pcap", "deep/d.dmp", "deep/e.pcap.gz", "deep/er/c.CAP", "deep/nameless",
-        "f.pcapng.zst",
+        "a.pcapng", "b.pcap", "broken.pcap", "deep/d.dmp", "deep/e.pcap.gz", "deep/er/c.CAP", "deep/g.pcap.xz",
+        "deep/h.pcap.bz2", "deep/i.pcap.lz4", "deep/nameless", "f.pcapng.zst", "monitor.bin",
     ]  # fmt: skip
 
 
@@ -89,6 +98,9 @@ def test_a_pattern_may_match_a_folder(tree: Path) -> None:
         "deep/d.dmp",
         "deep/e.pcap.gz",
         "deep/er/c.CAP",
+        "deep/g.pcap.xz",
+        "deep/h.pcap.bz2",
+        "deep/i.pcap.lz4",
         "deep/nameless",
     ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,66 @@ from tests.build import pcap as pcap_file
 from tests.capture.reading import read_bytes
 
 ORDERS = ["<", ">"]
+STANDARD, MODIFIED, IXIA_NANO, IXIA_MICRO = 0xA1B2C3D4, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
+
+Tail = Callable[[int, str], bytes]
+
+
+def no_tail(_: int, __: str) -> bytes:
+    """Of the usual record header."""
+    return b""
+
+
+def patched_tail(number: int, order: str) -> bytes:
+    """What the patched libpcap of Red Hat 6.1 writes behind the two lengths. [Wireshark, libpcap.h]"""
+    return struct.pack(
+        order + "IHBB",
+        2,  # interface index
+        0x0800,  # protocol
+        number % 5,  # packet type
+        0xEE,  # padding, which may be anything
+    )
+
+
+def long_tail(number: int, order: str) -> bytes:
+    """What that of SuSE 6.3 writes: five bytes in place of the padding."""
+    return patched_tail(number, order)[:7] + b"\xaa\xbb\xcc\xdd\xee"
+
+
+def nokia_tail(number: int, order: str) -> bytes:
+    """What Nokia's writes."""
+    return struct.pack(order + "I", [0x9FBFB601, 0xBFBFD902][number % 2])
+
+
+def variant(
+    packets: list[Packet],
+    *,
+    order: str,
+    magic: int = STANDARD,
+    version: tuple[int, int] = (2, 4),
+    network: int = 1,
+    tail: Tail = no_tail,
+    swapped: bool = False,
+    unit: int = 1000,
+) -> bytes:
+    """A pcap file with another magic number, version, or form of its records."""
+    data = struct.pack(order + "IHHIIII", magic, *version, 0, 0, 65_535, network)
+    if magic in (IXIA_NANO, IXIA_MICRO):
+        data += struct.pack(order + "I", sum(16 + len(packet.data) for packet in packets))
+    for number, packet in enumerate(packets):
+        seconds, fraction = divmod(packet.time_ns, 1_000_000_000)
+        lengths = (len(packet.data), packet.wire_size)
+        data += struct.pack(order + "IIII", seconds, fraction // unit, *(lengths[::-1] if swapped else lengths))
+        data += tail(number, order) + packet.data
+    return data
+
+
+def some_packets(count: int = 7) -> list[Packet]:
+    """Segments of several sizes, the third of them cut."""
+    packets = [Packet(START_NS + n * 1_001_000, ethernet(ipv4(tcp(b"%d" % n * 50)))) for n in range(count)]
+    if count > 2:
+        packets[2] = Packet(packets[2].time_ns, packets[2].data[:80], len(packets[2].data))
+    return packets
 
 
 def walk(data: bytes, kernels: Kernels, *, rows: int = 100) -> tuple[list[list[int]], np.ndarray]:
@@ -50,7 +112,13 @@ def test_header_layout() -> None:
         ("d4c3b2a1", True),
         ("a1b23c4d", True),
         ("4d3cb2a1", True),
-        ("a1b2cd34", False),  # a patched libpcap of 1999, whose records are longer
+        ("a1b2cd34", True),
+        ("34cdb2a1", True),
+        ("1c0001ac", True),
+        ("ac01001c", True),
+        ("1c0001ab", True),
+        ("ab01001c", True),
+        ("a1e2cb12", False),
         ("0a0d0d0a", False),
         ("a1b2c3", False),
     ],
@@ -165,9 +233,7 @@ def test_a_packet_at_time_zero_takes_the_time_of_those_before(tmp_path: Path) ->
     order=st.sampled_from(ORDERS),
 )
 def test_any_chunk_size_reads_the_same(tmp_path: Path, lengths: list[int], chunk: int, order: str) -> None:
-    packets = [
-        Packet(START_NS + n * 1_000, ethernet(ipv4(tcp(bytes([n]) * size)))) for n, size in enumerate(lengths)
-    ]
+    packets = [Packet(START_NS + n * 1_000, ethernet(ipv4(tcp(bytes([n]) * size)))) for n, size in enumerate(lengths)]
     read = read_bytes(tmp_path, pcap_file(packets, order=order), chunk=chunk)
     assert read.facts.errors == []
     assert read.payloads == [bytes([n]) * size for n, size in enumerate(lengths)]
@@ -184,3 +250,121 @@ def test_any_bytes_behind_the_header(tmp_path: Path, tail: bytes, order: str, ch
     read = read_bytes(tmp_path, pcap_header(order=order) + tail, chunk=chunk)
     assert len(read.facts.errors) <= 1
     assert read.facts.packets <= len(tail) // 16
+
+
+# Variants.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("chunk", [1 << 20, 3000])
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("magic", "tail", "extra"),
+    [(MODIFIED, patched_tail, 8), (MODIFIED, long_tail, 12), (STANDARD, patched_tail, 8), (STANDARD, nokia_tail, 4)],
+    ids=["modified", "modified, long", "patched", "Nokia"],
+)
+def test_longer_record_headers(
+    tmp_path: Path, order: str, magic: int, tail: Tail, extra: int, count: int, chunk: int, kernels: Kernels
+) -> None:
+    """Told apart by their first records; under the usual number it takes two of them to believe it."""
+    if magic == STANDARD and count == 1:
+        pytest.skip("one packet is not enough to go by")
+    packets = some_packets(count)
+    read = read_bytes(tmp_path, variant(packets, order=order, magic=magic, tail=tail), kernels, chunk=chunk)
+    assert read.facts.errors == []
+    assert read.facts.format == "pcap, modified"
+    assert read.payloads == [packet.data[54:] for packet in packets]
+    assert [s.size for s in read.segments] == [packet.wire_size - 54 for packet in packets]
+    assert read.times == [packet.time_ns for packet in packets]
+    places = [24 + sum(16 + extra + len(x.data) for x in packets[:n]) for n in range(count)]
+    assert [segment.place for segment in read.segments] == places
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("magic", "unit"), [(IXIA_NANO, 1), (IXIA_MICRO, 1000)])
+def test_ixia(tmp_path: Path, order: str, magic: int, unit: int, kernels: Kernels) -> None:
+    packets = [Packet(START_NS + 789, ethernet(ipv4(tcp(b"hello"))))]
+    read = read_bytes(tmp_path, variant(packets, order=order, magic=magic, unit=unit), kernels)
+    assert read.facts.errors == []
+    assert read.payloads == [b"hello"]
+    assert read.times == [(START_NS + 789) // unit * unit]
+    assert read.segments[0].place == 28
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("version", "swapped"),
+    [((2, 4), False), ((2, 2), True), ((2, 0), True), ((2, 3), True), ((2, 3), False), ((543, 0), True)],
+    ids=str,
+)
+def test_versions_with_their_lengths_the_other_way_round(
+    tmp_path: Path, order: str, version: tuple[int, int], swapped: bool, kernels: Kernels
+) -> None:
+    """Before 2.3, in some of 2.3, and in DG/UX the original length comes first. [libpcap sf-pcap.c]"""
+    packets = some_packets()
+    read = read_bytes(tmp_path, variant(packets, order=order, version=version, swapped=swapped), kernels)
+    assert read.facts.errors == []
+    assert read.payloads == [packet.data[54:] for packet in packets]
+    assert [s.size for s in read.segments] == [packet.wire_size - 54 for packet in packets]
+    assert read.facts.truncated_packets == 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_aix(tmp_path: Path, order: str, swapped: bool) -> None:
+    """Interface type 6 is Ethernet, and fractions are nanoseconds. [Wireshark libpcap.c]"""
+    packets = [Packet(START_NS + 789, ethernet(ipv4(tcp(b"hello"))))]
+    data = variant(packets, order=order, version=(2, 2), network=6, swapped=swapped, unit=1)
+    read = read_bytes(tmp_path, data)
+    assert (read.payloads, read.times, read.facts.link_type) == ([b"hello"], [START_NS + 789], "Ethernet")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_strange_first_record_does_not_make_a_variant(tmp_path: Path, order: str) -> None:
+    """A fraction of more than a second, as a broken clock writes it."""
+    good = some_packets()
+    data = pcap_header(order=order) + struct.pack(order + "IIII", START_NS // 10**9, 2_000_000, 70, 70) + bytes(70)
+    read = read_bytes(tmp_path, data + b"".join(pcap_record(packet, order=order) for packet in good))
+    assert read.facts.errors == []
+    assert (read.facts.format, read.facts.packets) == ("pcap", 8)
+
+
+@pytest.mark.parametrize("kind", ["modpcap", "suse6_3pcap", "rh6_1pcap", "nsecpcap"])
+def test_variants_that_editcap_writes(tmp_path: Path, tshark: str, kind: str) -> None:
+    """The same packets come out of what Wireshark's converter makes of them."""
+    packets = some_packets()
+    (tmp_path / "plain").write_bytes(pcap_file(packets))
+    editcap = Path(tshark).with_name("editcap")
+    subprocess.run([editcap, "-F", kind, tmp_path / "plain", tmp_path / kind], check=True, capture_output=True)
+    data = (tmp_path / kind).read_bytes()
+    read = read_bytes(tmp_path, data)
+    assert read.facts.errors == []
+    assert read.payloads == [packet.data[54:] for packet in packets]
+    assert [s.size for s in read.segments] == [packet.wire_size - 54 for packet in packets]
+    assert read.times == [packet.time_ns for packet in packets]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.integers(0, 499),
+    value=st.integers(1, 255),
+    keep=st.integers(0, 700),
+    form=st.sampled_from(
+        [(STANDARD, no_tail), (STANDARD, patched_tail), (MODIFIED, patched_tail), (MODIFIED, long_tail)]
+    ),
+    order=st.sampled_from(ORDERS),
+)
+def test_any_changed_byte_and_any_cut(
+    tmp_path: Path, place: int, value: int, keep: int, form: tuple[int, Tail], order: str
+) -> None:
+    """No exception but the one error; and behind the first three records, what stands in front of a change is read."""
+    packets = some_packets(4)
+    whole = variant(packets, order=order, magic=form[0], tail=form[1])
+    data = bytearray(whole)
+    place %= len(data)
+    data[place] ^= value
+    read = read_bytes(tmp_path, bytes(data[:keep]))
+    assert len(read.facts.errors) <= 1
+    untouched = read_bytes(tmp_path, whole[: min(place, keep)])
+    if place >= untouched.segments[2].place if len(untouched.segments) > 2 else False:
+        assert read.segments[: len(untouched.segments)] == untouched.segments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scapy.utils import RawPcapNgReader
 
 from analyzer.capture import packets as p
 from analyzer.capture import pcapng
+from analyzer.capture.reader import CaptureReader
 from analyzer.capture.source import CARRY
 from analyzer.compiled import Kernels, plain_kernels
 from analyzer.errors import DecodeError
@@ -25,18 +28,22 @@ from tests.build import (
     enhanced_packet,
     ethernet,
     interface,
+    interface_statistics,
     ipv4,
+    name_resolution,
     obsolete_packet,
     option,
+    process_information,
     section_header,
     simple_packet,
     tcp,
 )
 from tests.build import pcapng as pcapng_file
-from tests.capture.reading import Read, read_bytes
+from tests.capture.reading import Read, no_counts, read_bytes
 
 ORDERS = ["<", ">"]
 START_US = START_NS // 1000
+NOTES = np.zeros((20, p.N_WIDTH), dtype=np.int64)
 NAME_RESOLUTION, STATISTICS, SECRETS, CUSTOM, UNKNOWN = 4, 5, 10, 0xBAD, 0x12345678
 
 
@@ -100,11 +107,13 @@ def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -
     state, table = pcapng.start(), pcapng.interface_table()
     data = section_header() + interface(tsresol=resolution, tsoffset=offset)
     size = len(section_header())
-    pcapng.read_block(data[:size], state, table)
-    pcapng.read_block(data[size:], state, table)
+    pcapng.read_block(data[:size], state, table, pcapng.Told())
+    pcapng.read_block(data[size:], state, table, pcapng.Told())
     packet = enhanced_packet(b"", ticks)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    assert (
+        kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    )
     units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
     exact = Fraction(ticks, units) + offset
     believable = 0 <= ticks // units + offset <= pcapng.MAX_SECONDS
@@ -114,10 +123,12 @@ def test_any_clock(kernels: Kernels, resolution: int, ticks: int, offset: int) -
 
 def test_ticks_beyond_63_bits_are_no_time(kernels: Kernels) -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(interface(tsresol=9), state, table)
+    pcapng.read_block(interface(tsresol=9), state, table, pcapng.Told())
     packet = enhanced_packet(b"", 2**64 - 1)
     rows = np.zeros((2, p.P_WIDTH), dtype=np.int64)
-    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table) == 1
+    assert (
+        kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, NOTES.copy()) == 1
+    )
     assert rows[0, p.P_TIME] == 0
     assert state[p.W_BACKWARDS] == 1
 
@@ -237,6 +248,267 @@ def test_a_section_without_packets(tmp_path: Path, kernels: Kernels) -> None:
     assert (read.segments, read.facts.packets, read.facts.first_ns) == ([], 0, 0)
 
 
+# Names of addresses.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_names(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    data = section_header(order=order) + interface(order=order)
+    data += name_resolution(
+        (1, bytes([10, 0, 0, 1]) + b"dc1\0dc1.example.org\0"),  # two names of one address
+        (2, bytes.fromhex("fd00" + "00" * 13 + "01") + b"six\0"),
+        (3, bytes(6) + b"a network card\0"),  # EUI-48: none of an address
+        (1, bytes([10, 0, 0, 2]) + "größe\0".encode()),
+        (1, bytes([10, 0, 0, 3])),  # no name
+        (1, b"\x0a"),  # no address
+        (1, bytes([10, 0, 0, 1]) + b"dc1\0"),  # known already
+        order=order,
+    )
+    data += enhanced_packet(frame(b"x"), START_US, order=order)
+    data += name_resolution((1, bytes([10, 0, 0, 4]) + b"last"), order=order)  # without the NUL
+    read = clean(read_bytes(tmp_path, data, kernels))
+    assert read.payloads == [b"x"]
+    assert read.facts.names == [
+        ("10.0.0.1", "dc1"),
+        ("10.0.0.1", "dc1.example.org"),
+        ("fd00::1", "six"),
+        ("10.0.0.2", "größe"),
+        ("10.0.0.4", "last"),
+    ]
+    assert read.facts.notes_given_up == 0
+
+
+def test_names_that_wireshark_writes(tmp_path: Path, tshark: str) -> None:
+    """Of a hosts file, for the addresses that are in the capture."""
+    packet = Packet(START_NS, ethernet(ipv4(tcp(b"x"), source="10.1.1.1", target="10.1.1.2")))
+    (tmp_path / "plain").write_bytes(pcapng_file([packet]))
+    (tmp_path / "hosts").write_text("10.1.1.1 alpha\n10.1.1.2 beta.example.org\n")
+    run = [tshark, "-2", "-V", "-r", "plain", "-N", "n", "-H", "hosts", "-W", "n", "-w", "named"]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
+    read = clean(read_bytes(tmp_path, (tmp_path / "named").read_bytes()))
+    assert sorted(read.facts.names) == [("10.1.1.1", "alpha"), ("10.1.1.2", "beta.example.org")]
+
+
+def test_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "MAX_NAMES", 10)
+    records = [(1, bytes([10, 0, n // 256, n % 256]) + b"name\0") for n in range(300)]
+    read = clean(read_bytes(tmp_path, GOOD + name_resolution(*records)))
+    assert len(read.facts.names) == 10
+    assert read.facts.notes_given_up == 290
+
+
+def test_names_that_are_too_long_or_in_too_large_a_block(tmp_path: Path) -> None:
+    long = name_resolution((1, bytes([10, 0, 0, 1]) + b"n" * 256), (1, bytes([10, 0, 0, 2]) + b"n" * 255))
+    large = name_resolution(*[(1, bytes([10, 0, 0, 3]) + b"n" * 60_000)] * 7)
+    assert len(large) > CARRY
+    read = clean(read_bytes(tmp_path, GOOD + long + large + GOOD))
+    assert read.payloads == [b"x", b"x"]
+    assert read.facts.names == [("10.0.0.2", "n" * 255)]
+    assert read.facts.notes_given_up == 2
+
+
+def test_names_said_for_ever_are_looked_at_so_often_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "MAX_NAME_RECORDS", 20)
+    same = name_resolution(*[(1, bytes([10, 0, 0, 1]) + b"same\0")] * 15)  # 16 records, with that of its end
+    read = clean(read_bytes(tmp_path, GOOD + same * 10 + name_resolution((1, bytes([10, 0, 0, 2]) + b"late\0"))))
+    assert read.facts.names == [("10.0.0.1", "same")]
+    assert read.facts.notes_given_up == 10
+
+
+# Losses.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_drops_by_statistics(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    """The last count of each interface holds; those of interface and system are of different packets. [4.6]"""
+    begin = section_header(order=order) + interface(order=order) * 2
+    data = begin
+    data += interface_statistics(0, {4: 1000, 5: 3}, order=order)  # isb_ifrecv, isb_ifdrop
+    data += enhanced_packet(frame(b"x"), START_US, order=order)
+    data += interface_statistics(0, {4: 2000, 5: 5, 7: 2, 8: 1993}, order=order)  # ... isb_osdrop, isb_usrdeliv
+    data += interface_statistics(1, {5: 10, 7: 2**64 - 1}, order=order)  # all ones: not known
+    data += begin + interface_statistics(0, {5: 100}, order=order)  # another section counts anew
+    assert clean(read_bytes(tmp_path, data, kernels)).facts.dropped_packets == 5 + 2 + 10 + 100
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_drops_before_packets(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    data = section_header(order=order) + interface(order=order)
+    for count in (0, 7, 2**32 + 1, 2**64 - 1):
+        options = option(4, struct.pack(order + "Q", count), order=order)  # epb_dropcount
+        data += enhanced_packet(frame(b"x"), START_US, order=order, options=options)
+    assert clean(read_bytes(tmp_path, data, kernels)).facts.dropped_packets == 7 + 2**32 + 1
+    data += interface_statistics(0, {5: 2}, order=order)  # of the same losses
+    assert clean(read_bytes(tmp_path, data, kernels)).facts.dropped_packets == 7 + 2**32 + 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("count", "dropped"), [(0, 0), (3, 3), (0xFFFF, None)])
+def test_drops_of_obsolete_packets(
+    tmp_path: Path, order: str, count: int, dropped: int | None, kernels: Kernels
+) -> None:
+    """0xFFFF: not known. [A]"""
+    packet = bytearray(obsolete_packet(frame(b"x"), START_US, order=order))
+    packet[10:12] = struct.pack(order + "H", count)
+    data = section_header(order=order) + interface(order=order) + bytes(packet)
+    assert clean(read_bytes(tmp_path, data, kernels)).facts.dropped_packets == dropped
+
+
+def test_no_statistics_say_nothing(tmp_path: Path) -> None:
+    read = clean(read_bytes(tmp_path, GOOD + interface_statistics(0, {4: 1000})))
+    assert read.facts.dropped_packets is None
+
+
+# Processes.
+
+IN, OUT = 1, 2  # epb_flags [4.3.1]
+
+
+def flags(direction: int, order: str) -> bytes:
+    """The option epb_flags: direction, and bits that do not matter here."""
+    return option(2, struct.pack(order + "I", direction | 0xFFFF_0200), order=order)
+
+
+def walked(options: bytes, order: str, kernels: Kernels) -> tuple[list[list[int]], np.ndarray]:
+    """The notes that a packet with such options leads to, and the state."""
+    state, table, notes = pcapng.start(), pcapng.interface_table(), NOTES.copy()
+    for data in (section_header(order=order), interface(order=order)):
+        pcapng.read_block(data, state, table, pcapng.Told())
+    packet = enhanced_packet(b"abc", 5, order=order, options=options)
+    rows = np.zeros((20, p.P_WIDTH), dtype=np.int64)
+    assert kernels.walk_pcapng(np.frombuffer(packet, np.uint8).copy(), len(packet), rows, state, table, notes) == 1
+    return notes[: state[p.W_NOTES]].tolist(), state
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("comment", "process"),
+    [
+        (b"PID=1234", 1234),  # etl2pcapng
+        (b"PID=4 VlanId=0 SrcPortId=2 SrcNicType=Internal", 4),  # ... of a virtual switch
+        (b"PID=0", 0),
+        (b"PID=4294967295", 4294967295),
+        (b"PID=99999999999999", 9999999999),  # ten digits are read
+        (b"PID=", None),
+        (b"PID=-1", None),
+        (b"PID=x", None),
+        (b"PID", None),
+        (b"pid=1", None),
+        (b" PID=1", None),
+        (b"", None),
+    ],
+)
+def test_comments_of_windows_trace_conversion(
+    order: str, comment: bytes, process: int | None, kernels: Kernels
+) -> None:
+    notes, _ = walked(option(1, comment, order=order) + flags(OUT, order) + option(0, b""), order, kernels)
+    assert notes == ([] if process is None else [[1, p.NOTE_COMMENT, process, p.DIRECTION_OUT]])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_which_option_tells_the_process(order: str, kernels: Kernels) -> None:
+    def number(code: int, *values: int) -> bytes:
+        return option(code, struct.pack(order + "I" * len(values), *values), order=order)
+
+    comment, named, owner, effective = (
+        option(1, b"PID=7", order=order),
+        number(8, 8, 1),
+        number(0x8001, 9),
+        number(0x8003, 3),
+    )
+    comments = option(1, b"something else", order=order) + comment
+    cases = [
+        (comment, p.NOTE_COMMENT, 7),
+        (comments, p.NOTE_COMMENT, 7),
+        (named, p.NOTE_PROCESS, 8),
+        (comment + named, p.NOTE_PROCESS, 8),
+        (named + comment, p.NOTE_PROCESS, 8),
+        (owner, p.NOTE_BLOCK, 9),
+        (owner + comment + named, p.NOTE_BLOCK, 9),
+        (owner + effective, p.NOTE_BLOCK, 3),
+        (effective + owner, p.NOTE_BLOCK, 3),
+    ]
+    for options, kind, process in cases:
+        assert walked(options, order, kernels)[0] == [[1, kind, process, p.DIRECTION_UNKNOWN]]
+        behind = walked(options + option(0, b"", order=order) + number(0x8001, 1), order, kernels)[0]
+        assert behind == [[1, kind, process, p.DIRECTION_UNKNOWN]]
+    for short in (number(8, 8), option(0x8001, b"\1\2", order=order), option(2, b"\1", order=order)):
+        assert walked(short, order, kernels)[0] == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_options_that_lead_out_of_the_block(order: str, kernels: Kernels) -> None:
+    whole = option(1, b"PID=7", order=order) + option(0x8001, b"\0\0\0\1", order=order)
+    longer = bytearray(whole)
+    longer[14:16] = struct.pack(order + "H", 8)
+    assert [note[2] for note in walked(bytes(longer), order, kernels)[0]] == [7]
+    for cut in range(0, len(whole), 4):
+        walked(whole[:cut], order, kernels)
+
+
+@pytest.mark.parametrize("direction", [0, IN, OUT, 3])
+def test_directions(direction: int, kernels: Kernels) -> None:
+    notes, _ = walked(option(1, b"PID=7") + flags(direction, "<"), "<", kernels)
+    assert notes[0][p.N_DIRECTION] == direction % 3
+
+
+def test_the_drops_of_packets_have_an_end(kernels: Kernels) -> None:
+    state = walked(option(4, struct.pack("<Q", 2**48 - 1)) * 3, "<", kernels)[1]
+    assert state[p.W_DROPS] == 2**48
+    assert state[p.W_DROPS_TOLD] == 3
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_process_information_of_macos(tmp_path: Path, order: str, kernels: Kernels) -> None:
+    """References count from 0 in the section; read by scapy too."""
+    begin = section_header(order=order) + interface(order=order)
+    data = begin + process_information(501, b"smbclient", order=order) + process_information(77, order=order)
+    for number in (1, 0, 2):
+        reference = option(0x8001, struct.pack(order + "I", number), order=order) + flags(OUT, order)
+        data += enhanced_packet(frame(b"x"), START_US, order=order, options=reference + option(0, b""))
+    data += begin + process_information(42, b"other", order=order)
+    reference = option(0x8001, struct.pack(order + "I", 0), order=order) + flags(IN, order)
+    data += enhanced_packet(frame(b"x"), START_US, order=order, options=reference + option(0, b""))
+    path = tmp_path / "capture"
+    path.write_bytes(data)
+    reader = CaptureReader(str(path))
+    while (found := reader.read(kernels, no_counts())) >= 0:
+        reader.note_processes(reader.segments[:found])
+    local, remote = reader.facts.processes[0].ends[:3], reader.facts.processes[0].ends[3:]
+    assert [(note.frame, note.process_id, note.name, note.certain_side) for note in reader.facts.processes] == [
+        (1, 77, None, True),
+        (2, 501, "smbclient", True),
+        (4, 42, "other", True),  # the third one leads nowhere
+    ]
+    assert [note.ends for note in reader.facts.processes] == [(*local, *remote), (*local, *remote), (*remote, *local)]
+    with RawPcapNgReader(str(path)) as theirs:
+        told = [packet[1].process_information.get("proc") for packet in theirs][:3]  # it knows no sections here
+    assert [None if x is None else (x["id"], x.get("name")) for x in told] == [(77, None), (501, "smbclient"), None]
+
+
+def test_processes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "MAX_PROCESSES", 3)
+    read = clean(read_bytes(tmp_path, GOOD + process_information(1) * 5))
+    assert read.facts.notes_given_up == 2
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        block(4, struct.pack("<HH", 1, 100) + bytes(8)),
+        block(5, bytes(4)),
+        block(5, bytes(12) + struct.pack("<HH", 5, 80)),
+        block(0x80000001, b""),
+        block(0x80000001, bytes(4) + struct.pack("<HH", 2, 80)),
+    ],
+    ids=["name", "statistics", "count", "process", "process name"],
+)
+def test_damaged_courtesies_are_counted_and_passed_over(tmp_path: Path, damaged: bytes, kernels: Kernels) -> None:
+    read = clean(read_bytes(tmp_path, GOOD + damaged + GOOD, kernels))
+    assert read.payloads == [b"x", b"x"]
+    assert read.facts.notes_given_up == 1
+
+
 # Damage.
 
 
@@ -327,15 +599,15 @@ def test_a_packet_before_any_interface(tmp_path: Path, kernels: Kernels) -> None
 
 def test_blocks_are_read_by_themselves() -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(section_header(order=">"), state, table)
+    pcapng.read_block(section_header(order=">"), state, table, pcapng.Told())
     assert state[p.W_BIG] == 1
-    pcapng.read_block(interface(order=">", link=276, snaplen=96), state, table)
+    pcapng.read_block(interface(order=">", link=276, snaplen=96), state, table, pcapng.Told())
     assert (state[p.W_INTERFACES], state[p.W_SNAPLEN]) == (1, 96)
     assert table[0, pcapng.I_LINK] == 276
-    pcapng.read_block(block(UNKNOWN, b"1234", order=">"), state, table)
+    pcapng.read_block(block(UNKNOWN, b"1234", order=">"), state, table, pcapng.Told())
     assert state[p.W_INTERFACES] == 1
     with pytest.raises(DecodeError) as caught:
-        pcapng.read_block(section_header()[:8] + bytes(20), state, table)
+        pcapng.read_block(section_header()[:8] + bytes(20), state, table, pcapng.Told())
     assert (caught.value.layer, caught.value.field) == ("pcapng", "byte_order_magic")
 
 
@@ -348,9 +620,7 @@ def test_blocks_are_read_by_themselves() -> None:
     chunk=st.integers(64, 600),
     order=st.sampled_from(ORDERS),
 )
-def test_any_chunk_size_reads_the_same(
-    tmp_path: Path, sizes: list[tuple[int, int]], chunk: int, order: str
-) -> None:
+def test_any_chunk_size_reads_the_same(tmp_path: Path, sizes: list[tuple[int, int]], chunk: int, order: str) -> None:
     data = section_header(order=order) + interface(order=order, tsresol=9)
     expected = []
     for n, (size, kind) in enumerate(sizes):
@@ -383,10 +653,12 @@ def test_any_bytes(tmp_path: Path, tail: bytes, kind: int, chunk: int) -> None:
 @given(tail=st.binary(max_size=80))
 def test_packets_lie_inside_the_buffer(tail: bytes) -> None:
     state, table = pcapng.start(), pcapng.interface_table()
-    pcapng.read_block(interface(), state, table)
+    pcapng.read_block(interface(), state, table, pcapng.Told())
     data = GOOD[len(section_header() + interface()) :] + block(6, tail) + tail
     rows = np.zeros((20, p.P_WIDTH), dtype=np.int64)
-    found = plain_kernels().walk_pcapng(np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table)
+    found = plain_kernels().walk_pcapng(
+        np.frombuffer(data, np.uint8).copy(), len(data), rows, state, table, NOTES.copy()
+    )
     for row in rows[:found].tolist():
         assert 0 <= row[p.P_DATA] <= row[p.P_DATA] + row[p.P_HAVE] <= len(data)
 
@@ -400,3 +672,31 @@ def test_a_file_is_cut_anywhere(tmp_path: Path) -> None:
         assert len(read.segments) == max([n for n in range(4) if ends[n] <= size], default=0), size
         whole = size in ends or size == len(section_header())
         assert len(read.facts.errors) == (0 if whole else 1), size
+
+
+RICH = b"".join(
+    section_header(order=order)
+    + interface(order=order, tsresol=9)
+    + name_resolution((1, bytes([10, 0, 0, 1]) + b"dc1\0"), (2, bytes(16) + b"six\0"), order=order)
+    + process_information(501, b"smbclient", order=order)
+    + enhanced_packet(
+        frame(b"one"), START_NS, order=order, options=option(1, b"PID=7", order=order) + flags(OUT, order)
+    )
+    + enhanced_packet(frame(b"two"), START_NS, order=order, options=option(0x8001, bytes(4), order=order))
+    + simple_packet(frame(b"three"), order=order)
+    + interface_statistics(0, {5: 3}, order=order)
+    + obsolete_packet(frame(b"four"), START_NS, order=order)
+    for order in ORDERS
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(place=st.integers(0, len(RICH) - 1), value=st.integers(1, 255), keep=st.integers(0, len(RICH)))
+def test_any_changed_byte_and_any_cut(tmp_path: Path, place: int, value: int, keep: int) -> None:
+    """What stands in front of the change and the cut is read; whatever comes behind, there is one error at most."""
+    data = bytearray(RICH)
+    data[place] ^= value
+    read = read_bytes(tmp_path, bytes(data[:keep]), chunk=1 << 16)
+    assert len(read.facts.errors) <= 1
+    before = read_bytes(tmp_path, RICH[: min(place, keep)])
+    assert read.segments[: len(before.segments)] == before.segments

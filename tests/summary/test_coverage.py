@@ -197,6 +197,18 @@ def test_truncated_packets(path: Path) -> None:
     assert analysis.captures["truncated_packets"].tolist() == [3]
 
 
+def test_packets_that_the_capturing_machine_dropped(tmp_path: Path) -> None:
+    """By the statistics of pcapng files; a file without any says nothing, which is not that nothing was lost."""
+    data = build.pcapng(whole().tcp.packets())
+    (tmp_path / "a.pcapng").write_bytes(data + build.interface_statistics(0, {5: 17}))
+    (tmp_path / "b.pcapng").write_bytes(data + build.interface_statistics(0, {5: 0}))
+    (tmp_path / "c.pcapng").write_bytes(data)
+    analysis = analyzer.analyze(tmp_path)
+    assert measured(analysis)["dropped_packets"] == 17
+    dropped = analysis.captures.set_index("capture")["dropped_packets"]
+    assert dropped.astype(object).where(dropped.notna(), None).tolist() == [17, 0, None]
+
+
 def test_a_login_cut_off_by_the_capture_is_unknown_and_counted(path: Path) -> None:
     """A snap length of 96 bytes keeps the SMB header, and not the token."""
     talk = Smb2()
