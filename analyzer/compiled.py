@@ -46,6 +46,8 @@ KERNEL_MODULES = (
     "analyzer.wire.texts",
     "analyzer.capture.pcap",
     "analyzer.capture.pcapng",
+    "analyzer.capture.fragments",
+    "analyzer.capture.tunnels",
     "analyzer.capture.links",
     "analyzer.transport.pick",
     "analyzer.transport.flows",

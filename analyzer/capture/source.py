@@ -34,8 +34,9 @@ MAX_WINDOW = 2**27
 PIECE = 2048
 """Bytes that are decompressed at a time. Each may grow to 128 KB for every 4 of zstd: to 64 MB at most."""
 
-CARRY = MAX_PACKET + 128 * 1024
-"""Room in front of each chunk for what the one before left: at most one record with its header and options."""
+CARRY = MAX_PACKET + 256 * 1024
+"""Room in front of each chunk for what the one before left: at most one record with its header and options. What is free
+of it serves `links.peel` as well."""
 CHUNK = 1024 * 1024
 
 
