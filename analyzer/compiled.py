@@ -47,6 +47,8 @@ KERNEL_MODULES = (
     "analyzer.capture.pcap",
     "analyzer.capture.pcapng",
     "analyzer.capture.datagrams",
+    "analyzer.capture.fragments",
+    "analyzer.capture.tunnels",
     "analyzer.capture.links",
     "analyzer.transport.pick",
     "analyzer.transport.flows",

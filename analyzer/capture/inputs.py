@@ -1,8 +1,7 @@
 """What the user named, as capture files; and several files as one continuing capture.
 
 Files are read in the order of their first packets. While the times of several overlap, their packets are taken in the
-order of time; a packet that two of them hold is then a repetition of the same bytes of its TCP stream, which are taken
-once.
+order of time; a packet that two of them hold is counted once (see `transport.pick`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import numpy as np
 
 from analyzer.capture import foreign, pcap, pcapng
 from analyzer.capture.datagrams import nothing_overheard
-from analyzer.capture.packets import C_DATAGRAMS, T_TIME
+from analyzer.capture.fragments import no_fragments, still_under_way
+from analyzer.capture.packets import C_DATAGRAMS, C_INCOMPLETE, T_TIME
 from analyzer.capture.reader import CaptureReader, first_packet_ns
 from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, is_compressed
 from analyzer.compiled import Bytes, Kernels, Table
@@ -136,6 +136,7 @@ class CaptureSequence:
         self._kernels = kernels
         self._counts = counts
         self._open: list[_Ahead] = []
+        self._fragments = no_fragments()  # of one packet, they may lie in two files
         self.readers: list[CaptureReader] = []
         self.overheard = nothing_overheard()
 
@@ -155,6 +156,7 @@ class CaptureSequence:
             elif self._open:
                 yield from self._merged()
             self._open = [ahead for ahead in self._open if self._refill(ahead)]
+        self._counts[C_INCOMPLETE] += still_under_way(self._fragments)
 
     def _open_all_begun(self) -> None:
         """Open the next file, and those that begin before what could then be handed out ends."""
@@ -163,7 +165,9 @@ class CaptureSequence:
             if self._open and (len(self._open) >= MAX_OPEN or begins > min(ahead.reaches() for ahead in self._open)):
                 return
             self._waiting.pop()
-            reader = CaptureReader(capture, capture_no, chunk=CHUNK if not self._open else CHUNK // 4)
+            reader = CaptureReader(
+                capture, capture_no, chunk=CHUNK if not self._open else CHUNK // 4, fragments=self._fragments
+            )
             self.readers.append(reader)
             ahead = _Ahead(reader)
             if self._refill(ahead):

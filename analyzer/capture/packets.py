@@ -35,7 +35,8 @@ T_FLAGS = 12  # the TCP flags, and TF_HANDSHAKE
 T_DATA = 13  # where the payload begins in the buffer
 T_HAVE = 14  # payload bytes captured
 T_SIZE = 15  # payload bytes on the wire
-T_WIDTH = 16
+T_MARK = 16  # IP identification << 20 | words of the TCP header << 16 | window: tells repetitions from copies
+T_WIDTH = 17
 
 TCP_FIN = 0x01
 TCP_SYN = 0x02
@@ -101,11 +102,49 @@ DIRECTION_OUT = 2
 
 C_TCP = 0
 C_UDP = 1
-C_FRAGMENTS = 2  # IP fragments; not put together
+C_FRAGMENTS = 2  # IP fragments
 C_OTHER_IP = 3
 C_NOT_IP = 4
 C_UNKNOWN_LINK = 5
 C_BAD = 6  # a header that contradicts itself or was cut off
 C_SMB = 7  # segments that belong to SMB connections
 C_DATAGRAMS = 8  # UDP datagrams of ports on which hosts are named
-C_WIDTH = 9
+C_DUPLICATES = 9  # packets that had been captured before; not among C_SMB
+C_INCOMPLETE = 10  # fragmented packets of which a part never came
+C_FRAGMENTS_GIVEN_UP = 11  # fragments that contradict themselves, or for which there was no room
+C_TOO_DEEP = 12  # more headers or tunnels in each other than are followed
+C_WIDTH = 13
+
+# Where `peel` stands in a packet: an array of `L_WIDTH` numbers. #
+
+L_KIND = 0  # what begins at L_AT: an EtherType, or one of KIND_; negative: -1 - the counter under which it ends here
+L_AT = 1  # in the buffer
+L_END = 2  # where the captured bytes of this layer end
+L_PAST = 3  # where it ended on the wire
+L_DEPTH = 4  # IP headers so far
+L_SRC_HI = 5  # addresses of the innermost of them
+L_SRC_LO = 6
+L_DST_HI = 7
+L_DST_LO = 8
+L_ID = 9  # and its identification, 0 if it has none
+L_OFFSET = 10  # of a fragment: its place in the packet,
+L_MORE = 11  # whether others follow it,
+L_NEXT = 12  # and the protocol that the packet carries
+L_TIME = 13  # of the captured packet
+L_ROOM = 14  # the buffer is free up to here, for fragments put together,
+L_USED = 15  # and used up to here
+L_ROW = 16  # out: the first packet that was not looked at
+L_WIDTH = 17
+
+KIND_PROTO = 0x10000  # + an IP protocol number
+KIND_ETHERNET = 0x20000
+KIND_LLC = 0x20001
+KIND_PPP = 0x20002
+KIND_FRAGMENT = 0x20003
+KIND_COOKED = 0x20004
+KIND_COOKED2 = 0x20005
+KIND_CISCO = 0x20006
+KIND_PKTAP = 0x20007
+KIND_WIRELESS = 0x20008
+KIND_RADIOTAP = 0x20009
+KIND_LOOPBACK = 0x2000A

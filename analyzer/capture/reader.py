@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analyzer.capture import foreign, links, pcap, pcapng
+from analyzer.capture.fragments import Fragments, no_fragments
 from analyzer.capture.packets import (
     C_WIDTH,
     DIRECTION_IN,
     DIRECTION_UNKNOWN,
+    L_ROW,
+    L_WIDTH,
     N_DIRECTION,
     N_FRAME,
     N_KIND,
@@ -110,10 +113,15 @@ class FileFacts:
 class CaptureReader:
     """An open capture file that gives its TCP segments block by block. Stops at the first error and notes it."""
 
-    def __init__(self, capture: str, capture_no: int = 0, *, chunk: int = CHUNK) -> None:
+    def __init__(
+        self, capture: str, capture_no: int = 0, *, chunk: int = CHUNK, fragments: Fragments | None = None
+    ) -> None:
         self.facts = FileFacts(capture=capture, capture_no=capture_no)
         self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
         self.packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
+        self._rows = 0  # packets in that table
+        self._look = np.zeros(L_WIDTH, dtype=np.int64)
+        self._fragments = no_fragments() if fragments is None else fragments
         self._interfaces = np.zeros((1, pcapng.I_WIDTH), dtype=np.int64)
         self._notes: Table = np.zeros((1, N_WIDTH), dtype=np.int64)
         self._told = pcapng.Told()
@@ -155,11 +163,21 @@ class CaptureReader:
         """Fill `segments` with the next TCP segments; returns how many rows, -1 at the end of the file."""
         try:
             while self._chunks is not None:
-                rows = self._walk(kernels, self._chunks)
-                if rows > 0:
+                if self._look[L_ROW] >= self._rows:
+                    self._rows = self._walk(kernels, self._chunks)
+                    self._look[L_ROW] = 0
+                if self._rows > 0:
                     self._note_links()
                     found: int = kernels.peel(
-                        self._chunks.buffer, self.packets, rows, self.facts.capture_no, self.segments, counts
+                        self._chunks.buffer,
+                        self.packets,
+                        int(self._look[L_ROW]),
+                        self._rows,
+                        self.facts.capture_no,
+                        self.segments,
+                        self._look,
+                        self._fragments,
+                        counts,
                     )
                     return found
                 if not self._go_on(self._chunks):

@@ -58,8 +58,9 @@ be foreseen by no compressor. Captures of nothing but zeros in 64 KB packets rea
 and xz (7,000) on anything; bzip2 would go up to a million, and zstd to 32,000.
 """
 
-CARRY = MAX_PACKET + 128 * 1024
-"""Room in front of each chunk for what the one before left: at most one record with its header and options."""
+CARRY = MAX_PACKET + 256 * 1024
+"""Room in front of each chunk for what the one before left: at most one record with its header and options. What is free
+of it serves `links.peel` as well."""
 CHUNK = 1024 * 1024
 
 

@@ -99,6 +99,7 @@ class _Scan:
     memory: flows.Memory
     sequence: CaptureSequence
     seen: npt.NDArray[np.int64]
+    recent: npt.NDArray[np.int64]
     free: queue.Queue[tuple[Table, Bytes]]
     begun: list[Rows] = field(default_factory=list)
     ended: list[Rows] = field(default_factory=list)
@@ -132,7 +133,11 @@ class NativeEngine:
         return {
             "tcp_segments": int(self._counts[packets.C_TCP]),
             "smb_segments": int(self._counts[packets.C_SMB]),
+            "duplicate_packets": int(self._counts[packets.C_DUPLICATES]),
             "ip_fragments": int(self._counts[packets.C_FRAGMENTS]),
+            "datagrams_incomplete": int(self._counts[packets.C_INCOMPLETE]),
+            "fragments_given_up": int(self._counts[packets.C_FRAGMENTS_GIVEN_UP]),
+            "packets_too_deep": int(self._counts[packets.C_TOO_DEEP]),
             "unknown_link_packets": int(self._counts[packets.C_UNKNOWN_LINK]),
             "bad_packets": int(self._counts[packets.C_BAD]),
             "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
@@ -170,7 +175,7 @@ class NativeEngine:
         memory.state[flows.G_CONNECTIONS] = self._connections
         timed = in_time_order(inputs, self._kernels)
         sequence = CaptureSequence(timed, len(self.files), self.kernels, self._counts)
-        return _Scan(memory, sequence, np.zeros(pick.SLOTS, dtype=np.int64), free, reported=self._connections)
+        return _Scan(memory, sequence, *pick.tables(), free, reported=self._connections)
 
     def _windows(self, scan: _Scan) -> Iterator[Filled]:
         for block in scan.sequence.blocks():
@@ -182,7 +187,9 @@ class NativeEngine:
 
     def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
         segments = block.segments[block.first : block.end]
-        found = self._kernels.pick(block.buffer, segments, len(segments), scan.memory.ports, scan.seen, self._counts)
+        found = self._kernels.pick(
+            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, self._counts
+        )
         block.reader.facts.smb_packets += found
         if found:
             overheard = scan.sequence.overheard

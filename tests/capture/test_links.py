@@ -16,6 +16,8 @@ from scapy.packet import Packet, Raw
 
 from analyzer.capture import links
 from analyzer.capture import packets as p
+from analyzer.capture.fragments import no_fragments
+from analyzer.capture.tunnels import MAX_HEADERS
 from analyzer.compiled import Kernels, plain_kernels
 from tests.build import (
     ETHER_IPV6,
@@ -38,6 +40,7 @@ from tests.build import (
 from tests.build import Packet as Captured
 from tests.build import pcap as pcap_file
 from tests.capture.reading import Seen, no_counts, read_bytes, seen_of
+from tests.rewriting import LINK_PKTAP, LINK_PPP, LINK_RADIOTAP, LINK_WIRELESS, OTHER_LINKS
 
 PAYLOAD = b"\0\0\0\x08payload"
 V4 = ipv4(tcp(PAYLOAD))
@@ -54,7 +57,8 @@ def peel(
     row[0, [p.P_SIZE, p.P_LINK, p.P_PLACE]] = (max(size, len(data)), link, 24)
     segments = np.zeros((1, p.T_WIDTH), dtype=np.int64)
     counts = no_counts()
-    found = (kernels or plain_kernels()).peel(buffer, row, 1, 3, segments, counts)
+    look = np.zeros(p.L_WIDTH, dtype=np.int64)
+    found = (kernels or plain_kernels()).peel(buffer, row, 0, 1, 3, segments, look, no_fragments(), counts)
     counted = {place: int(count) for place, count in enumerate(counts) if count}
     return (seen_of(segments[:found], buffer)[0] if found else None), counted
 
@@ -95,6 +99,27 @@ LINKS: dict[str, tuple[int, bytes]] = {
     "cooked, IPv6": (LINK_SLL, struct.pack(">HHH8sH", 4, 1, 6, bytes(8), 0x86DD) + V6),
     "cooked v2": (LINK_SLL2, struct.pack(">HHIHBB8s", 0x0800, 0, 3, 1, 0, 6, bytes(8)) + V4),
     "cooked v2, IPv6": (LINK_SLL2, struct.pack(">HHIHBB8s", 0x86DD, 0, 3, 1, 0, 6, bytes(8)) + V6),
+}
+
+
+LINKS |= {f"{name}, as rewritten": (link, wrap(V4, 0x0800, 4)) for name, (link, wrap) in OTHER_LINKS.items()}
+LINKS |= {f"{name}, IPv6, as rewritten": (link, wrap(V6, ETHER_IPV6, 5)) for name, (link, wrap) in OTHER_LINKS.items()}
+LINKS |= {
+    "LLC with IP's own number": (LINK_ETHERNET, ethernet(bytes.fromhex("060603") + V4, 3 + len(V4))),
+    "SNAP, bridged": (LINK_ETHERNET, ethernet(bytes.fromhex("aaaa03 0000f8 0800") + V4, 8 + len(V4))),
+    "cooked, LLC": (
+        LINK_SLL,
+        struct.pack(">HHH8sH", 0, 1, 6, bytes(8), 4) + bytes.fromhex("aaaa03 000000 0800") + V4,
+    ),
+    "PPP, protocol of one byte": (LINK_PPP, bytes.fromhex("21") + V4),
+    "PPP, MPLS": (LINK_PPP, struct.pack(">HI", 0x0281, 1 << 12 | 1 << 8 | 64) + V4),
+    "802.11 between access points": (
+        LINK_WIRELESS,
+        struct.pack("<HH6s6s6sH6s", 0x0308, 0, bytes(6), bytes(6), bytes(6), 0, bytes(6))
+        + bytes.fromhex("aaaa03 000000 0800")
+        + V4,
+    ),
+    "PKTAP of raw IP": (LINK_PKTAP, struct.pack("<III", 108, 1, LINK_RAW).ljust(108, b"\0") + V4),
 }
 
 
@@ -179,7 +204,7 @@ def test_a_packet_cut_by_the_snap_length(have: int, kernels: Kernels) -> None:
     ids=["do not fragment", "reserved bit", "first fragment", "last fragment", "middle fragment"],
 )
 def test_ipv4_fragments_are_counted(fragment: int, counted: int, kernels: Kernels) -> None:
-    seen, counts = peel(ethernet(ipv4(tcp(PAYLOAD), fragment=fragment)), kernels=kernels)
+    seen, counts = peel(ethernet(ipv4(tcp(bytes(12)), fragment=fragment)), kernels=kernels)
     assert counts == {counted: 1}
     assert (seen is not None) == (counted == p.C_TCP)
 
@@ -219,6 +244,34 @@ def test_what_is_no_tcp_is_counted(data: bytes, counted: int, kernels: Kernels) 
     assert peel(data, kernels=kernels) == (None, {counted: 1})
 
 
+@pytest.mark.parametrize(
+    ("link", "data", "counted"),
+    [
+        (LINK_SLL, struct.pack(">HHH8sH", 0, 1, 6, bytes(8), 0x0806) + bytes(28), p.C_NOT_IP),
+        (LINK_SLL, (struct.pack(">HHH8sH", 0, 1, 6, bytes(8), 0x0800) + V4)[:15], p.C_BAD),
+        (LINK_SLL2, (struct.pack(">HHIHBB8s", 0x0800, 0, 3, 1, 0, 6, bytes(8)) + V4)[:19], p.C_BAD),
+        (LINK_NULL, struct.pack("<I", 2), p.C_BAD),
+        (LINK_PPP, bytes.fromhex("ff03c021") + bytes(20), p.C_NOT_IP),
+        (LINK_PPP, b"\xff\x03\x00", p.C_BAD),
+        (LINK_ETHERNET, ethernet(struct.pack(">BBHH", 0x11, 0x09, 0, 0) + bytes(40), 0x8864), p.C_NOT_IP),
+        (LINK_WIRELESS, struct.pack("<H", 0x4008) + bytes(60), p.C_NOT_IP),
+        (LINK_WIRELESS, struct.pack("<H", 0x0080) + bytes(60), p.C_NOT_IP),
+        (LINK_WIRELESS, struct.pack("<H", 0x0048) + bytes(60), p.C_NOT_IP),
+        (LINK_WIRELESS, struct.pack("<H", 0x0008) + bytes(20), p.C_BAD),
+        (LINK_RADIOTAP, struct.pack("<BBHI", 0, 0, 60_000, 0) + bytes(60), p.C_BAD),
+        (LINK_PKTAP, struct.pack("<III", 2**32 - 1, 1, 1) + bytes(60), p.C_BAD),
+        (LINK_PKTAP, struct.pack("<III", 12, 1, 999) + bytes(60), p.C_UNKNOWN_LINK),
+    ],
+    ids=[
+        "cooked ARP", "half a cooked header", "half a cooked header v2", "null alone", "PPP LCP", "three bytes of PPP",
+        "PPPoE discovery", "802.11 protected", "802.11 beacon", "802.11 without data", "half an 802.11 header",
+        "radiotap beyond the end", "PKTAP beyond the end", "PKTAP of an unknown link",
+    ],
+)  # fmt: skip
+def test_what_is_no_ip_on_other_links_is_counted(link: int, data: bytes, counted: int, kernels: Kernels) -> None:
+    assert peel(data, link, kernels) == (None, {counted: 1})
+
+
 def test_an_unknown_link(kernels: Kernels) -> None:
     assert peel(V4, 147, kernels) == (None, {p.C_UNKNOWN_LINK: 1})
 
@@ -255,7 +308,7 @@ def test_ipv6_authentication_header(kernels: Kernels) -> None:
 
 @pytest.mark.parametrize(("offset", "more"), [(0, 1), (185, 0), (185, 1)])
 def test_ipv6_fragments_are_counted(offset: int, more: int, kernels: Kernels) -> None:
-    packet = bytes(IPv6() / IPv6ExtHdrFragment(offset=offset, m=more) / TCP() / Raw(PAYLOAD))
+    packet = bytes(IPv6() / IPv6ExtHdrFragment(offset=offset, m=more) / TCP() / Raw(bytes(12)))
     assert peel(packet, LINK_RAW, kernels) == (None, {p.C_FRAGMENTS: 1})
 
 
@@ -266,7 +319,7 @@ def test_ipv6_payload_length_zero_is_left_to_the_network_card(kernels: Kernels) 
 
 
 def test_more_extension_headers_than_are_followed(kernels: Kernels) -> None:
-    chain = b"".join(bytes([60, 0]) + bytes(6) for _ in range(links.MAX_EXTENSIONS + 1))
+    chain = b"".join(bytes([60, 0]) + bytes(6) for _ in range(MAX_HEADERS + 1))
     seen, counted = peel(ipv6(chain, following=60), LINK_RAW, kernels)
     assert seen is None
     assert sum(counted.values()) == 1

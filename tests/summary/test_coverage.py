@@ -230,7 +230,33 @@ def test_fragments_and_foreign_packets(path: Path) -> None:
     rest = build.ipv4(bytes(64), fragment=8)
     packets += [build.Packet(packets[-1].time_ns, build.ethernet(part)) for part in (half, rest)]
     path.write_bytes(build.pcap(packets))
-    assert measured(analyzer.analyze(path))["ip_fragments"] == 2
+    found = measured(analyzer.analyze(path))
+    assert (found["ip_fragments"], found["datagrams_incomplete"], found["fragments_given_up"]) == (2, 0, 0)
+
+
+def test_fragments_that_lead_to_nothing(path: Path) -> None:
+    packets = whole().tcp.packets()
+    parts = [build.ipv4(bytes(64), fragment=0x2000), build.ipv4(bytes(63), source="10.0.0.3", fragment=0x2000)]
+    packets += [build.Packet(packets[-1].time_ns, build.ethernet(part)) for part in parts]
+    path.write_bytes(build.pcap(packets))
+    found = measured(analyzer.analyze(path))
+    assert (found["ip_fragments"], found["datagrams_incomplete"], found["fragments_given_up"]) == (1, 1, 1)
+
+
+def test_packets_captured_twice(path: Path) -> None:
+    packets = whole().tcp.packets()
+    path.write_bytes(build.pcap([packet for packet in packets for _ in range(2)]))
+    analysis = analyzer.analyze(path)
+    assert measured(analysis)["duplicate_packets"] == len(packets)
+    assert analysis.captures[["packets", "smb_packets"]].to_numpy().tolist() == [[2 * len(packets), len(packets)]]
+
+
+def test_more_tunnels_than_are_opened(path: Path) -> None:
+    inner = build.ipv4(build.tcp(b"hello"))
+    for _ in range(8):
+        inner = build.ipv4(inner, protocol=4)
+    path.write_bytes(build.pcap([build.Packet(build.START_NS, build.ethernet(inner))]))
+    assert measured(analyzer.analyze(path))["packets_too_deep"] == 1
 
 
 def test_a_link_type_that_is_not_known(path: Path) -> None:

@@ -75,6 +75,7 @@ def table_of(segments: Iterable[Segment], *, capture_no: int = 0, first_frame: i
         row[p.T_DST_HI], row[p.T_DST_LO] = halves(segment.target[0])
         row[p.T_SRC_PORT], row[p.T_DST_PORT] = segment.source[1], segment.target[1]
         row[p.T_SEQ], row[p.T_ACK], row[p.T_FLAGS] = segment.seq, segment.ack, segment.flags
+        row[p.T_MARK] = (frame & 0xFFFF) << 20  # each packet has an identification of its own
         have = len(segment.payload) if segment.have < 0 else segment.have
         row[p.T_DATA], row[p.T_HAVE], row[p.T_SIZE] = len(buffer), have, len(segment.payload)
         buffer += segment.payload[:have] + b"\x00\x00\x00\x40\xfeSMB"
@@ -90,7 +91,7 @@ class Following:
     ) -> None:
         self.kernels = kernels or plain_kernels()
         self.memory = f.empty(list(ports), *m.window(rows, 1 << 20), flows)
-        self.seen = np.zeros(pick.SLOTS, dtype=np.int64)
+        self.seen, self.recent = pick.tables()
         self.counts = np.zeros(p.C_WIDTH, dtype=np.int64)
         self.ended: list[Ended] = []
         self._rows: list[Row] = []
@@ -102,7 +103,7 @@ class Following:
         first = self._frame + 1 if frame is None else frame
         table, buffer = table_of(segments, capture_no=capture_no, first_frame=first)
         self._frame = first + len(segments) - 1
-        found = self.kernels.pick(buffer, table, len(table), self.memory.ports, self.seen, self.counts)
+        found = self.kernels.pick(buffer, table, len(table), self.memory.ports, self.seen, self.recent, self.counts)
         at = 0
         while at < found:
             at = self.kernels.follow(self.memory, buffer, table, at, found)

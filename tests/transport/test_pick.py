@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.capture import packets as p
-from analyzer.compiled import Kernels, plain_kernels
+from analyzer.compiled import Kernels, compiled_kernels, plain_kernels
 from analyzer.transport import pick
 from tests.build import ECHO, RST, SYN, Conversation, Segment, framed, smb1, smb1_negotiate, smb2
 from tests.transport.following import PORTS, table_of
@@ -24,14 +24,14 @@ class Picking:
     def __init__(self, kernels: Kernels | None = None, ports: tuple[int, ...] = PORTS) -> None:
         self.kernels = kernels or plain_kernels()
         self.ports = np.array(sorted(ports), dtype=np.int64)
-        self.seen = np.zeros(pick.SLOTS, dtype=np.int64)
+        self.seen, self.recent = pick.tables()
         self.counts = np.zeros(p.C_WIDTH, dtype=np.int64)
 
     def rows(self, segments: list[Segment]) -> list[tuple[int, int]]:
         """Frame and added flags of the segments that pass. All else about a segment stays as it was."""
         table, buffer = table_of(segments)
         before = {row[p.T_FRAME]: row for row in table.tolist()}
-        found = self.kernels.pick(buffer, table, len(table), self.ports, self.seen, self.counts)
+        found = self.kernels.pick(buffer, table, len(table), self.ports, self.seen, self.recent, self.counts)
         added = []
         for row in table[:found].tolist():
             same = before[row[p.T_FRAME]]
@@ -177,7 +177,7 @@ def test_many_other_connections_do_not_push_out_smb(kernels: Kernels) -> None:
     for _ in range(21 if kernels.compiled else 1):
         crowd[:, p.T_SRC_LO] = rng.integers(0xFFFF_0000_0000, 0xFFFF_FFFF_FFFF, len(crowd))
         crowd[:, p.T_SRC_PORT] = rng.integers(1024, 65_536, len(crowd))
-        assert kernels.pick(buffer, crowd.copy(), len(crowd), picking.ports, picking.seen, picking.counts) == 0
+        assert kernels.pick(buffer, crowd.copy(), len(crowd), picking.ports, picking.seen, picking.recent, picking.counts) == 0
     for spoken in known:
         assert picking.frames([spoken.server(b"follows")]) == [1]
 
@@ -215,3 +215,93 @@ def test_both_directions_have_the_same_hash(source: tuple[str, int], target: tup
     assert 0 <= hashes[0] < 2**48
     if source != target:
         assert low[0] != low[1]
+
+
+# Copies.
+
+
+def copied(
+    kernels: Kernels, change: dict[int, int], *, after_ns: int = 1_000, mark: int = 77 << 20 | 5 << 16 | 65_535
+) -> int:
+    """How many copies are seen if a segment comes a second time with some columns changed."""
+    picking = Picking(kernels)
+    table, buffer = table_of([talk(445).client(MESSAGE), talk(445).client(MESSAGE)])
+    table[:, p.T_MARK] = mark
+    table[1] = table[0]
+    table[1, p.T_TIME] += after_ns
+    for column, value in change.items():
+        table[1, column] = value
+    found = kernels.pick(buffer, table, 2, picking.ports, picking.seen, picking.recent, picking.counts)
+    assert picking.counts[p.C_SMB] == found
+    assert picking.counts[p.C_DUPLICATES] == 2 - found
+    return 2 - found
+
+
+def test_a_copy_is_dropped(kernels: Kernels) -> None:
+    assert copied(kernels, {}) == 1
+    assert copied(kernels, {p.T_FILE: 3, p.T_FRAME: 9, p.T_PLACE: 999}) == 1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        p.T_SRC_HI, p.T_SRC_LO, p.T_DST_HI, p.T_DST_LO, p.T_SRC_PORT, p.T_SEQ, p.T_ACK, p.T_FLAGS, p.T_SIZE, p.T_MARK,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [1, 123_456])
+def test_what_makes_another_packet(column: int, value: int, kernels: Kernels) -> None:
+    assert copied(kernels, {column: value}) == 0
+
+
+@pytest.mark.parametrize(("after_ms", "copies"), [(-1_200, 0), (-900, 1), (0, 1), (900, 1), (1_200, 0), (90_000, 0)])
+def test_a_copy_comes_soon(after_ms: int, copies: int, kernels: Kernels) -> None:
+    assert copied(kernels, {}, after_ns=after_ms * 1_000_000) == copies
+
+
+@pytest.mark.parametrize(("after_ms", "copies"), [(-200, 0), (-50, 1), (0, 1), (50, 1), (200, 0)])
+def test_a_copy_without_identification_comes_sooner(after_ms: int, copies: int, kernels: Kernels) -> None:
+    assert copied(kernels, {}, after_ns=after_ms * 1_000_000, mark=5 << 16 | 65_535) == copies
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 100, 1_400])
+def test_without_identification_payload_is_compared(size: int, kernels: Kernels) -> None:
+    """A repetition that says something else is no copy."""
+    segments = [talk(445).client(bytes(size)), talk(445).client(bytes(size)), talk(445).client(b"\xff" * size)]
+    table, buffer = table_of(segments)
+    table[:, p.T_MARK] = 5 << 16
+    picking = Picking(kernels)
+    found = kernels.pick(buffer, table, 3, picking.ports, picking.seen, picking.recent, picking.counts)
+    assert (found, picking.counts[p.C_DUPLICATES]) == (2, 1)
+
+
+def test_without_identification_options_are_compared(kernels: Kernels) -> None:
+    """Time stamps tell a repetition."""
+    table, _ = table_of([talk(445).client(MESSAGE)] * 3)
+    buffer = np.frombuffer(b"".join(stamp * 3 + MESSAGE for stamp in (b"\1\1\1\1", b"\1\1\1\2", b"\1\1\1\1")), np.uint8)
+    table[:, p.T_MARK] = 8 << 16
+    table[:, p.T_DATA] = [12 + n * (12 + len(MESSAGE)) for n in range(3)]
+    picking = Picking(kernels)
+    found = kernels.pick(buffer.copy(), table, 3, picking.ports, picking.seen, picking.recent, picking.counts)
+    assert (found, picking.counts[p.C_DUPLICATES]) == (2, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), unique=True, max_size=60))
+def test_no_two_packets_are_taken_for_copies(numbers: list[tuple[int, int]]) -> None:
+    table, buffer = table_of([talk(445).client(MESSAGE)] * len(numbers))
+    table[:, p.T_MARK] = 1 << 20
+    table[:, [p.T_SEQ, p.T_ACK]] = np.array(numbers, dtype=np.int64).reshape(-1, 2)
+    picking = Picking()
+    assert picking.kernels.pick(
+        buffer, table, len(table), picking.ports, picking.seen, picking.recent, picking.counts
+    ) == len(numbers)
+
+
+def test_both_forms_name_packets_alike() -> None:
+    """An analysis may begin plain and go on compiled."""
+    table, buffer = table_of([talk(445).client(MESSAGE)] * 40)
+    table[:, p.T_SEQ] = np.arange(40) * 999_999_937 % 2**32
+    table[:, p.T_MARK] = np.arange(40) % 3 << 20
+    first = Picking(plain_kernels())
+    arguments = first.ports, first.seen, first.recent, first.counts
+    assert plain_kernels().pick(buffer, table.copy(), 40, *arguments) == 40
+    assert compiled_kernels().pick(buffer, table.copy(), 40, *arguments) == 0
