@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from analyzer import tables
@@ -42,6 +43,7 @@ OS_SOURCES = ("smb1", "ntlm.version", "browser", "dhcp")
 HARDWARE = "hardware"
 NO_NAMES = frozenset({"*", "*SMBSERVER", "LOCALHOST"})
 """What stands where a name should: a client that knows only the address calls the server `*SMBSERVER`."""
+Ints = npt.NDArray[np.int64]
 NO_GUID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -134,13 +136,18 @@ def _in_order(ip: str) -> tuple[int, int]:
 
 def _grouped(rows: TableSet, table: str, address: str, value: str, time: str) -> Iterator[tuple[str, str, int, int]]:
     """Each pair of an address and a text that is there and not empty, with its first and last time."""
-    ip, text, at = rows.columns(table, address, value, time).values()
-    there = (ip >= 0) & (text >= 0) & (text != rows.texts.code("")) & (at > 0)
-    ip, text, at = ip[there], text[there], at[there]
-    pairs = Groups(ip, text)
-    columns = (ip[pairs.first], text[pairs.first], pairs.least(at), pairs.most(at))
+    columns = _pairs(rows, table, address, value, time, "")
     for one, other, first, last in zip(*[column.tolist() for column in columns], strict=True):
         yield rows.texts.values[one], rows.texts.values[other], first, last
+
+
+def _pairs(rows: TableSet, table: str, address: str, value: str, time: str, nothing: str) -> tuple[Ints, ...]:
+    """Codes of each pair of an address and a text that is there and is not `nothing`, with its first and last time."""
+    ip, text, at = rows.columns(table, address, value, time).values()
+    there = (ip >= 0) & (text >= 0) & (text != rows.texts.code(nothing)) & (at > 0)
+    ip, text, at = ip[there], text[there], at[there]
+    pairs = Groups(ip, text)
+    return ip[pairs.first], text[pairs.first], pairs.least(at), pairs.most(at)
 
 
 def _of_tables(rows: TableSet) -> Iterator[Sighting]:
@@ -219,11 +226,13 @@ def _of_lists(addresses: set[str], listed: Listed, captured: Iterable[tuple[str,
 
 
 def _guids(rows: TableSet) -> dict[str, list[Guid]]:
+    """The client GUIDs of addresses where they might have come in turns: one of them was there for a while."""
+    ip, _, first, last = _pairs(rows, "connections", "client_ip", "client_guid", "first_seen", NO_GUID)
+    lasting = np.isin(ip, ip[last > first])
     found: dict[str, list[Guid]] = {}
-    for ip, guid, first, last in _grouped(rows, "connections", "client_ip", "client_guid", "first_seen"):
-        if guid != NO_GUID:
-            found.setdefault(ip, []).append(Guid(first, last))
-    return {ip: guids for ip, guids in found.items() if len(guids) > 1}
+    for code, begin, end in zip(ip[lasting].tolist(), first[lasting].tolist(), last[lasting].tolist(), strict=True):
+        found.setdefault(rows.texts.values[code], []).append(Guid(begin, end))
+    return {address: guids for address, guids in found.items() if len(guids) > 1}
 
 
 # One address. #

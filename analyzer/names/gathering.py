@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import numpy as np
 
 from analyzer.records import DATAGRAM, HARDWARE, Batch, Rows, TokenKind
@@ -26,6 +28,8 @@ class Gathered:
         """What servers said in answers to logins: names, build and SMB 1 strings, with first and last time."""
         self.dropped = 0
         self._servers = np.zeros((256, 2), dtype=np.int64)
+        # Makes one number of an answer, another one in every run, so that no capture can make answers look the same.
+        self._mix = np.array([secrets.randbits(63) | 1 for _ in ANSWER], dtype=np.int64)
 
     def take(self, batch: Batch) -> None:
         """Take in a batch."""
@@ -61,11 +65,12 @@ class Gathered:
         messages = batch.messages[answers["row"][told]]
         servers = self._servers[messages["connection"]]
         keys = np.stack([servers[:, 0], servers[:, 1], *[code[told].astype(np.int64) for code in codes]], axis=1)
-        distinct, number = np.unique(keys, axis=0, return_inverse=True)
+        _, at, number = np.unique(keys @ self._mix, return_index=True, return_inverse=True)
+        distinct = keys[at]
         first = np.full(len(distinct), np.iinfo(np.int64).max)
         last = np.zeros(len(distinct), dtype=np.int64)
-        np.minimum.at(first, number.reshape(-1), messages["time_ns"])
-        np.maximum.at(last, number.reshape(-1), messages["time_ns"])
+        np.minimum.at(first, number, messages["time_ns"])
+        np.maximum.at(last, number, messages["time_ns"])
         for key, begin, end in zip(map(tuple, distinct.tolist()), first.tolist(), last.tolist(), strict=True):
             known = self.answers.get(key)
             if known is None and len(self.answers) >= MAX_ANSWERS:

@@ -57,8 +57,11 @@ def address_text(high: int, low: int) -> str:
 
 def canonical(text: str) -> str | None:
     """An address as the tables write it; None if it is none."""
+    text = text.strip()
+    if ":" not in text and not text[:1].isdigit():
+        return None  # as nearly all names
     try:
-        address = ip_address(text.strip().partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return str(getattr(address, "ipv4_mapped", None) or address)

@@ -6,6 +6,8 @@ flag bits are zero but for the length's seventeenth, so one reader serves both.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from analyzer.compiled import Bytes, kernel
 from analyzer.errors import DecodeError
 from analyzer.transport.pick import smb_follows
@@ -42,13 +44,22 @@ def parse_names(packet: bytes) -> tuple[str, str]:
 
 def _first_level_name(packet: bytes, offset: int) -> tuple[str, int]:
     letters = packet[offset + 1 : offset + 33]
-    if len(letters) < 32 or packet[offset] != 32 or not all(0x41 <= letter <= 0x50 for letter in letters):
+    name = _half_ascii(letters) if len(letters) == 32 and packet[offset] == 32 else None
+    if name is None:
         raise DecodeError("netbios", "name", offset, "not 32 letters A to P")
-    decoded = bytes(((a - 0x41) << 4) | (b - 0x41) for a, b in zip(letters[::2], letters[1::2], strict=True))
     offset += 33
     while offset < len(packet) and packet[offset]:  # the scope's labels
         offset += packet[offset] + 1
-    return decoded[:15].decode("cp437").rstrip(" \0"), offset + 1
+    return name, offset + 1
+
+
+@lru_cache(maxsize=1024)
+def _half_ascii(letters: bytes) -> str | None:
+    """A name from its 32 letters, None if one of them is none. Servers are called by the same name again and again."""
+    if not all(0x41 <= letter <= 0x50 for letter in letters):
+        return None
+    decoded = bytes(((a - 0x41) << 4) | (b - 0x41) for a, b in zip(letters[::2], letters[1::2], strict=True))
+    return decoded[:15].decode("cp437").rstrip(" \0")
 
 
 @kernel
