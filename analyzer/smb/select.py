@@ -86,6 +86,7 @@ from analyzer.transport.flows import (
     acknowledged,
     find_flow,
     free_blocks,
+    known_flow,
     note_segment,
     take_block,
     unlink,
@@ -191,45 +192,48 @@ def follow(m: Memory, buf: Bytes, segments: Table, first: int, n: int) -> int:
 
     Less than `n`: the window is full and must be emptied, or (`G_FREE_FLOW` is -1) there is no room for a connection.
     """
+    full = 1 - has_room(m)
     for row in range(first, n):
-        if not has_room(m):
+        if full:
             return row
-        found = find_flow(m, buf, segments, row)
-        if found == -2:
-            return row
+        found = known_flow(m.flows, m.buckets, segments, row)
+        if found < 0 or segments[row, T_FLAGS] & TCP_SYN:
+            found = find_flow(m, buf, segments, row, found)
+            if found == -2:
+                return row
         if found >= 0:
             f = found // 2
             d = found % 2
-            note_segment(m, segments, row, f, d)
-            if pass_over(m, segments, row, f, d):
+            note_segment(m.flows, segments, row, f, d)
+            if segments[row, T_SIZE] == 0 or pass_over(m.flows, segments, row, f, d):
                 continue
             pieces = arrange(m, buf, segments, row, f, d)
             if pieces > 0:
                 read_pieces(m, buf, f, d, pieces)
+                full = 1 - has_room(m)
     return n
 
 
 @kernel
-def pass_over(m: Memory, segments: Table, row: int, f: int, d: int) -> int:
+def pass_over(flows: Table, segments: Table, row: int, f: int, d: int) -> int:
     """The quick way for file data: 1 if the segment is in order and lies wholly inside a message that is passed over."""
     base = F_DIRECTIONS + d * D_WIDTH
     size = segments[row, T_SIZE]
     if (
-        m.flows[f, base + D_PHASE] != PHASE_SKIP
-        or segments[row, T_SEQ] != m.flows[f, base + D_NEXT]
-        or size == 0
-        or size >= m.flows[f, base + D_LEFT]
+        flows[f, base + D_PHASE] != PHASE_SKIP
+        or segments[row, T_SEQ] != flows[f, base + D_NEXT]
+        or size >= flows[f, base + D_LEFT]
         or size != segments[row, T_HAVE]
-        or m.flows[f, base + D_QUEUE] >= 0
+        or flows[f, base + D_QUEUE] >= 0
         or segments[row, T_FLAGS] & (TCP_SYN | TCP_RST)
     ):
         return 0
-    note_frame(m.flows, f, base, segments[row, T_FILE], segments[row, T_FRAME], segments[row, T_TIME])
-    m.flows[f, base + D_STRAYS] = 0
-    m.flows[f, base + D_NEXT] = (segments[row, T_SEQ] + size) & 0xFFFFFFFF
-    m.flows[f, base + D_BYTES] += size
-    m.flows[f, base + D_LEFT] -= size
-    m.flows[f, base + D_POSITION] += size
+    note_frame(flows, f, base, segments[row, T_FILE], segments[row, T_FRAME], segments[row, T_TIME])
+    flows[f, base + D_STRAYS] = 0
+    flows[f, base + D_NEXT] = (segments[row, T_SEQ] + size) & 0xFFFFFFFF
+    flows[f, base + D_BYTES] += size
+    flows[f, base + D_LEFT] -= size
+    flows[f, base + D_POSITION] += size
     return 1
 
 

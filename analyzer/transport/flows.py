@@ -235,30 +235,37 @@ def _free_rows(rows: int, width: int) -> Table:
 
 
 @kernel
-def find_flow(m: Memory, buf: Bytes, segments: Table, row: int) -> int:
-    """The connection of a segment: its row * 2 + direction (1: from the server).
+def known_flow(flows: Table, buckets: Ints, segments: Table, row: int) -> int:
+    """The connection of a segment: its row * 2 + direction (1: from the server), -1 for none.
+
+    Like all that every segment goes through it takes the tables that it needs and not all of `Memory`, whose two dozen
+    pointers and sizes would be handed over each time.
+    """
+    f = buckets[endpoint_hash(segments, row, from_low(segments, row)) % buckets.shape[0]]
+    while f >= 0:
+        d = direction_of(flows, f, segments, row)
+        if d >= 0:
+            return f * 2 + d
+        f = flows[f, F_NEXT]
+    return -1
+
+
+@kernel
+def find_flow(m: Memory, buf: Bytes, segments: Table, row: int, known: int) -> int:
+    """The connection of a segment, as `known_flow` gives it; a new one if `known` is none, or if the segment replaces it.
 
     -1: it belongs to none and begins none. -2: it begins one, but there is no room.
     """
     flags = segments[row, T_FLAGS]
-    low = from_low(segments, row)
-    hashed = endpoint_hash(segments, row, low)
-    f = m.buckets[hashed % m.buckets.shape[0]]
-    d = -1
-    while f >= 0:
-        d = direction_of(m.flows, f, segments, row)
-        if d >= 0:
-            break
-        f = m.flows[f, F_NEXT]
-    if f >= 0 and flags & TCP_SYN and is_new_connection(m.flows, f, d, segments, row):
-        unlink(m, f)
-        m.flows[f, F_STATE] |= FS_REPLACED
-        f = -1
-    if f >= 0:
-        return f * 2 + d
+    if known >= 0 and flags & TCP_SYN and is_new_connection(m.flows, known // 2, known % 2, segments, row):
+        unlink(m, known // 2)
+        m.flows[known // 2, F_STATE] |= FS_REPLACED
+        known = -1
+    if known >= 0:
+        return known
     if not flags & TCP_SYN and segments[row, T_SIZE] == 0:
         return -1
-    return new_flow(m, buf, segments, row, hashed)
+    return new_flow(m, buf, segments, row, endpoint_hash(segments, row, from_low(segments, row)))
 
 
 @kernel
@@ -364,39 +371,39 @@ def comes_from_server(m: Memory, buf: Bytes, segments: Table, row: int) -> int:
 
 
 @kernel
-def note_segment(m: Memory, segments: Table, row: int, f: int, d: int) -> None:
+def note_segment(flows: Table, segments: Table, row: int, f: int, d: int) -> None:
     """Take what a segment's header tells about its connection."""
     flags = segments[row, T_FLAGS]
-    m.flows[f, F_LAST_FILE] = segments[row, T_FILE]
-    m.flows[f, F_LAST_TIME] = max(m.flows[f, F_LAST_TIME], segments[row, T_TIME])
-    m.flows[f, F_LAST_PLACE] = segments[row, T_PLACE]
-    m.flows[f, F_PACKETS] += 1
+    flows[f, F_LAST_FILE] = segments[row, T_FILE]
+    flows[f, F_LAST_TIME] = max(flows[f, F_LAST_TIME], segments[row, T_TIME])
+    flows[f, F_LAST_PLACE] = segments[row, T_PLACE]
+    flows[f, F_PACKETS] += 1
     base = F_DIRECTIONS + d * D_WIDTH
     if flags & TCP_SYN:
         start = (segments[row, T_SEQ] + 1) & 0xFFFFFFFF
-        begin_stream(m.flows, f, d, start, PHASE_START)
+        begin_stream(flows, f, d, start, PHASE_START)
         if flags & TCP_ACK:
-            m.flows[f, F_STATE] |= FS_SYN_ACK
-            begin_stream(m.flows, f, 1 - d, segments[row, T_ACK], PHASE_START)
+            flows[f, F_STATE] |= FS_SYN_ACK
+            begin_stream(flows, f, 1 - d, segments[row, T_ACK], PHASE_START)
         else:
-            m.flows[f, F_STATE] |= FS_SYN
+            flows[f, F_STATE] |= FS_SYN
     if flags & TF_HANDSHAKE:
-        m.flows[f, F_STATE] |= FS_SYN
+        flows[f, F_STATE] |= FS_SYN
     if flags & TCP_FIN:
-        m.flows[f, F_STATE] |= FS_SERVER_FIN if d else FS_CLIENT_FIN
+        flows[f, F_STATE] |= FS_SERVER_FIN if d else FS_CLIENT_FIN
     if flags & TCP_RST:
-        m.flows[f, F_STATE] |= FS_RESET
-    if flags & (TCP_FIN | TCP_RST) and not m.flows[f, F_STATE] & (FS_CLOSED_BY_CLIENT | FS_CLOSED_BY_SERVER):
-        m.flows[f, F_STATE] |= FS_CLOSED_BY_SERVER if d else FS_CLOSED_BY_CLIENT
+        flows[f, F_STATE] |= FS_RESET
+    if flags & (TCP_FIN | TCP_RST) and not flows[f, F_STATE] & (FS_CLOSED_BY_CLIENT | FS_CLOSED_BY_SERVER):
+        flows[f, F_STATE] |= FS_CLOSED_BY_SERVER if d else FS_CLOSED_BY_CLIENT
     if segments[row, T_SIZE] > 0 and not flags & TCP_RST:
-        m.flows[f, F_STATE] |= FS_SERVER_DATA if d else FS_CLIENT_DATA
-        if not m.flows[f, base + D_SET]:
+        flows[f, F_STATE] |= FS_SERVER_DATA if d else FS_CLIENT_DATA
+        if not flows[f, base + D_SET]:
             # After a SYN this is most likely the beginning of the stream.
             phase = PHASE_START
-            if not m.flows[f, F_STATE] & FS_SYN:
-                m.flows[f, F_STATE] |= FS_MIDSTREAM
+            if not flows[f, F_STATE] & FS_SYN:
+                flows[f, F_STATE] |= FS_MIDSTREAM
                 phase = PHASE_LOST
-            begin_stream(m.flows, f, d, segments[row, T_SEQ], phase)
+            begin_stream(flows, f, d, segments[row, T_SEQ], phase)
 
 
 @kernel
