@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -50,12 +51,14 @@ def save(analysis: Analysis, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
         try:
-            for name in (*tables.SUMMARIES, *tables.ROWS):
-                table = analysis.arrow(name)
-                write_csv(table, making / f"{name}.csv")
-                write_parquet(name, table, making / f"{name}.parquet")
-                if len(table) > MANY_ROWS:
-                    memory.give_back()
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                for name in (*tables.SUMMARIES, *tables.ROWS):
+                    table = analysis.arrow(name)
+                    written = beside.submit(write_parquet, name, table, making / f"{name}.parquet")
+                    write_csv(table, making / f"{name}.csv")
+                    written.result()
+                    if len(table) > MANY_ROWS:
+                        memory.give_back()
             (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             _put_in_place(making, directory)
         finally:

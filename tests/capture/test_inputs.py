@@ -51,7 +51,7 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "f.pcapng.zst").write_bytes(zstandard.compress(pcapng([])))
     (tmp_path / "broken.pcap").write_bytes(b"by its name it is one")
     (tmp_path / "notes.txt").write_bytes(b"no capture")
-    (tmp_path / "logs.gz").write_bytes(gzip.compress(b"no capture"))
+    (tmp_path / "logs.gz").write_bytes(gzip.compress(b"no capture", mtime=0))
     (tmp_path / "deep" / "g.pcap.xz").write_bytes(lzma.compress(pcap([])))
     (tmp_path / "deep" / "h.pcap.bz2").write_bytes(bz2.compress(pcap([])))
     (tmp_path / "deep" / "i.pcap.lz4").write_bytes(lz4.frame.compress(pcap([])))
