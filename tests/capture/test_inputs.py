@@ -47,7 +47,7 @@ def tree(tmp_path: Path) -> Path:
     """A folder with captures, and with what is none."""
     for name in ("b.pcap", "a.pcapng", "deep/er/c.CAP", "deep/d.dmp", "deep/nameless"):
         write(tmp_path / name, packet(0, name))
-    (tmp_path / "deep" / "e.pcap.gz").write_bytes(gzip.compress(pcap([])))
+    (tmp_path / "deep" / "e.pcap.gz").write_bytes(gzip.compress(pcap([]), mtime=0))
     (tmp_path / "f.pcapng.zst").write_bytes(zstandard.compress(pcapng([])))
     (tmp_path / "broken.pcap").write_bytes(b"by its name it is one")
     (tmp_path / "notes.txt").write_bytes(b"no capture")
@@ -144,11 +144,11 @@ def test_sites_are_folders(tree: Path) -> None:
         ("x.PcapNG", b"", True),
         ("x.2024.cap.gz", b"", True),
         ("x.ntar.zstd", b"", True),
-        ("x.gz", gzip.compress(pcap([])), False),
+        ("x.gz", gzip.compress(pcap([]), mtime=0), False),
         ("x", pcap([]), True),
         ("x.0001", pcapng([]), True),
         ("x", b"\xd4\xc3\xb2", False),
-        ("x", gzip.compress(pcap([])), False),
+        ("x", gzip.compress(pcap([]), mtime=0), False),
         ("x.log", b"text", False),
     ],
 )
