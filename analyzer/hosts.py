@@ -117,8 +117,9 @@ def _add_presence(made: list[dict[str, Any]], rows: TableSet) -> None:
 def _table(made: list[dict[str, Any]]) -> pa.Table:
     columns: dict[str, Any] = {
         name: [row[name] for row in made]
-        for name in ("ip", "site", "name", "name_source", "other_names", "os_hint", "mac", "shared")
+        for name in ("ip", "site", "name", "name_source", "other_names", "os_hint", "mac")
     }
+    columns["shared"] = tables.bools(np.array([row["shared"] for row in made], dtype=bool))
     for name in ("valid_from", "valid_to"):
         columns[name] = tables.times(np.array([row[name] for row in made], dtype=np.int64))
     return tables.table("hosts", columns, len(made))

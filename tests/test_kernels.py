@@ -221,8 +221,8 @@ def test_a_change_in_a_callee_changes_the_caches_of_those_that_call_it(monkeypat
 
 def test_a_change_of_a_constant_changes_the_caches_of_those_that_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache_names(monkeypatch)
-    monkeypatch.setitem(compiled._kernels["find_ip"].__globals__, "MAX_TAGS", 9)
-    assert changed(before, cache_names(monkeypatch)) == {"peel"}
+    monkeypatch.setitem(compiled._kernels["wanted_smb2"].__globals__, "KEEP_UNKNOWN", 5000)
+    assert changed(before, cache_names(monkeypatch)) == {"follow", "sweep"}
 
 
 def test_kernels_at_another_place_or_of_another_time_do_not_share_a_cache(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ CONTAINER = {"capture", "answer_capture", "format", "link_type", "bytes", "snapl
 Rows = dict[str, list[dict[str, Any]]]
 
 
+OF_FRAMES = {"mac", "valid_from", "valid_to", "shared"}
+"""What `hosts` has from the hardware addresses of frames, which other links and tunnels do not have."""
+
+
 def tables_of(
     paths: Path | list[Path],
     without: set[str] = frozenset(),  # type: ignore[assignment]
@@ -72,6 +76,9 @@ def tables_of(
                 left_out.add(column.name)
         columns = {key: values for key, values in analysis.arrow(name).to_pydict().items() if key not in left_out}
         found[name] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    found["hosts"] = [
+        {key: value for key, value in row.items() if key not in OF_FRAMES} for row in found["hosts"] if row["name"]
+    ]
     return found
 
 

@@ -108,7 +108,7 @@ HARDWARE = 4096
 """Pairs of IP and hardware address that are kept."""
 HARDWARE_PROBES = 32
 STRIDE = 64
-"""Of the segments that open no connection, every so-manieth is looked at for its hardware address."""
+"""Of the segments that open no connection, one in so many is looked at for its hardware address."""
 
 FOUND_DATAGRAM = 2
 """What `read_datagram` returns for one of the ports above."""
@@ -402,7 +402,9 @@ def note_hardware(buf: Bytes, packets: Table, segments: Table, n: int, kept: Ove
     """
     looked = 0
     for row in range(n):
-        if row % STRIDE != 0 and not segments[row, T_FLAGS] & TCP_SYN:
+        # Chosen by what it is, so that it does not matter how a capture is cut into files and chunks.
+        chosen = mix(segments[row, T_SEQ], segments[row, T_ACK]) % STRIDE == 0
+        if not chosen and not segments[row, T_FLAGS] & TCP_SYN:
             continue
         packet = segments[row, T_FRAME] - packets[0, P_FRAME]
         if packet < 0 or packet >= packets.shape[0] or packets[packet, P_FRAME] != segments[row, T_FRAME]:

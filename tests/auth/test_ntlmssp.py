@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from analyzer import auth
 from analyzer.auth import ntlmssp
 from analyzer.records import Form, Mechanism, TokenKind
+from analyzer.sessions import columns
 from analyzer.sessions.identity import ATTEMPT, Asked, note_claims
+from analyzer.sessions.names import Names
+from analyzer.sessions.setups import TOKEN_FIELDS
 from analyzer.wire.texts import Texts
 from tests.auth.tokens import token_of, tokens_of
 from tests.build import (
@@ -554,5 +557,8 @@ def test_what_a_shape_asks_for(written: dict[str, Any], asked: Asked, wrap: Call
     arena = np.frombuffer(blob, np.uint8)
     tokens = auth.read_tokens(arena, np.array([0]), np.array([len(blob)]), np.array([False]), texts)
     attempts = np.zeros(1, dtype=ATTEMPT)
-    note_claims(attempts, tokens, np.array([Form.TOKEN]), np.array([False]), texts)
+    legs = columns.empty([*TOKEN_FIELDS.values(), "form"], 1, int(Form.TOKEN))
+    for name, column in TOKEN_FIELDS.items():
+        legs[column] = tokens[name].astype(np.int64)
+    note_claims(attempts, legs, np.array([False]), Names(texts))
     assert attempts["asked"][0] == asked

@@ -299,7 +299,7 @@ def test_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_names_that_are_too_long_or_in_too_large_a_block(tmp_path: Path) -> None:
     long = name_resolution((1, bytes([10, 0, 0, 1]) + b"n" * 256), (1, bytes([10, 0, 0, 2]) + b"n" * 255))
-    large = name_resolution(*[(1, bytes([10, 0, 0, 3]) + b"n" * 60_000)] * 7)
+    large = name_resolution(*[(1, bytes([10, 0, 0, 3]) + b"n" * 60_000)] * 9)
     assert len(large) > CARRY
     read = clean(read_bytes(tmp_path, GOOD + long + large + GOOD))
     assert read.payloads == [b"x", b"x"]

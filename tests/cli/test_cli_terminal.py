@@ -162,8 +162,8 @@ def test_names_in_captures_reach_the_terminal_spelt_out(
     assert not steers(done.out)
     spelt = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in name)
     assert f"{spelt}-pipe".lower() in done.out  # pipes are told in lower case
-    assert f"{spelt}-client" in done.out
-    assert f"{spelt}-server" in done.out
+    for machine in ("client", "server"):  # of long names the terminal shows the first label
+        assert f"{spelt}-{machine}" in done.out or f"{spelt.partition('.')[0]} (" in done.out
 
 
 @pytest.mark.parametrize("name", STEERING, ids=ascii)
