@@ -44,6 +44,7 @@ class Kind(IntEnum):
     CALL = 9  # an operation on a tree that needs no open: RAP, DFS, FSCTL
     OTHER = 10
     ENCRYPTED = 11
+    COMPRESSED = 12  # its header may be readable, its body is not
 
 
 class Flag(IntFlag):

@@ -152,6 +152,9 @@ ATTEMPT = np.dtype(
         ("mechanism", "u1"),
         ("ntlm_flags", "i8"),
         ("build", "i4"),
+        ("realm", "i4"),  # of the Kerberos ticket, and the service that it is for
+        ("service", "i4"),
+        ("etype", "i4"),  # how the ticket is encrypted, 0: not known
         ("session_flags", "i4"),  # SMB2 SessionFlags or SMB 1 Action, -1: none
         ("native_os", "i4"),
         ("native_lanman", "i4"),
@@ -254,7 +257,7 @@ def note_claims(attempts: Rows, legs: Columns, share_level: Mask, names: Names) 
         [Asked.ANONYMOUS, Asked.NAMED, Asked.KERBEROS, Asked.OTHER],
         Asked.NOT_SEEN,
     )
-    for name in ("user", "domain", "workstation", "build"):
+    for name in ("user", "domain", "workstation", "build", "realm", "service", "etype"):
         attempts[name] = legs[name]
     attempts["ntlm_flags"] = np.where(ntlm, legs["ntlm_flags"], -1)
     attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, legs["mechanism"])

@@ -2,7 +2,8 @@
 
 A key is a few 64-bit integers. `Index` gives each key a value: its number, or the newest of the rows that were
 established under it. Those rows are chained, newest first by their place in the client's order, so a lookup "as of a
-place" walks to the first that is older. Rows may come late (their answer was), and are put where they belong.
+place" walks to the first that is older. Rows may come late (their answer was), and are put where they belong. Each row
+also links to one much older, so that no walk is long: in a hostile capture a great many rows may have one key.
 
 The hashes begin with a number that is another one in every run: a capture could else be made whose keys collide.
 Keys are dropped only when room is needed: whoever owns the table then says which are of no more use.
@@ -34,7 +35,9 @@ LINK_KEY = 0  # the key that it belongs to
 LINK_ORDER = 1
 LINK_ROW = 2
 LINK_OLDER = 3  # the next older one of the same key, -1: none
-LINK_WIDTH = 4
+LINK_JUMP = 4  # one that is older by far: walks of n steps become walks of some log n; itself, if none is older
+LINK_DEPTH = 5  # how many older ones it had when it was put there
+LINK_WIDTH = 6
 
 Keep = Callable[[Ints], npt.NDArray[np.bool_]]
 
@@ -148,16 +151,40 @@ def chain_rows(m: Index, wanted: Table, orders: Ints, rows: Ints) -> int:
         older = m.keys[key, wanted.shape[0]]
         while older >= 0 and m.links[older, LINK_ORDER] > orders[i]:
             newer = older
-            older = m.links[older, LINK_OLDER]
+            jump = m.links[older, LINK_JUMP]
+            if jump == older or m.links[jump, LINK_ORDER] <= orders[i]:
+                jump = m.links[older, LINK_OLDER]
+            older = jump
         m.links[link, LINK_KEY] = key
         m.links[link, LINK_ORDER] = orders[i]
         m.links[link, LINK_ROW] = rows[i]
         m.links[link, LINK_OLDER] = older
+        set_jump(m.links, link, older)
         if newer >= 0:
             m.links[newer, LINK_OLDER] = link
         else:
             m.keys[key, wanted.shape[0]] = link
     return 0
+
+
+@kernel
+def set_jump(links: Table, link: int, older: int) -> None:
+    """Set the far link of a row whose next older one is known.
+
+    The lengths of jumps are those of a skew binary number system: two jumps of one length are followed by one that goes
+    over both. [E. W. Myers, An applicative random-access stack, 1983] A row that comes late is linked so too; jumps that
+    go over it stay right, since what they lead to is older than it.
+    """
+    if older < 0:
+        links[link, LINK_JUMP] = link
+        links[link, LINK_DEPTH] = 0
+        return
+    first = links[older, LINK_JUMP]
+    second = links[first, LINK_JUMP]
+    depth = links[older, LINK_DEPTH]
+    middle = links[first, LINK_DEPTH]
+    links[link, LINK_DEPTH] = depth + 1
+    links[link, LINK_JUMP] = second if depth - middle == middle - links[second, LINK_DEPTH] and depth > 0 else older
 
 
 @entry
@@ -169,7 +196,10 @@ def rows_as_of(m: Index, wanted: Table, orders: Ints, found: Ints) -> int:
         if m.slots[slot]:
             link = m.keys[m.slots[slot] - 1, wanted.shape[0]]
             while link >= 0 and m.links[link, LINK_ORDER] >= orders[i]:
-                link = m.links[link, LINK_OLDER]
+                jump = m.links[link, LINK_JUMP]
+                if jump == link or m.links[jump, LINK_ORDER] < orders[i]:
+                    jump = m.links[link, LINK_OLDER]
+                link = jump
             if link >= 0:
                 found[i] = m.links[link, LINK_ROW]
     return 0

@@ -47,6 +47,7 @@ KIND_ENCRYPTED = int(Kind.ENCRYPTED)
 KIND_NEGOTIATE = int(Kind.NEGOTIATE)
 KIND_SETUP = int(Kind.SETUP)
 KIND_TREE_CONNECT = int(Kind.TREE_CONNECT)
+KIND_LOGOFF = int(Kind.LOGOFF)
 HINT_SIGNED = int(Sign.HINT_SIGNED)
 HINT_ENCRYPTED = int(Sign.HINT_ENCRYPTED)
 
@@ -100,7 +101,9 @@ def note_proofs(
             if kind == KIND_TREE_CONNECT and not signed:
                 plain_trees[plain_count] = i
                 plain_count += 1
-        if not columns[C_FROM_SERVER, i] and columns[C_TREE_ID, i] not in NO_TREE:
+        # A tree connect may carry the id of some other tree, or of one that is long gone.
+        uses = kind not in (KIND_TREE_CONNECT, KIND_LOGOFF) and columns[C_TREE_ID, i] not in NO_TREE
+        if uses and not columns[C_FROM_SERVER, i]:
             keep_least(sessions, s, S_FIRST_REUSE, order[i])
         if (good or kind == KIND_ENCRYPTED) and sessions[s, S_PROOF_CAPTURE_NO] < 0:
             sessions[s, S_PROOF_CAPTURE_NO] = columns[C_CAPTURE_NO, i]

@@ -95,6 +95,8 @@ __all__ = ["Reduced", "Reducer", "bare_pipe_name", "call_names", "in_force", "is
 Mask = npt.NDArray[np.bool_]
 
 MAX_PROBLEMS = 10_000
+MAX_NAMESAKES = 256
+"""Sessions of one id, on whatever servers, that are looked at for the one that a binding means."""
 RESOURCE_RAP = "rap"
 RESOURCE_DFS = "dfs"
 IS_CREDENTIALED = np.isin(np.arange(len(Identity)), CREDENTIALED)
@@ -108,7 +110,8 @@ F_GUID = 2  # hash of the client GUID, 0: none that tells
 F_SHARE_LEVEL = 3
 F_IS_311 = 4
 F_ENCRYPTED = 5
-F_WIDTH = 6
+F_COMPRESSED = 6
+F_WIDTH = 7
 NEVER = 1 << 62
 
 
@@ -185,7 +188,8 @@ class Reducer:
         sessions = Growing(SESSION)
         sessions.add(self._sessions.as_rows(SESSION))
         connections = self._connections.rows
-        connections["pair"], connections["encrypted"] = facts[:, F_PAIR], facts[:, F_ENCRYPTED]
+        for name, column in (("pair", F_PAIR), ("encrypted", F_ENCRYPTED), ("compressed", F_COMPRESSED)):
+            connections[name] = facts[:, column]
         self._judge_unseen(sessions)
         opens = self._settle_opens(sessions.rows)
         calls = self._settle_calls(sessions.rows)
@@ -384,7 +388,9 @@ class Reducer:
         found = np.full(len(connection), NONE, dtype=np.int64)
         before = np.full(len(connection), np.iinfo(np.int64).max)
         left = np.arange(len(connection))
-        while len(left):
+        for _ in range(MAX_NAMESAKES):
+            if not len(left):
+                break
             number = self._sessions_by_id.as_of(keys(session_id[left]), before[left])
             left, number = left[number >= 0], number[number >= 0]
             before[left] = number
@@ -417,9 +423,20 @@ class Reducer:
         chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & (paired.answer >= 0))
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
+        self._take_made_ids(paired)
         numbers, new = self._numbers.number(messages["connection"], messages["session_id"])
         self._add_sessions(*(messages[name][new] for name in ("connection", "session_id", "protocol")))
         return numbers
+
+    def _take_made_ids(self, paired: Paired) -> None:
+        """In a related compound a request may use the session or tree that one before it makes: the answer has its id."""
+        messages = paired.messages
+        related = np.flatnonzero(((messages["flags"] & Flag.RELATED) != 0) & (paired.answer >= 0))
+        related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC) == 0]
+        for name, none in (("session_id", (0, NONE)), ("tree_id", (0, NO_TREE[-1]))):
+            given = messages[name][paired.answer[related]]
+            wanting = np.isin(messages[name][related], none) & ~np.isin(given, none)
+            messages[name][related[wanting]] = given[wanting]
 
     def _note_proofs(self, paired: Paired, session: Ints) -> None:
         """What each session's messages show, for those whose login was not captured."""
@@ -432,6 +449,8 @@ class Reducer:
         encrypted, plain_trees = (np.empty(len(messages) + 1, dtype=np.int64) for _ in range(2))
         ready = paired.ready.view(np.uint8)
         self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
+        packed = np.flatnonzero((messages["kind"] == Kind.COMPRESSED) & paired.ready)
+        np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
         for places, count in ((encrypted, True), (plain_trees, False)):
             found = places[: int(np.argmin(places >= 0))]
             connection = messages["connection"][found]
@@ -866,7 +885,7 @@ class Reducer:
             rows["signs"][place] |= np.uint64(Sign.SETUP_ELSEWHERE)
             if other["identity"] != Identity.UNKNOWN:
                 rows["confidence"][place] = Confidence.STRONG
-            for name in ("identity", "asked", "user", "domain", "workstation", "mechanism"):
+            for name in ("identity", "asked", "user", "domain", "workstation", "mechanism", "realm", "service", "etype"):
                 rows[name][place] = other[name]
 
     def _settle_opens(self, sessions: Rows) -> Rows:
@@ -914,6 +933,8 @@ def _blank_attempts(count: int) -> Rows:
         "domain",
         "workstation",
         "build",
+        "realm",
+        "service",
         "native_os",
         "native_lanman",
         "server_name",

@@ -74,6 +74,8 @@ NONE_AT_FIRST = (
     "answer_frame",
     "status",
 )
+IS_REST = (TokenKind.OTHER, TokenKind.UNREADABLE)
+"""What the later parts of a token look like, which begin in its midst."""
 IS_CLAIM = np.isin(np.arange(256), TOKEN_IS_CLAIM)
 
 
@@ -151,6 +153,7 @@ def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -
         & (session_id[1:] == session_id[:-1])
         & (session_id[1:] != 0)
     )
+    _take_up_continued(legs, same)
     final = _is_final(legs)
     begins = np.concatenate([[True], ~same | final[:-1]])
     attempt = np.cumsum(begins) - 1
@@ -158,6 +161,22 @@ def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -
     complete = final[last] | is_over(connection[last])
     done = complete[attempt]
     return legs.take(np.flatnonzero(done)), np.flatnonzero(begins[done]), legs.take(np.flatnonzero(~done))
+
+
+def _take_up_continued(legs: Columns, same: Mask) -> None:
+    """The rest of a token that was longer than its message makes no claim of its own. [RFC 4178 5; MS-SPNG 3.1.5]
+
+    same: whether each leg but the first is on the session of the one before it.
+    """
+    kind, status = legs["kind"], legs["status"]
+    for place in np.flatnonzero(legs["continues"]).tolist():
+        while place < len(same) and same[place] and status[place] in (NONE, STATUS_MORE_PROCESSING_REQUIRED):
+            place += 1  # noqa: PLW2901
+            if kind[place] not in IS_REST:
+                break
+            kind[place] = TokenKind.WITHOUT_TOKEN
+            if legs["continues"][place]:
+                break  # it has a turn of its own
 
 
 def _is_final(legs: Columns) -> Mask:

@@ -37,6 +37,7 @@ CONNECTION = np.dtype(
         ("calling", "i4"),
         ("called", "i4"),
         ("encrypted", "i8"),
+        ("compressed", "i8"),
     ]
 )
 SESSION = np.dtype(

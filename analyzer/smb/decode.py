@@ -26,7 +26,7 @@ from analyzer.records import (
 )
 from analyzer.smb import smb1, smb2
 from analyzer.smb.smb1 import read_smb1
-from analyzer.smb.smb2 import read_encrypted, read_smb2
+from analyzer.smb.smb2 import read_compressed, read_encrypted, read_smb2
 from analyzer.smb.window import (
     D_FLAGS,
     D_KEY,
@@ -77,7 +77,6 @@ from analyzer.smb.window import (
     TABLE_TREE_ANSWER,
     TABLE_TREE_REQUEST,
     Found,
-    tell,
 )
 from analyzer.transport.messages import (
     M_CONNECTION,
@@ -100,14 +99,12 @@ Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _KIND_OTHER = int(Kind.OTHER)
-_COMPRESSED = 192
 
 PROBLEMS: dict[int, tuple[Layer, str, str]] = {
     **{smb1.FIRST_PROBLEM + n: (Layer.SMB1, s.title, "too_short") for n, s in enumerate(smb1.STRUCTURES)},
     **{smb1.FIRST_WORDS_PROBLEM + n: (Layer.SMB1, s.title, "word_count") for n, s in enumerate(smb1.STRUCTURES)},
     smb2.PROBLEM_OUTSIDE_PATH: (Layer.SMB2, "path", "outside_message"),
     smb2.PROBLEM_OUTSIDE_NAME: (Layer.SMB2, "name", "outside_message"),
-    _COMPRESSED: (Layer.SMB2, "COMPRESSION_TRANSFORM_HEADER", "compressed"),
     **{smb2.FIRST_PROBLEM + n: (Layer.SMB2, s.title, "too_short") for n, s in enumerate(smb2.STRUCTURES)},
 }
 """What the numbers of problems mean: layer, field, code."""
@@ -175,7 +172,7 @@ def read_window(w: Found, n: int) -> int:
         elif protocol == PROTOCOL_ENCRYPTED:
             read_encrypted(w, row)
         elif protocol == PROTOCOL_COMPRESSED:
-            tell(w, row, _COMPRESSED, -1)
+            read_compressed(w, row)
     return n
 
 

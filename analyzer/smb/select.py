@@ -162,6 +162,12 @@ STATUS_PENDING = 0x103
 SMB1_CLOSE = 0x04
 SMB1_READ = 0x0A
 SMB1_WRITE = 0x0B
+SMB1_LOCK_AND_READ = 0x13
+SMB1_WRITE_AND_UNLOCK = 0x14
+SMB1_READ_MPX = 0x1B
+SMB1_WRITE_RAW = 0x1D
+SMB1_WRITE_MPX = 0x1E
+SMB1_WRITE_AND_CLOSE = 0x2C
 SMB1_LOCKING = 0x24
 SMB1_TRANSACTION = 0x25
 SMB1_TRANSACTION_SECONDARY = 0x26
@@ -827,6 +833,15 @@ def wanted_smb1(m: Memory, b: Bytes, at: int, size: int, f: int) -> int:
         return 0
     if command in (SMB1_READ_ANDX, SMB1_WRITE_ANDX, SMB1_READ, SMB1_WRITE):
         return KEEP_WHOLE if kind == KIND_PIPE else KEEP_UNKNOWN
+    if kind == KIND_PIPE and command in (
+        SMB1_LOCK_AND_READ,
+        SMB1_WRITE_AND_UNLOCK,
+        SMB1_READ_MPX,
+        SMB1_WRITE_RAW,
+        SMB1_WRITE_MPX,
+        SMB1_WRITE_AND_CLOSE,
+    ):
+        return KEEP_WHOLE
     if command in (
         SMB1_NT_TRANSACT,
         SMB1_NT_TRANSACT_SECONDARY,

@@ -12,7 +12,7 @@ from enum import IntFlag
 
 from analyzer.compiled import Bytes, kernel
 from analyzer.records import NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, TreeKind, Via, Way
-from analyzer.smb.smb2 import read_guid, utf16_size
+from analyzer.smb.smb2 import PIPE_WAIT_FIXED, read_guid, utf16_size
 from analyzer.smb.window import (
     D_FLAGS,
     D_KEY,
@@ -79,10 +79,16 @@ class Command(Code):
     CLOSE = 0x04
     READ = 0x0A
     WRITE = 0x0B
-    WRITE_AND_CLOSE = 0x2C
     CREATE_NEW = 0x0F
+    LOCK_AND_READ = 0x13
+    WRITE_AND_UNLOCK = 0x14
+    READ_RAW = 0x1A
+    READ_MPX = 0x1B
+    WRITE_RAW = 0x1D
+    WRITE_MPX = 0x1E
     TRANSACTION = 0x25
     TRANSACTION_SECONDARY = 0x26
+    WRITE_AND_CLOSE = 0x2C
     OPEN_ANDX = 0x2D
     READ_ANDX = 0x2E
     WRITE_ANDX = 0x2F
@@ -128,6 +134,7 @@ TRANS2_OPEN2 = 0x0000
 TRANS2_GET_DFS_REFERRAL = 0x0010
 NT_TRANSACT_CREATE = 1
 NT_TRANSACT_IOCTL = 2
+FSCTL_PIPE_PEEK = 0x0011400C
 FSCTL_PIPE_TRANSCEIVE = 0x0011C017
 FSCTL_PIPE_WAIT = 0x00110018
 
@@ -247,6 +254,34 @@ WRITE_ANDX_REQUEST_WORDS = Layout(
         ("data_offset", "H"),  #         23  from the header
     ],
 )
+READ_MPX_ANSWER_WORDS = Layout(
+    "SMB_COM_READ_MPX Response",  # [MS-CIFS 2.2.4.23.2]
+    [
+        ("word_count", "B"),  #             0
+        ("offset", "I"),  #                 1
+        ("count", "H"),  #                  5
+        ("remaining", "H"),  #              7
+        ("data_compaction_mode", "H"),  #   9
+        ("reserved", "H"),  #              11
+        ("data_length", "H"),  #           13
+        ("data_offset", "H"),  #           15  from the header
+    ],
+)
+WRITE_RAW_REQUEST_WORDS = Layout(
+    "SMB_COM_WRITE_RAW Request",  # [MS-CIFS 2.2.4.25.1], WRITE_MPX (2.2.4.26.1) likewise
+    [
+        ("word_count", "B"),  #             0
+        ("fid", "H"),  #                    1
+        ("total", "H"),  #                  3  WRITE_RAW: what follows without a header is part of it
+        ("reserved", "H"),  #               5
+        ("offset", "I"),  #                 7
+        ("timeout", "I"),  #               11
+        ("write_mode", "H"),  #            15
+        ("reserved2", "I"),  #             17
+        ("data_length", "H"),  #           21
+        ("data_offset", "H"),  #           23  from the header
+    ],
+)
 READ_WRITE_CORE = Layout("SMB_COM_READ, SMB_COM_WRITE", [("word_count", "B"), ("fid", "H"), ("count", "H")])
 TRANSACTION_WORDS = Layout(
     "SMB_COM_TRANSACTION Request",  # [MS-CIFS 2.2.4.33.1], TRANSACTION2 likewise
@@ -358,6 +393,21 @@ _CLOSE, _READ, _WRITE, _READ_ANDX, _WRITE_ANDX, _WRITE_AND_CLOSE = (
         Command.WRITE_AND_CLOSE,
     )
 )
+_LOCK_AND_READ, _WRITE_AND_UNLOCK, _READ_RAW, _READ_MPX, _WRITE_RAW, _WRITE_MPX = (
+    int(code)
+    for code in (
+        Command.LOCK_AND_READ,
+        Command.WRITE_AND_UNLOCK,
+        Command.READ_RAW,
+        Command.READ_MPX,
+        Command.WRITE_RAW,
+        Command.WRITE_MPX,
+    )
+)
+_SECONDARIES = tuple(
+    int(code)
+    for code in (Command.TRANSACTION_SECONDARY, Command.TRANSACTION2_SECONDARY, Command.NT_TRANSACT_SECONDARY)
+)
 _TRANSACTION, _TRANSACTION2, _NT_TRANSACT = (
     int(code) for code in (Command.TRANSACTION, Command.TRANSACTION2, Command.NT_TRANSACT)
 )
@@ -440,6 +490,9 @@ _RA_SIZE, _RA_AT, _RA_HIGH = _RA["data_length"], _RA["data_offset"], _RA["data_l
 _WQ = WRITE_ANDX_REQUEST_WORDS.offsets
 _WQ_FID, _WQ_HIGH, _WQ_SIZE, _WQ_AT = _WQ["fid"], _WQ["data_length_high"], _WQ["data_length"], _WQ["data_offset"]
 _CORE_COUNT = READ_WRITE_CORE.offsets["count"]
+_MA_SIZE, _MA_AT = READ_MPX_ANSWER_WORDS.offsets["data_length"], READ_MPX_ANSWER_WORDS.offsets["data_offset"]
+_WR = WRITE_RAW_REQUEST_WORDS.offsets
+_WR_FID, _WR_TOTAL, _WR_SIZE, _WR_AT = _WR["fid"], _WR["total"], _WR["data_length"], _WR["data_offset"]
 _CT_TID = CORE_TREE_ANSWER_WORDS.offsets["tid"]
 _X = TRANSACTION_WORDS.offsets
 _X_TOTAL, _X_PARAMETERS, _X_PARAMETERS_AT, _X_DATA, _X_DATA_AT, _X_SETUP, _X_FUNCTION, _X_FID = (
@@ -501,6 +554,8 @@ STRUCTURES = (
     TRANSACTION_WORDS,
     TRANSACTION_ANSWER_WORDS,
     NT_TRANSACT_WORDS,
+    READ_MPX_ANSWER_WORDS,
+    WRITE_RAW_REQUEST_WORDS,
 )
 """What an element may be too short for: the number of that problem is `FIRST_PROBLEM` and the place in here; and
 `FIRST_WORDS_PROBLEM` if its word count is none that the structure has."""
@@ -510,12 +565,13 @@ FIRST_WORDS_PROBLEM = 100
     _P_SETUP_REQUEST, _P_SETUP_ANSWER, _P_TREE_REQUEST, _P_CORE_TREE_ANSWER, _P_NEGOTIATE_ANSWER, _P_NT_CREATE_REQUEST,
     _P_NT_CREATE_ANSWER, _P_OPEN_ANDX_REQUEST, _P_OPEN_ANDX_ANSWER, _P_FIRST_WORD, _P_READ_ANDX_REQUEST,
     _P_READ_ANDX_ANSWER, _P_WRITE_ANDX_REQUEST, _P_READ_WRITE_CORE, _P_TRANSACTION, _P_TRANSACTION_ANSWER, _P_NT_TRANSACT,
+    _P_READ_MPX_ANSWER, _P_WRITE_RAW_REQUEST,
 ) = range(len(STRUCTURES))  # fmt: skip
 (
     _SETUP_REQUEST_SIZE, _SETUP_ANSWER_SIZE, _TREE_REQUEST_SIZE, _CORE_TREE_ANSWER_SIZE, _NEGOTIATE_ANSWER_SIZE,
     _NT_CREATE_REQUEST_SIZE, _NT_CREATE_ANSWER_SIZE, _OPEN_ANDX_REQUEST_SIZE, _OPEN_ANDX_ANSWER_SIZE, _FIRST_WORD_SIZE,
     _READ_ANDX_REQUEST_SIZE, _READ_ANDX_ANSWER_SIZE, _WRITE_ANDX_REQUEST_SIZE, _READ_WRITE_CORE_SIZE, _TRANSACTION_SIZE,
-    _TRANSACTION_ANSWER_SIZE, _NT_TRANSACT_SIZE,
+    _TRANSACTION_ANSWER_SIZE, _NT_TRANSACT_SIZE, _READ_MPX_ANSWER_SIZE, _WRITE_RAW_REQUEST_SIZE,
 ) = (structure.size for structure in STRUCTURES)  # fmt: skip
 
 # Parse. #
@@ -551,9 +607,9 @@ def read_request1(w: Found, row: int, command: int) -> None:
         if has_words(w, row, 3, 3, 3, _P_FIRST_WORD, _FIRST_WORD_SIZE):
             item = add_item(w, row, TABLE_CLOSE_REQUEST)  # [MS-CIFS 2.2.4.5.1]
             w.items[item, I_VALUE + 1] = le16(w.arena, w.rows[row, M_BODY] + _FIRST)
-    elif command in (_READ, _READ_ANDX):
+    elif is_read(command):
         read_read_request1(w, row, command)
-    elif command in (_WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+    elif is_write(command):
         read_write_request1(w, row, command)
     elif command == _TRANSACTION:
         read_transaction_request(w, row)
@@ -561,6 +617,22 @@ def read_request1(w: Found, row: int, command: int) -> None:
         read_transaction2_request(w, row)
     elif command == _NT_TRANSACT:
         read_nt_transact_request(w, row)
+    elif command in _SECONDARIES:
+        w.messages[row, D_KEY] = _NO_KEY  # the answer is that to the first part, which tells the totals
+
+
+@kernel
+def is_read(command: int) -> int:
+    """1 for the commands that read from a file."""
+    return 1 if command in (_READ, _READ_ANDX, _LOCK_AND_READ, _READ_RAW, _READ_MPX) else 0
+
+
+@kernel
+def is_write(command: int) -> int:
+    """1 for the commands that write to a file."""
+    if command in (_WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+        return 1
+    return 1 if command in (_WRITE_AND_UNLOCK, _WRITE_RAW, _WRITE_MPX) else 0
 
 
 @kernel
@@ -582,9 +654,9 @@ def read_answer1(w: Found, row: int, command: int) -> None:
             w.items[item, I_VALUE] = kind_of_tree(w.arena, at, max(at, bytes_end(w, row)))
     elif command in (_OPEN, _CREATE, _CREATE_NEW, _OPEN_ANDX, _NT_CREATE):
         read_open_answer1(w, row, command)
-    elif command in (_READ, _READ_ANDX):
+    elif is_read(command):
         read_read_answer1(w, row, command)
-    elif command in (_WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+    elif is_write(command):
         if w.messages[row, D_STATUS] == 0:  # [MS-CIFS 2.2.4.43.2] That the bytes were taken is all that matters.
             add_item(w, row, TABLE_DATA_ANSWER)
     elif command == _TRANSACTION:
@@ -639,7 +711,7 @@ def kind_of_smb1(command: int) -> int:
         return _KIND_OPEN
     if command == _CLOSE:
         return _KIND_CLOSE
-    if command in (_READ, _READ_ANDX, _WRITE, _WRITE_ANDX, _WRITE_AND_CLOSE):
+    if is_read(command) or is_write(command):
         return _KIND_DATA
     return _KIND_OTHER
 
@@ -826,7 +898,7 @@ def read_tree_request1(w: Found, row: int) -> None:
 def read_core_tree_request(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.50.1] Path, password and service: each is a byte 04 and a NUL-terminated string."""
     item = add_item(w, row, TABLE_TREE_REQUEST)
-    at = w.rows[row, M_BODY] + 3
+    at = bytes_place(w, row)
     end = bytes_end(w, row)
     found = 0
     while at < end and found < 2:
@@ -909,13 +981,14 @@ def read_open_answer1(w: Found, row: int, command: int) -> None:
 
 @kernel
 def read_read_request1(w: Found, row: int, command: int) -> None:
-    """[MS-CIFS 2.2.4.42.1, 2.2.4.11.1]"""
+    """[MS-CIFS 2.2.4.42.1, 2.2.4.11.1, 2.2.4.20.1, 2.2.4.22.1, 2.2.4.23.1]"""
     if command == _READ_ANDX:
         if not has_words(w, row, 10, 12, 12, _P_READ_ANDX_REQUEST, _READ_ANDX_REQUEST_SIZE):
             return
         fid = le16(w.arena, w.rows[row, M_BODY] + _RQ_FID)
     else:
-        if not has_words(w, row, 5, 5, 5, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+        core = command in (_READ, _LOCK_AND_READ)
+        if not has_words(w, row, 5 if core else 8, 5 if core else 8, 5 if core else 10, _P_FIRST_WORD, _FIRST_WORD_SIZE):
             return
         fid = le16(w.arena, w.rows[row, M_BODY] + _FIRST)
     item = add_item(w, row, TABLE_DATA_REQUEST)
@@ -925,7 +998,7 @@ def read_read_request1(w: Found, row: int, command: int) -> None:
 
 @kernel
 def read_read_answer1(w: Found, row: int, command: int) -> None:
-    """[MS-CIFS 2.2.4.42.2, 2.2.4.11.2]"""
+    """[MS-CIFS 2.2.4.42.2, 2.2.4.11.2, 2.2.4.20.2, 2.2.4.23.2] READ_RAW is answered without a header, by data alone."""
     body = w.rows[row, M_BODY]
     if command == _READ_ANDX:
         if has_words(w, row, 12, 12, 12, _P_READ_ANDX_ANSWER, _READ_ANDX_ANSWER_SIZE):
@@ -933,6 +1006,12 @@ def read_read_answer1(w: Found, row: int, command: int) -> None:
             item = add_item(w, row, TABLE_DATA_ANSWER)
             w.items[item, I_VALUE] = size
             place_part(w, row, item, 1, le16(w.arena, body + _RA_AT), size)
+    elif command == _READ_MPX:
+        if has_words(w, row, 8, 8, 8, _P_READ_MPX_ANSWER, _READ_MPX_ANSWER_SIZE):
+            size = le16(w.arena, body + _MA_SIZE)
+            item = add_item(w, row, TABLE_DATA_ANSWER)
+            w.items[item, I_VALUE] = size
+            place_part(w, row, item, 1, le16(w.arena, body + _MA_AT), size)
     elif has_words(w, row, 5, 5, 5, _P_FIRST_WORD, _FIRST_WORD_SIZE):
         size = le16(w.arena, body + _FIRST)
         item = add_item(w, row, TABLE_DATA_ANSWER)
@@ -942,7 +1021,7 @@ def read_read_answer1(w: Found, row: int, command: int) -> None:
 
 @kernel
 def read_write_request1(w: Found, row: int, command: int) -> None:
-    """[MS-CIFS 2.2.4.43.1, 2.2.4.12.1, 2.2.4.40.1]"""
+    """[MS-CIFS 2.2.4.43.1, 2.2.4.12.1, 2.2.4.21.1, 2.2.4.25.1, 2.2.4.26.1, 2.2.4.40.1]"""
     body = w.rows[row, M_BODY]
     if command == _WRITE_ANDX:
         if not has_words(w, row, 12, 14, 14, _P_WRITE_ANDX_REQUEST, _WRITE_ANDX_REQUEST_SIZE):
@@ -950,19 +1029,27 @@ def read_write_request1(w: Found, row: int, command: int) -> None:
         fid = le16(w.arena, body + _WQ_FID)
         size = le16(w.arena, body + _WQ_SIZE) + (le16(w.arena, body + _WQ_HIGH) << 16)
         offset = le16(w.arena, body + _WQ_AT)
+    elif command in (_WRITE_RAW, _WRITE_MPX):
+        if not has_words(w, row, 12, 14, 14, _P_WRITE_RAW_REQUEST, _WRITE_RAW_REQUEST_SIZE):
+            return
+        fid = le16(w.arena, body + _WR_FID)
+        size = le16(w.arena, body + (_WR_TOTAL if command == _WRITE_RAW else _WR_SIZE))
+        offset = le16(w.arena, body + _WR_AT)
     else:
         # WRITE has a byte 01 and the length again before its data, WRITE_AND_CLOSE (6 or 12 words) a pad byte.
-        words = 5 if command == _WRITE else 6
+        words = 6 if command == _WRITE_AND_CLOSE else 5
         if not has_words(w, row, words, words, words if words == 5 else 12, _P_READ_WRITE_CORE, _READ_WRITE_CORE_SIZE):
             return
         fid = le16(w.arena, body + _FIRST)
         size = le16(w.arena, body + _CORE_COUNT)
-        offset = bytes_place(w, row) + (3 if command == _WRITE else 1) - w.rows[row, M_HEADER]
+        offset = bytes_place(w, row) + (1 if command == _WRITE_AND_CLOSE else 3) - w.rows[row, M_HEADER]
     item = add_item(w, row, TABLE_DATA_REQUEST)
     w.items[item, I_VALUE + 1] = fid
     w.items[item, I_VALUE + 2] = _WAY_WRITE
     w.items[item, I_VALUE + 3] = size
     place_part(w, row, item, 4, offset, size)
+    if command == _WRITE_AND_CLOSE:
+        w.items[add_item(w, row, TABLE_CLOSE_REQUEST), I_VALUE + 1] = fid
 
 
 @kernel
@@ -1123,8 +1210,13 @@ def read_nt_transact_request(w: Found, row: int) -> None:
             w.items[item, I_VALUE + 2] = _WAY_TRANSACT
             w.items[item, I_VALUE + 3] = le32(w.arena, body + _NT_TOTAL)
             place_part(w, row, item, 4, le32(w.arena, body + _NT_DATA_AT), le32(w.arena, body + _NT_DATA))
-        else:
+        elif code != FSCTL_PIPE_PEEK:  # which says nothing that the open did not
             w.messages[row, D_KIND] = _KIND_CALL
             item = add_item(w, row, TABLE_CALL_REQUEST)
             w.items[item, I_VALUE] = _FSCTL
             w.items[item, I_VALUE + 1] = code
+            at = clip(w, row, le32(w.arena, body + _NT_DATA_AT))
+            end = at + min(le32(w.arena, body + _NT_DATA), w.rows[row, M_END] - at)
+            if code == FSCTL_PIPE_WAIT and end - at >= PIPE_WAIT_FIXED:
+                size = min(end, at + PIPE_WAIT_FIXED + le32(w.arena, at + 8)) - at - PIPE_WAIT_FIXED
+                add_name(w, item, FIELD_NAME, at + PIPE_WAIT_FIXED, size, ENCODING_UTF16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 from analyzer.compiled import kernel
-from analyzer.records import ANY_FILE, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, Via, Way
+from analyzer.records import ANY_FILE, NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, Via, Way
 from analyzer.smb.window import (
     D_FLAGS,
     D_KEY,
@@ -112,6 +112,7 @@ DIALECTS = {0x0202: "2.0.2", 0x0210: "2.1", 0x0300: "3.0", 0x0302: "3.0.2", 0x03
 SESSION_SETUP_BINDING = 0x01
 NEGOTIATE_SIGNING_REQUIRED = 0x0002
 STATUS_SUCCESS = 0x00000000
+STATUS_PENDING = 0x00000103
 STATUS_MORE_PROCESSING_REQUIRED = 0xC0000016
 STATUS_BUFFER_OVERFLOW = 0x80000005
 NO_TREE = 0xFFFFFFFF
@@ -147,6 +148,16 @@ TRANSFORM_HEADER = Layout(
         ("reserved", "H"),  #                40
         ("flags", "H"),  #                   42
         ("session_id", "Q"),  #              44
+    ],
+)
+COMPRESSION_HEADER = Layout(
+    "SMB2 COMPRESSION_TRANSFORM_HEADER",  # [MS-SMB2 2.2.42.1]; chained payloads (2.2.42.2) have these fields there too
+    [
+        ("protocol_id", "4s"),  #             0  FC 'SMB'
+        ("original_size", "I"),  #            4
+        ("algorithm", "H"),  #                8
+        ("flags", "H"),  #                   10  1: chained
+        ("offset", "I"),  #                  12  so many bytes follow as they are; chained: size of the first payload
     ],
 )
 NEGOTIATE_REQUEST_BODY = Layout(
@@ -301,12 +312,13 @@ _FLAG_ASYNC, _FLAG_RELATED, _FLAG_SIGNED = (
     int(flag) for flag in (HeaderFlags.ASYNC_COMMAND, HeaderFlags.RELATED_OPERATIONS, HeaderFlags.SIGNED)
 )
 _ASYNC, _RELATED, _SIGNED, _CUT = (int(flag) for flag in (Flag.ASYNC, Flag.RELATED, Flag.SIGNED, Flag.CUT))
-_PROTOCOL = int(Protocol.SMB2)
+_PROTOCOL, _NO_KEY = int(Protocol.SMB2), NO_KEY
 _KIND_NEGOTIATE, _KIND_SETUP, _KIND_LOGOFF, _KIND_TREE_CONNECT, _KIND_TREE_DISCONNECT = (
     int(kind) for kind in (Kind.NEGOTIATE, Kind.SETUP, Kind.LOGOFF, Kind.TREE_CONNECT, Kind.TREE_DISCONNECT)
 )
-_KIND_OPEN, _KIND_CLOSE, _KIND_DATA, _KIND_CALL, _KIND_OTHER, _KIND_ENCRYPTED = (
-    int(kind) for kind in (Kind.OPEN, Kind.CLOSE, Kind.DATA, Kind.CALL, Kind.OTHER, Kind.ENCRYPTED)
+_KIND_OPEN, _KIND_CLOSE, _KIND_DATA, _KIND_CALL, _KIND_OTHER, _KIND_ENCRYPTED, _KIND_COMPRESSED = (
+    int(kind)
+    for kind in (Kind.OPEN, Kind.CLOSE, Kind.DATA, Kind.CALL, Kind.OTHER, Kind.ENCRYPTED, Kind.COMPRESSED)
 )
 _FORM_TOKEN, _VIA_CREATE, _TOKEN_NONE = int(Form.TOKEN), int(Via.CREATE), int(TokenKind.NONE)
 _WAY_WRITE, _WAY_READ, _WAY_TRANSACT = int(Way.WRITE), int(Way.READ), int(Way.TRANSACT)
@@ -324,9 +336,12 @@ _DFS, _DFS_EX, _PEEK, _WAIT, _TRANSCEIVE = (
 _ANY_FILE = ANY_FILE - (1 << 64)  # as a signed number
 
 _H = HEADER.offsets
+HEADER_SIZE = HEADER.size
 _H_STATUS, _H_COMMAND, _H_FLAGS, _H_MESSAGE_ID = _H["status"], _H["command"], _H["flags"], _H["message_id"]
 _H_TREE_ID, _H_SESSION_ID = _H["tree_id"], _H["session_id"]
 _T_SESSION_ID = TRANSFORM_HEADER.offsets["session_id"]
+_P_PLAIN, _COMPRESSION_SIZE = COMPRESSION_HEADER.offsets["offset"], COMPRESSION_HEADER.size
+_PROTOCOL_ID = int.from_bytes(b"\xfeSMB", "little")
 _NQ = NEGOTIATE_REQUEST_BODY.offsets
 _NQ_COUNT, _NQ_MODE, _NQ_CAPABILITIES, _NQ_GUID = (
     _NQ["dialect_count"],
@@ -716,3 +731,25 @@ def read_encrypted(w: Found, row: int) -> None:
     if has(w, row, _TRANSFORM_SIZE, _P_TRANSFORM):
         w.messages[row, D_SESSION] = le64(w.arena, w.rows[row, M_HEADER] + _T_SESSION_ID)
     w.messages[row, D_KIND] = _KIND_ENCRYPTED
+
+
+@kernel
+def read_compressed(w: Found, row: int) -> None:
+    """Compressed messages are not unpacked. Many have their header in front of what is compressed. [MS-SMB2 2.2.42]"""
+    w.messages[row, D_PROTOCOL] = _PROTOCOL
+    w.messages[row, D_TREE] = NO_TREE
+    w.messages[row, D_KEY] = _NO_KEY
+    at = w.rows[row, M_HEADER]
+    header = at + _COMPRESSION_SIZE
+    if (
+        header + HEADER_SIZE <= w.rows[row, M_END]
+        and le32(w.arena, at + _P_PLAIN) >= HEADER_SIZE
+        and le32(w.arena, header) == _PROTOCOL_ID
+        and le16(w.arena, header + 4) == HEADER_SIZE
+    ):
+        w.rows[row, M_HEADER] = header
+        w.rows[row, M_COMMAND] = le16(w.arena, header + _H_COMMAND)
+        read_header(w, row, -1)
+        if w.messages[row, D_STATUS] == STATUS_PENDING:
+            w.messages[row, D_KEY] = _NO_KEY  # the answer itself is still to come
+    w.messages[row, D_KIND] = _KIND_COMPRESSED

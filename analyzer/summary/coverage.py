@@ -27,6 +27,7 @@ MEANINGS = {
     "sessions_abandoned": "of these: the login was begun, and no claim was captured",
     "sessions_unclear": "of these: the login was captured, and does not decide it",
     "encrypted_messages": "SMB 3 messages that could not be looked into",
+    "compressed_messages": "SMB 3 messages that are compressed: they are not unpacked",
     "results_not_decoded": "pipes without proven credentials that were opened: what the service answered is not decoded",
     "duplicate_packets": "packets that had been captured before, at another point or twice; counted nowhere else",
     "ip_fragments": "IP fragments, which are put together",
@@ -97,7 +98,7 @@ def _by_server(rows: TableSet) -> tuple[Numbers, Numbers, dict[str, Ints]]:
     """Sites and addresses of servers in alphabetical order, and what was measured of them."""
     connections = rows.columns(
         "connections", "site", "server_ip", "midstream", "directions", "missing_bytes", "unparsed_bytes",
-        "encrypted_messages",
+        "encrypted_messages", "compressed_messages",
     )  # fmt: skip
     by_server = Groups(*[tables.ranks(connections[name], rows.texts) for name in ("site", "server_ip")])
     one_way = [tables.DIRECTIONS.index(name) for name in ("client", "server")]
@@ -108,6 +109,7 @@ def _by_server(rows: TableSet) -> tuple[Numbers, Numbers, dict[str, Ints]]:
         "missing_bytes": by_server.sums(connections["missing_bytes"]),
         "unparsed_bytes": by_server.sums(connections["unparsed_bytes"]),
         "encrypted_messages": by_server.sums(connections["encrypted_messages"]),
+        "compressed_messages": by_server.sums(connections["compressed_messages"]),
     }
     site, server = (connections[name][by_server.first] for name in ("site", "server_ip"))
     sessions = rows.columns("sessions", "session_key", "site", "server_ip", "identity", "outcome")

@@ -111,11 +111,12 @@ class _Connections:
     def __init__(self, rows: TableSet) -> None:
         found = rows.columns(
             "connections", "connection_id", "site", "client_ip", "server_ip", "missing_bytes", "directions", "closed_by",
-            "midstream", "encrypted_messages",
+            "midstream", "encrypted_messages", "compressed_messages",
         )  # fmt: skip
         self._found = found
         self._without_gaps = (found["missing_bytes"] == 0) & (found["directions"] == tables.DIRECTIONS.index("both"))
         self._encrypted = found["encrypted_messages"] > 0
+        self._compressed = found["compressed_messages"] > 0
         self._by_server = found["closed_by"] == tables.CLOSED_BY.index("server")
         self._whole = self._without_gaps & (found["closed_by"] >= 0) & ~found["midstream"]
 
@@ -137,6 +138,10 @@ class _Connections:
     def have_encrypted(self, connection_id: Numbers) -> Mask:
         """True where some messages of a connection could not be looked into."""
         return looked_up(self._encrypted, self.rows(connection_id), False)
+
+    def have_compressed(self, connection_id: Numbers) -> Mask:
+        """True where some messages of a connection are not unpacked."""
+        return looked_up(self._compressed, self.rows(connection_id), False)
 
     def were_closed_by_server(self, connection_id: Numbers) -> Mask:
         return looked_up(self._by_server, self.rows(connection_id), False)
@@ -376,7 +381,8 @@ def _session_uses(idle: Columns, rows: TableSet, connections: _Connections) -> C
     unused = known & ~others & ~denied
     # What a capture lost, or does not let anybody look into, may have been the use.
     hidden = unused & connections.have_encrypted(idle["connection_id"])
-    nothing = (unused & ~hidden & connections.are_without_gaps(idle["connection_id"])) | given_up
+    packed = unused & connections.have_compressed(idle["connection_id"])
+    nothing = (unused & ~hidden & ~packed & connections.are_without_gaps(idle["connection_id"])) | given_up
     regular = nothing.copy()
     regular[nothing] = _is_regular(_those(idle, nothing))
     things = idle | {
@@ -399,6 +405,7 @@ def _session_uses(idle: Columns, rows: TableSet, connections: _Connections) -> C
             (given_up, "login.given_up"),
             (nothing, "session.unused"),
             (hidden, "session.encrypted"),
+            (packed, "session.compressed"),
             (unused, "session.use_not_captured"),
             (others, "session.other_operations"),
             (abandoned, "login.abandoned"),
@@ -414,6 +421,7 @@ def _session_uses(idle: Columns, rows: TableSet, connections: _Connections) -> C
             (given_up, "a login was begun, and given up before it said who it was for"),
             (nothing, "the session was set up and nothing was done in it"),
             (hidden, "nothing is seen to be done in the session, but its connection has messages that are encrypted"),
+            (packed, "nothing is seen to be done in the session, but its connection has messages that are compressed"),
             (unused, "nothing was seen to be done in the session, but part of its connection is not in the captures"),
             (others, "operations on IPC$ that are not understood were answered"),
             (abandoned, "a login was begun, and who it was for is not in the captures"),

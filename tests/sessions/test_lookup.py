@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,22 @@ def test_chains_keep_what_is_of_use(form: Form) -> None:
     order = np.arange(1, 40 * LEAST, 4)
     assert (chains.as_of(keys(np.zeros(len(order), dtype=np.int64)), order) == order - 1).all()
     assert len(chains._index.links) <= 3 * len(order) + 2 * LEAST
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_many_rows_under_one_key_make_no_long_walks(descending: bool) -> None:
+    """Step by step this would be 100 million steps, a quarter of a minute and more; the bound leaves room for slow machines."""
+    count = 10_000
+    chains = Chains(1, plain_kernels, lambda rows: np.ones(len(rows), dtype=bool))
+    order = np.arange(count, dtype=np.int64)
+    begun = process_time()
+    batches = np.split(order, 10)
+    for rows in batches[::-1] if descending else batches:
+        chains.add(keys(np.zeros(len(rows), dtype=np.int64)), rows, rows)
+    asked = np.tile(np.arange(1, 11, dtype=np.int64), count // 10)
+    found = chains.as_of(keys(np.zeros(count, dtype=np.int64)), asked)
+    assert (found == asked - 1).all()
+    assert process_time() - begun < 5
 
 
 def test_nothing_asked_nothing_found(form: Form) -> None:
