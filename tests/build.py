@@ -743,6 +743,19 @@ def encrypted(session_id: int, secret: bytes = bytes(96)) -> bytes:
 
 # SMB 1. #
 
+def compressed(message: bytes, *, plain: int = 64, chained: bool = False) -> bytes:
+    """A message in a compression transform: `plain` bytes of it in clear, then what is not read. [MS-SMB2 2.2.42]"""
+    header = packed(
+        ("protocol_id", "4s", b"\xfcSMB"),
+        ("original_compressed_segment_size", "I", len(message) - plain),
+        ("compression_algorithm", "H", 0 if chained else 2),  # chained: the first payload is not compressed
+        ("flags", "H", 1 if chained else 0),
+        ("offset", "I", plain),
+    )
+    rest = bytes(8) if chained else b""
+    return header + message[:plain] + rest + b"\xb0" * 24
+
+
 FLAGS2_SIGNED, FLAGS2_EXTENDED, FLAGS2_NT_STATUS, FLAGS2_UNICODE = 0x0004, 0x0800, 0x4000, 0x8000
 FLAGS2 = 0x0001 | FLAGS2_EXTENDED | FLAGS2_NT_STATUS | FLAGS2_UNICODE
 FLAGS2_OEM = FLAGS2 & ~FLAGS2_UNICODE

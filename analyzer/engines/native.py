@@ -121,6 +121,7 @@ class NativeEngine:
         self._sequence: CaptureSequence | None = None
         self._consumed_before = 0
         self._connections = 0
+        self._connections_let_go = 0
         self._kernels = plain_kernels()
 
     def kernels(self) -> Kernels:
@@ -143,6 +144,7 @@ class NativeEngine:
             "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
             "rows_given_up": int(self._memory_counts[flows.G_ROWS_DROPPED]),
             "trees_forgotten": int(self._memory_counts[flows.G_TREES_FORGOTTEN]),
+            "connections_let_go": self._connections_let_go,
             "datagrams_dropped": int(
                 self._overheard_counts[datagrams.S_DROPPED] + self._overheard_counts[datagrams.S_CUT]
             ),
@@ -214,7 +216,9 @@ class NativeEngine:
                 scan.memory = flows.grown(scan.memory)
             else:
                 idle = scan.now - np.quantile(scan.memory.flows[:, flows.F_LAST_TIME], 0.25)
+                used = int(scan.memory.state[flows.G_FLOWS_USED])
                 yield from self._finish_connections(scan, max(-1, int(idle) - 1), even_open=1)
+                self._connections_let_go += used - int(scan.memory.state[flows.G_FLOWS_USED])
 
     def _finish_connections(self, scan: _Scan, linger: int, even_open: int) -> Iterator[Filled]:
         at = 0

@@ -96,7 +96,7 @@ Mask = npt.NDArray[np.bool_]
 
 MAX_PROBLEMS = 10_000
 MAX_NAMESAKES = 256
-"""Sessions of one id, on whatever servers, that are looked at for the one that a binding means."""
+"""Sessions of one id that are looked at for the one that a binding, or a use without a login, means."""
 RESOURCE_RAP = "rap"
 RESOURCE_DFS = "dfs"
 IS_CREDENTIALED = np.isin(np.arange(len(Identity)), CREDENTIALED)
@@ -869,13 +869,19 @@ class Reducer:
         pair = connections["pair"]
         theirs = mixed(pair[attempts["connection"][accepted]], attempts["session_id"][accepted])
         mine = mixed(pair[rows["connection"]], rows["session_id"])
-        for place in np.flatnonzero(np.isin(mine, theirs) & (rows["protocol"] == Protocol.SMB2)).tolist():
+        in_order = np.lexsort((attempts["order"][accepted], theirs))
+        accepted, theirs = accepted[in_order], theirs[in_order]
+        first, behind = (np.searchsorted(theirs, mine, side) for side in ("left", "right"))
+        for place in np.flatnonzero((first < behind) & (rows["protocol"] == Protocol.SMB2)).tolist():
+            same = accepted[first[place] : behind[place]]
+            at = int(np.searchsorted(attempts["order"][same], rows["order"][place]))
+            # The last one before it, else the first after it; of a great many only the nearest are looked at.
+            near = np.concatenate([same[max(0, at - MAX_NAMESAKES) : at][::-1], same[at : at + MAX_NAMESAKES]])
             # A later login on the same connection says nothing about who used the id before it.
-            same = accepted[(theirs == mine[place]) & (attempts["connection"][accepted] != rows["connection"][place])]
-            if not len(same):
+            near = near[attempts["connection"][near] != rows["connection"][place]]
+            if not len(near):
                 continue
-            before = same[attempts["order"][same] < rows["order"][place]]
-            other = attempts[before[-1] if len(before) else same[0]]
+            other = attempts[near[0]]
             guid, other_guid = (
                 connections["client_guid"][rows["connection"][place]],
                 connections["client_guid"][other["connection"]],

@@ -39,6 +39,7 @@ MEANINGS = {
     "bytes_given_up": "bytes dropped because too much was waiting for lost segments",
     "rows_given_up": "messages dropped because too many came in one segment",
     "trees_forgotten": "trees whose kind was forgotten because a connection had too many",
+    "connections_let_go": "connections that were taken for over, since too many were open: those idle for longest",
     "messages_let_go": "messages whose counterpart was waited for until there was no more room",
     "datagrams_dropped": "datagrams that may name hosts and were not looked into: too many of a kind or of a host, or cut off",
     "datagrams_unreadable": "datagrams that may name hosts and could not be understood",

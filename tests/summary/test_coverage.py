@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import analyzer
+from analyzer.engines import native
+from analyzer.sessions import pairing
+from analyzer.smb.select import MAX_TREES, ROOM_ROWS
+from analyzer.transport import flows
 from tests import build
 from tests.build import ACCESS_DENIED
-from tests.dialogue import ALICE, SECOND, Smb2, lose, named, packets_of, segments_of, write
+from tests.dialogue import ALICE, ANONYMOUS, SECOND, Smb2, lose, named, packets_of, segments_of, write
 
 PRESENT = ("connections", "seconds_observed")
 """Measures that say what is there."""
@@ -156,6 +161,19 @@ def _outside() -> Smb2:
     return talk
 
 
+def _compressed() -> Smb2:
+    """Of two compressed answers one has its header in clear."""
+    talk = Smb2(dialect=0x0311)
+    talk.login(0x11, ALICE)
+    talk.tree(0x11, 1, "DATA")
+    for plain in (64, 0):
+        talk.ask(build.READ, build.read_request((7, 7)), session_id=0x11, tree_id=1)
+        header = {"message_id": talk.message_id, "session_id": 0x11, "tree_id": 1, "flags": build.RESPONSE}
+        answer = build.smb2(build.READ, build.read_answer(bytes(500)), **header)
+        talk.tcp.server(build.framed(build.compressed(answer, plain=plain)))
+    return talk
+
+
 LOST = len([segment for segment in whole().tcp.segments if segment.payload][-3].payload)
 MEASURES: list[tuple[str, Callable[[], Smb2], dict[str, int]]] = [
     ("no login", _no_login, {"sessions_unknown": 1, "sessions_not_captured": 1, "connections_midstream": 1}),
@@ -166,6 +184,7 @@ MEASURES: list[tuple[str, Callable[[], Smb2], dict[str, int]]] = [
     ("the server's side", _one_way("server"), {"connections_one_way": 1}),
     ("a lost segment", _gap, {"missing_bytes": LOST}),
     ("encryption", _encrypted, {"encrypted_messages": 6}),
+    ("compression", _compressed, {"compressed_messages": 2, "problems": 0, "sessions_unknown": 0}),
     ("answers that are not decoded", _not_decoded, {"results_not_decoded": 2}),
     ("a body that is too short", _short, {"problems": 1}),
     ("a field that lies outside its message", _outside, {"problems": 1}),
@@ -264,6 +283,117 @@ def test_a_link_type_that_is_not_known(path: Path) -> None:
     found = measured(analyzer.analyze(path))
     assert found["unknown_link_packets"] == len(whole().tcp.segments)
     assert found["connections"] == 0
+
+
+def test_packets_whose_headers_contradict_themselves(path: Path) -> None:
+    """An IP header of 8 bytes, a TCP header that is longer than its packet, an IP packet shorter than its header."""
+    good = build.ipv4(build.tcp(b"hello"))
+    short = bytes([0x42]) + good[1:]
+    tcp = bytearray(build.tcp(b""))
+    tcp[12] = 0xF0  # data offset: 60 bytes
+    long = build.ipv4(bytes(tcp))
+    none = good[:2] + b"\0\x0a" + good[4:]
+    packets = [build.Packet(build.START_NS, build.ethernet(packet)) for packet in (good, short, long, none)]
+    path.write_bytes(build.pcap([*packets, *whole().tcp.packets()]))
+    assert measured(analyzer.analyze(path))["bad_packets"] == 3
+
+
+# Bounds: they are made smaller here, so that little makes them be reached. #
+
+
+def test_bytes_that_were_waiting_and_had_no_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four blocks and four places; a segment is lost, and six messages wait for it, which take two blocks each."""
+    monkeypatch.setattr(flows, "BLOCKS", 4)
+    talk = Smb2()
+    lost = talk.tree(0x11, 1).request
+    for _ in range(6):
+        talk.ask(build.SESSION_SETUP, build.setup_request(bytes(flows.BLOCK)), session_id=0x11)
+    lose(talk, lost)
+    found = measured(analyzer.analyze(write(path, talk)))
+    size = len(talk.tcp.segments[-1].payload)
+    assert size > flows.BLOCK
+    assert found["bytes_given_up"] == 4 * size
+    assert lost is not None
+    assert found["missing_bytes"] == len(lost.payload) + 2 * size  # the last two had no place either
+
+
+def test_more_messages_than_a_segment_may_bring(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late segment lets 300 KB in, which is nothing but chains of 16 elements of 7 bytes."""
+    room = 17_000
+    monkeypatch.setattr(native, "WINDOW_ROWS", room)
+    chain = build.framed(build.smb1(*[build.Smb1(0x74, b"")] * 16))
+    count = 60_000 // len(chain)
+    talk = build.Conversation().open()
+    talk.client(*[chain * count] * 5)
+    talk.segments[3:] = [*talk.segments[4:], talk.segments[3]]
+    path.write_bytes(build.pcap(packets_of(talk.segments)))
+    found = measured(analyzer.analyze(path))
+    assert found["rows_given_up"] == 5 * count * 16 - room
+
+
+def test_trees_beyond_those_that_are_remembered(path: Path) -> None:
+    talk = Smb2()
+    talk.login(0x11, ALICE)
+    for tree in range(1, MAX_TREES + 4):
+        talk.tree(0x11, tree, "DATA")
+    assert measured(analyzer.analyze(write(path, talk)))["trees_forgotten"] == 3
+
+
+def test_requests_that_wait_for_answers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older half is let go when there are too many: their sessions are judged as if the answers were lost."""
+    monkeypatch.setattr(native, "WINDOW_ROWS", ROOM_ROWS + 150)
+    monkeypatch.setattr(pairing, "MAX_WAITING", 100)
+    talk = Smb2()
+    talk.login(0x11)
+    for _ in range(145):
+        talk.ask(build.TREE_CONNECT, build.tree_request(r"\\FILES1\IPC$"), session_id=0x11)
+    talk.use(0x11, 1, "srvsvc")
+    analysis = analyzer.analyze(write(path, talk))
+    assert measured(analysis)["messages_let_go"] >= 50
+    assert len(analysis.trees) == 145
+    assert analysis.sessions["identity"].tolist() == ["anonymous"]
+
+
+def many_at_once(count: int) -> list[Smb2]:
+    """Connections that are open at the same time; all log in before the first of them goes on."""
+    talks = []
+    for number in range(count):
+        talk = Smb2(f"10.1.{number // 200}.{number % 200 + 1}", at=number / 1000)
+        talk.login(0x11, ALICE if number % 2 else ANONYMOUS)
+        talk.wait(60)
+        talk.tree(0x11, 1)
+        talk.use(0x11, 1, "srvsvc")
+        talks.append(talk)
+    return talks
+
+
+def test_the_table_of_connections_grows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, *many_at_once(300))
+    usual = analyzer.analyze(path)
+    monkeypatch.setattr(native, "FLOWS", 8)
+    analysis = analyzer.analyze(path)
+    assert measured(analysis)["connections"] == 300
+    assert measured(analysis)["connections_let_go"] == 0
+    for name in ("connections", "sessions", "trees", "pipe_opens", "dependencies", "coverage"):
+        pd.testing.assert_frame_equal(analysis.table(name), usual.table(name))
+
+
+def test_more_connections_than_can_be_followed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those idle for longest are taken for over, and told: what comes of them later has its login on another connection."""
+    monkeypatch.setattr(native, "FLOWS", 8)
+    monkeypatch.setattr(native, "MAX_FLOWS", 64)
+    analysis = analyzer.analyze(write(path, *many_at_once(100)))
+    found = measured(analysis)
+    assert found["connections_let_go"] >= 100 - 64
+    assert found["connections"] == 100 + found["connections_midstream"]
+    sessions = analysis.sessions
+    number = sessions["client_ip"].str.split(".").str[3].astype(int) - 1
+    assert sessions["identity"].tolist() == ["user" if odd else "anonymous" for odd in number % 2]
+    late = sessions[sessions["outcome"] == "not_captured"]
+    assert len(late) == found["connections_midstream"] > 0
+    assert late["evidence"].str.contains("setup.elsewhere").all()
+    found_uses = analysis.dependencies.query("resource == 'srvsvc'")[["verdict", "uses"]]
+    assert found_uses.to_numpy().tolist() == [["depends", 1]] * 50
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
