@@ -840,9 +840,10 @@ def read_setup_request1(w: Found, row: int) -> None:
         w.items[item, I_VALUE + 7] = first
         w.items[item, I_VALUE + 8] = second
         w.items[item, I_VALUE + 9] = 1 if first == 1 and at < end and byte(w.arena, at) == 0 else 0
+    is_whole = at + le16(w.arena, at - 2) <= end
     at += first + second
     stop = bytes_end(w, row)
-    inside = at <= end
+    inside = at <= end and is_whole
     at = text_start(w, row, at, unicode)
     if words != 12:
         # A name that is not there though the message is whole is an empty one.
