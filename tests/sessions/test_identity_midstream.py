@@ -188,6 +188,19 @@ def _client_only_smb1(client: str) -> Smb1:
     return talk
 
 
+@case(
+    "only the client's side, a tree connect that carries a stale tree id",
+    Period("anonymous", "unknown", None, "unanswered", None, without=("inferred.handle_reuse",)),
+)
+def _client_only_stale(client: str) -> Smb1:
+    """It says nothing of the login before it, which may have been refused."""
+    talk = Smb1(client, extended=True)
+    talk.login_extended(2048)
+    talk.exchange(build.smb1_tree(r"\\FILES1\IPC$"), build.failed(0x75), uid=2048, tid=77)
+    lose(talk, *from_server(talk))
+    return talk
+
+
 @case("SMB 1, only the server's side", Period(None, "unknown", None, user=None))
 def _server_only_smb1(client: str) -> Smb1:
     talk = Smb1(client)

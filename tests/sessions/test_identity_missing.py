@@ -6,6 +6,7 @@ What is missing is taken out of the capture, as a capture point loses it: TCP go
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -16,9 +17,11 @@ from tests.dialogue import (
     IS_GUEST,
     IS_NULL,
     LOGON_FAILURE,
+    Exchange,
     Smb1,
     Smb2,
     lose,
+    named,
 )
 from tests.sessions.told import ANY, Case, Cases, Period, differences
 
@@ -221,6 +224,87 @@ def _last_leg_lost(client: str) -> Smb2:
     lose(talk, last.request, last.answer)
     talk.tree(0x11, 1)
     talk.use(0x11, 1, "srvsvc")
+    return talk
+
+
+# A token that is longer than its message goes on in the next leg. #
+
+TOKEN = build.spnego_init(named("alice"))
+
+
+def split(talk: Smb2 | Smb1, session: int, blob: bytes, *places: int, status: int = 0) -> list[Exchange]:
+    """A login whose token comes in parts, cut at these places."""
+    parts = [blob[begin:end] for begin, end in pairwise((0, *places, len(blob)))]
+    legs = []
+    for number, part in enumerate(parts):
+        is_last = number == len(parts) - 1
+        header = {"status": status if is_last else build.MORE_PROCESSING}
+        if isinstance(talk, Smb2):
+            request, answer = build.setup_request(part), build.setup_answer()
+            ids = {"session": session if number else 0, "new_session": session}
+            legs.append(talk.exchange(build.SESSION_SETUP, request, answer, **header, **ids))
+        else:
+            said = build.smb1_setup_answer(0, "Unix", token=b"")
+            ids = {"uid": session if number else 0, "new_uid": session}
+            legs.append(talk.exchange(build.smb1_setup_blob(part, "Unix"), said, **header, **ids))
+    return legs
+
+
+@case("a name's token in two parts", Period("named", "user", "certain", user="alice"))
+def _split(client: str) -> Smb2:
+    talk = Smb2(client)
+    split(talk, 0x11, TOKEN, 200)
+    return talk
+
+
+@case("SMB 1, a name's token in three parts", Period("named", "user", "certain", user="alice"))
+def _split_smb1(client: str) -> Smb1:
+    talk = Smb1(client, extended=True)
+    split(talk, 2048, TOKEN, 200, 205)
+    return talk
+
+
+@case("Kerberos in three parts", Period("kerberos", "authenticated", "certain"))
+def _split_kerberos(client: str) -> Smb2:
+    talk = Smb2(client)
+    split(talk, 0x11, build.spnego_init(build.kerberos_request(size=3000), [build.OID_KERBEROS]), 1000, 2000)
+    return talk
+
+
+@case("a split token, refused", Period("named", "rejected", "certain", "refused", user="alice"))
+def _split_refused(client: str) -> Smb2:
+    talk = Smb2(client)
+    split(talk, 0x11, TOKEN, 200, status=LOGON_FAILURE)
+    return talk
+
+
+@case("a split token whose first part shows no claim", Period(None, "unknown", None, "accepted", without=("other.token",)))
+def _split_early(client: str) -> Smb2:
+    talk = Smb2(client)
+    split(talk, 0x11, TOKEN, 20)
+    return talk
+
+
+@case(
+    "a split token, and an anonymous login on the same id after it",
+    Period("named", "user", "certain", user="alice"),
+    CERTAIN,
+)
+def _split_then_anonymous(client: str) -> Smb2:
+    talk = Smb2(client)
+    split(talk, 0x11, TOKEN, 200)
+    talk.login(0x11, known=True)
+    return talk
+
+
+@case(
+    "a split token whose last answer was lost",
+    Period("named", "unknown", ANY, "unanswered", None, user="alice"),
+)
+def _split_unanswered(client: str) -> Smb2:
+    talk = Smb2(client)
+    lose(talk, split(talk, 0x11, TOKEN, 200)[-1].answer)
+    talk.tree(0x11, 1)
     return talk
 
 

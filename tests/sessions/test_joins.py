@@ -183,6 +183,40 @@ def test_related_compounds_use_the_ids_before_them(path: Path) -> None:
     assert analysis.pipe_opens["closed"].notna().all()
 
 
+def test_a_related_open_on_the_tree_that_its_compound_connects(path: Path) -> None:
+    """TREE_CONNECT and CREATE in one message: only the answers have the tree's id."""
+    talk = Smb2()
+    talk.login(0x11)
+    first = talk.message_id + 1
+    ids = {"session_id": build.NO_ID64, "tree_id": build.NO_ID32}
+    talk.tcp.client(
+        build.framed(
+            build.compound(
+                build.smb2(build.TREE_CONNECT, build.tree_request(r"\\FILES1\IPC$"), message_id=first, session_id=0x11),
+                build.smb2(build.CREATE, build.create_request("xyz"), message_id=first + 1, flags=RELATED, **ids),
+            )
+        )
+    )
+    ids = {"session_id": 0x11, "tree_id": 5}
+    talk.tcp.server(
+        build.framed(
+            build.compound(
+                build.smb2(build.TREE_CONNECT, build.tree_answer(2), message_id=first, flags=build.RESPONSE, **ids),
+                build.smb2(
+                    build.CREATE,
+                    build.create_answer((7, 7)),
+                    message_id=first + 1,
+                    flags=build.RESPONSE | RELATED,
+                    **ids,
+                ),
+            )
+        )
+    )
+    analysis = analyzer.analyze(write(path, talk))
+    assert opens_of(analysis) == [("xyz", "anonymous", "STATUS_SUCCESS")]
+    assert analysis.pipe_opens["tree_key"].tolist() == analysis.trees["tree_key"].tolist()
+
+
 def test_two_related_compounds_do_not_mix(path: Path) -> None:
     """Two compounds under way at once: the second's WRITE goes to the second's file."""
     talk = Smb2()

@@ -198,6 +198,20 @@ def test_bytes_of_pipes_by_each_way(path: Path, detail: str) -> None:
     ]  # fmt: skip
 
 
+def test_a_write_that_closes(path: Path) -> None:
+    """WRITE_AND_CLOSE: its bytes moved, and what has the FID afterwards is another file. [MS-CIFS 2.2.4.40]"""
+    talk = Smb1()
+    talk.login(2048)
+    talk.tree(2048, 1)
+    talk.create(2048, 1, "\\srvsvc", 7)
+    words = build.packed(("fid", "H", 7), ("count", "H", 9), ("offset", "I", 0), ("last_write_time", "I", 0))
+    last = talk.exchange(build.Smb1(0x2C, words, b"\0" + bytes(9)), build.Smb1(0x2C, b"\x09\0"), uid=2048, tid=1)
+    opens = analyzer.analyze(write(path, talk)).pipe_opens
+    assert opens["bytes_written"].tolist() == [9]
+    assert last.request is not None
+    assert opens["closed"].iloc[0].value == last.request.time_ns
+
+
 def test_rap_needs_no_open(path: Path) -> None:
     """A transaction named \\PIPE\\LANMAN on the tree of IPC$. [MS-RAP 2.1]"""
     talk = Smb1()
