@@ -255,6 +255,17 @@ def _encrypted_use(client: str) -> Made:
     return [talk], [Row(None, "unknown", at=login, reason="encrypted", evidence=("session.encrypted",))]
 
 
+@CASES.case("a session whose connection has compressed messages, and nothing more")
+def _compressed_use(client: str) -> Made:
+    talk = Smb2(client, dialect=0x0311)
+    login = talk.login(0x11)
+    talk.tree(0x11, 1)
+    request = build.smb2(build.WRITE, build.write_request((7, 7), bytes(900)), session_id=0x11, tree_id=1, message_id=9)
+    talk.tcp.client(build.framed(build.compressed(request)))
+    talk.tcp.close()
+    return [talk], [Row("IPC$", "unknown", at=login, reason="compressed", evidence=("session.compressed",))]
+
+
 @CASES.case("a session whose connection has a gap, and nothing more")
 def _unseen(client: str) -> Made:
     """The lost bytes may have been a pipe's. Only what is known to be all of it can be nothing."""
