@@ -291,7 +291,9 @@ def test_dos_error_codes_and_setups_of_ten_words(path: Path) -> None:
     """ERRDOS/ERRnoaccess refuses as ACCESS_DENIED does; LANMAN setups have one password."""
     talk = Smb1(negotiated=False)
     talk.flags2 = 1  # no NT status, no Unicode
-    talk.exchange(build.smb1_negotiate(("LANMAN1.0", "LM1.2X002")), build.smb1_negotiate_answer_lanman(1, security_mode=3))
+    talk.exchange(
+        build.smb1_negotiate(("LANMAN1.0", "LM1.2X002")), build.smb1_negotiate_answer_lanman(1, security_mode=3)
+    )
     talk.exchange(build.smb1_setup_lanman("", password=b"\0"), build.smb1_setup_answer(0, unicode=False), new_uid=9)
     talk.exchange(build.smb1_tree(r"\\FILES1\IPC$", unicode=False), build.failed(0x75), status=0x00050001, uid=9)
     analysis = analyzer.analyze(write(path, talk))
@@ -307,7 +309,9 @@ def test_a_negotiation_of_both_protocols(path: Path, revision: int) -> None:
     talk.tcp.client(framed(smb1(build.smb1_negotiate(("NT LM 0.12", "SMB 2.002", "SMB 2.???")))))
     talk.tcp.server(framed(smb2(build.NEGOTIATE, build.negotiate_answer(revision), flags=build.RESPONSE, message_id=0)))
     if revision == 0x02FF:
-        talk.exchange(build.NEGOTIATE, build.negotiate_request((0x0202, 0x0210, 0x0302)), build.negotiate_answer(0x0302))
+        talk.exchange(
+            build.NEGOTIATE, build.negotiate_request((0x0202, 0x0210, 0x0302)), build.negotiate_answer(0x0302)
+        )
     talk.anonymous_use(0x11, "srvsvc")
     analysis = analyzer.analyze(write(path, talk))
     assert analysis.connections["dialect"].tolist() == ["3.0.2" if revision == 0x02FF else "2.0.2"]
@@ -376,7 +380,10 @@ def test_ways_to_use_a_pipe_mix_on_one_handle(path: Path) -> None:
     old.exchange(build.write_andx(7, bytes(5)), build.write_andx_answer(5), uid=2048, tid=1)
     old.transact(2048, 1, 7, bytes(6), bytes(7))
     analysis = analyzer.analyze(write(path, talk, old))
-    assert plain(analysis.pipe_opens, "pipe", "bytes_written", "bytes_read") == [("srvsvc", 173, 127), ("lsarpc", 11, 7)]
+    assert plain(analysis.pipe_opens, "pipe", "bytes_written", "bytes_read") == [
+        ("srvsvc", 173, 127),
+        ("lsarpc", 11, 7),
+    ]
 
 
 def test_a_tree_without_a_pipe_is_no_dependency_on_rpc() -> None:

@@ -10,7 +10,8 @@ from analyzer.compiled import Kernels
 from analyzer.records import CallProtocol, Flag, Form, Kind, TokenKind, TreeKind, Via, Way
 from analyzer.smb import smb1
 from tests import build as b
-from tests.build import FLAGS2, FLAGS2_OEM, Smb1, packed, smb1 as message
+from tests.build import FLAGS2, FLAGS2_OEM, Smb1, packed
+from tests.build import smb1 as message
 from tests.smb.reading import Read, read
 
 PIPE = "\\PIPE\\srvsvc"
@@ -39,14 +40,20 @@ def part(body: dict[str, Any], *names: str) -> list[Any]:
 @pytest.mark.parametrize("unicode", [True, False])
 @pytest.mark.parametrize(
     ("oem", "nt", "is_zero"),
-    [(b"", b"", False), (b"\0", b"", True), (b"\1", b"", False), (bytes(24), bytes(24), False), (b"ab", bytes(60), False)],
+    [
+        (b"", b"", False),
+        (b"\0", b"", True),
+        (b"\1", b"", False),
+        (bytes(24), bytes(24), False),
+        (b"ab", bytes(60), False),
+    ],
 )
 def test_setup_of_13_words(oem: bytes, nt: bytes, is_zero: bool, unicode: bool) -> None:
     """Strings are aligned in Unicode, whatever the sizes of the passwords in front of them. [MS-CIFS 2.2.4.53.1]"""
     texts = ("", "CORP", "Windows 4.0", "LM 4.0")
-    body = asked(
-        b.smb1_setup(*texts, oem_password=oem, unicode_password=nt, unicode=unicode), unicode=unicode
-    ).one("setup_requests")
+    body = asked(b.smb1_setup(*texts, oem_password=oem, unicode_password=nt, unicode=unicode), unicode=unicode).one(
+        "setup_requests"
+    )
     assert part(body, "form", "native_os", "native_lanman") == [Form.PASSWORDS, "Windows 4.0", "LM 4.0"]
     token = body["token"]
     assert part(token, "kind", "user", "domain") == [TokenKind.PASSWORDS, "", "CORP"]
@@ -212,7 +219,9 @@ def test_the_oldest_opens(command: int) -> None:
     assert part(told(Smb1(command, words), unicode=False).one("open_answers"), "file_lo", "is_pipe") == [7, False]
 
 
-@pytest.mark.parametrize("answer", [b.nt_create_answer(7, 2, words=n) for n in (34, 42, 50)] + [b.open_andx_answer(7, 2)])
+@pytest.mark.parametrize(
+    "answer", [b.nt_create_answer(7, 2, words=n) for n in (34, 42, 50)] + [b.open_andx_answer(7, 2)]
+)
 def test_open_answers(answer: Smb1) -> None:
     """A pipe in message mode; the extended form has 100 bytes whatever its word count says. [MS-SMB 2.2.4.9.2]"""
     assert part(told(answer).one("open_answers"), "file_hi", "file_lo", "is_pipe") == [0, 7, True]
@@ -366,7 +375,7 @@ def test_a_transaction_in_several_messages(sent_first: int) -> None:
     assert part(found.one("data_requests"), "file_lo", "way", "bytes") == [7, Way.TRANSACT, 90]
     assert first == answer
     assert {interim, more, rest} == {smb1.NO_KEY}
-    assert [body["bytes"] for body in found.bodies["data_answers"]][0] == 70
+    assert next(body["bytes"] for body in found.bodies["data_answers"]) == 70
 
 
 @pytest.mark.parametrize("function", [0x01, 0x21, 0x22, 0x23], ids=["set state", "query state", "query info", "peek"])
@@ -426,7 +435,9 @@ def test_control_codes() -> None:
     assert transceive.payloads["data_requests"] == [DATA]
     assert asked(control(0x0011400C, b"")).kinds == [Kind.OTHER]
     name = b.utf16("srvsvc")
-    wait = packed(("timeout", "Q", 0), ("name_length", "I", len(name)), ("timeout_specified", "B", 0), ("padding", "B", 0))
+    wait = packed(
+        ("timeout", "Q", 0), ("name_length", "I", len(name)), ("timeout_specified", "B", 0), ("padding", "B", 0)
+    )
     waiting = asked(control(0x00110018, wait + name)).one("call_requests")
     assert part(waiting, "protocol", "function", "name") == [CallProtocol.FSCTL, 0x00110018, "srvsvc"]
     assert asked(control(0x00090000, b"")).one("call_requests")["function"] == 0x00090000

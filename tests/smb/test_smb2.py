@@ -49,7 +49,9 @@ def test_a_negotiation_with_contexts() -> None:
     assert part(found["client_guid"], "known", "a") == [True, 0x0807060504030201]
 
 
-@pytest.mark.parametrize(("dialect", "name"), [(0x0202, "2.0.2"), (0x02FF, "2.?"), (0x0311, "3.1.1"), (0x0999, "0x0999")])
+@pytest.mark.parametrize(
+    ("dialect", "name"), [(0x0202, "2.0.2"), (0x02FF, "2.?"), (0x0311, "3.1.1"), (0x0999, "0x0999")]
+)
 def test_negotiation_answers(dialect: int, name: str) -> None:
     """0x02FF asks for another round, after a multi-protocol negotiation. [MS-SMB2 3.3.5.3.1]"""
     found = told(b.NEGOTIATE, b.negotiate_answer(dialect, security_mode=3)).one("negotiate_answers")
@@ -61,7 +63,11 @@ def test_negotiation_answers(dialect: int, name: str) -> None:
 def test_logins(gap: bytes, flags: int) -> None:
     body = b.setup_request(b"NTLMSSP\0", flags=flags, previous_session_id=SESSION, gap=gap)
     found = asked(b.SESSION_SETUP, body, session_id=SESSION)
-    assert part(found.one("setup_requests"), "form", "binding", "previous_session_id") == [Form.TOKEN, bool(flags), SESSION]
+    assert part(found.one("setup_requests"), "form", "binding", "previous_session_id") == [
+        Form.TOKEN,
+        bool(flags),
+        SESSION,
+    ]
     answer = told(b.SESSION_SETUP, b.setup_answer(b"token", session_flags=7, gap=gap), status=b.MORE_PROCESSING)
     assert answer.one("setup_answers")["flags"] == 7
 
@@ -74,7 +80,9 @@ def test_a_refused_login_has_the_error_body() -> None:
 # Trees and opens. #
 
 
-@pytest.mark.parametrize(("flags", "gap"), [(0, b""), (0, b"\xee" * 8), (4, bytes(16))], ids=["plain", "gap", "extension"])
+@pytest.mark.parametrize(
+    ("flags", "gap"), [(0, b""), (0, b"\xee" * 8), (4, bytes(16))], ids=["plain", "gap", "extension"]
+)
 def test_tree_connects(flags: int, gap: bytes) -> None:
     found = asked(b.TREE_CONNECT, b.tree_request(r"\\FILES1\IPC$", gap=gap, flags=flags))
     assert found.one("tree_requests")["path"] == r"\\FILES1\IPC$"
@@ -200,7 +208,9 @@ def test_asynchronous_answers() -> None:
     """The interim one says nothing; the final one has the message's number, and an AsyncId in the tree's place."""
     found = read(
         smb2(b.READ, b.read_request(FILE), message_id=7, session_id=SESSION, tree_id=TREE),
-        smb2(b.READ, b.error_answer(), status=b.PENDING, flags=RESPONSE, message_id=7, session_id=SESSION, async_id=0x99),
+        smb2(
+            b.READ, b.error_answer(), status=b.PENDING, flags=RESPONSE, message_id=7, session_id=SESSION, async_id=0x99
+        ),
         smb2(b.READ, b.read_answer(DATA), flags=RESPONSE, message_id=7, session_id=SESSION, async_id=(TREE << 32) | 1),
     )
     assert [part(row, "key", "tree_id", "status") for row in found.messages] == [[7, TREE, 0], [7, NO_ID32, 0]]
