@@ -423,6 +423,7 @@ def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict
             "via": tables.categories(rows["via"], _VIA, tables.VIA),
             "access_mask": tables.ints(rows["access_mask"]),
             "status": _statuses(rows["status"], rows["dos_status"]),
+            "inferred": tables.bools(rows["inferred"]),
             "bytes_written": tables.ints(rows["bytes_written"]),
             "bytes_read": tables.ints(rows["bytes_read"]),
         },

@@ -207,6 +207,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("via", VIA, "the command"),
         ("access_mask", INT, "DesiredAccess"),
         _STATUS,
+        ("inferred", BOOL, "its answer is not in the captures, but the handle that only it can have given was used"),
         ("bytes_written", INT, "bytes that the client wrote to it"),
         ("bytes_read", INT, "bytes that it read from it"),
         ("secondary_address", TEXT, "what the bind acknowledgement named; not decoded yet"),

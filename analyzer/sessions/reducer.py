@@ -95,6 +95,10 @@ __all__ = ["Reduced", "Reducer", "bare_pipe_name", "call_names", "in_force", "is
 Mask = npt.NDArray[np.bool_]
 
 MAX_PROBLEMS = 10_000
+MAX_UNANSWERED = 10_000
+"""Opens whose answer was not captured, and file ids, that are remembered to find out which belong together."""
+MAX_UNANSWERED_OF_ONE = 16
+"""Of one session, or SMB 1 connection. With as many, no use shows which open it was."""
 MAX_NAMESAKES = 256
 """Sessions of one id that are looked at for the one that a binding, or a use without a login, means."""
 RESOURCE_RAP = "rap"
@@ -161,6 +165,8 @@ class Reducer:
         self._trees_by_id = Chains(2, form, lambda rows: self._is_live(self._trees.rows, rows))
         self._opens = Growing(OPEN)
         self._opens_by_id = Chains(3, form, lambda rows: self._is_live(self._opens.rows, rows))
+        self._unanswered: dict[int, list[int]] = {}  # opens without an answer, by what their file ids belong to
+        self._strays: set[tuple[int, int, int]] = set()  # file ids of which it is not known whose they are
         self._calls = Growing(CALL)
         self._channels = Growing(CHANNEL)
         self._disks = DiskCounter(form)
@@ -274,6 +280,7 @@ class Reducer:
         self._connect_trees(paired, session)
         tree = self._trees_in_use(paired, session)
         opened = self._open_files(paired, session, tree)
+        self._infer_opens(paired, session)
         self._move_data(paired, session, opened)
         self._close_files(paired, session, opened)
         self._note_calls(paired, session, tree)
@@ -641,6 +648,11 @@ class Reducer:
             added["order"][live],
             places[live],
         )
+        for place in np.flatnonzero((added["status"] < 0) & (added["capture_no"] >= 0)).tolist():
+            if len(self._unanswered) < MAX_UNANSWERED:
+                waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
+                if len(waiting) < MAX_UNANSWERED_OF_ONE:
+                    waiting.append(int(places[place]))
         message = any_message[in_order]
         in_compound = (messages["flags"][message] & Flag.RELATED) != 0
         followed = _followed_by_related(messages)[message]
@@ -671,6 +683,45 @@ class Reducer:
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
+
+    def _infer_opens(self, paired: Paired, session: Ints) -> None:
+        """An open whose answer was not captured succeeded if the file id that only the answer can have given is used.
+
+        Only where there is no doubt which open it was: its session's login is in the captures, so no file of it was
+        opened before them, and no other open of it is unanswered.
+        """
+        if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
+            return
+        used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
+        request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
+        hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
+        messages = paired.messages
+        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
+        answer = paired.answer[request]
+        may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
+        may &= (answer < 0) | _worked(messages["status"][answer])
+        places = np.flatnonzero(may & np.isin(scope, list(self._unanswered)))
+        opens = self._opens.rows
+        for place in places[np.argsort(messages["order"][request[places]], kind="stable")].tolist():
+            order = messages["order"][request[place : place + 1]]
+            key = (int(scope[place]), int(hi[place]), int(lo[place]))
+            key_row = keys(scope[place : place + 1], hi[place : place + 1], lo[place : place + 1])
+            if key in self._strays or self._opens_by_id.as_of(key_row, order)[0] >= 0:
+                continue
+            of_one = self._unanswered[key[0]]
+            waiting = [row for row in of_one if opens["order"][row] < order[0]]
+            if (
+                len(waiting) != 1
+                or len(of_one) == MAX_UNANSWERED_OF_ONE  # there may be more of them
+                or self._in_force(session[request[place : place + 1]], opens["order"][waiting])[0] < 0
+            ):
+                self._strays.add(key)
+                continue
+            row = waiting[0]
+            opens["file_hi"][row], opens["file_lo"][row] = hi[place], lo[place]
+            opens["inferred"][row] = opens["live"][row] = True
+            self._opens_by_id.add(key_row, opens["order"][waiting].astype(np.int64), np.array(waiting, dtype=np.int64))
+            of_one.remove(row)
 
     def _move_data(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
         """Add the bytes that moved to the opens that they moved on. Bytes of requests that failed did not move."""

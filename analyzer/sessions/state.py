@@ -90,6 +90,7 @@ OPEN = np.dtype(
         ("bytes_written", "i8"),
         ("bytes_read", "i8"),
         ("sure", "?"),  # surely a pipe
+        ("inferred", "?"),  # its answer was not captured, but the file id that it gave was used
         ("live", "?"),
     ]
 )

@@ -224,13 +224,14 @@ def _first(default: int, *cases: tuple[Mask, int]) -> Numbers:
 
 
 def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
-    opens = rows.columns("pipe_opens", *_OF_THINGS, "opened", "pipe", "bytes_written", "bytes_read")
+    opens = rows.columns("pipe_opens", *_OF_THINGS, "opened", "pipe", "inferred", "bytes_written", "bytes_read")
     things = _joined(opens, whose, connections, rows)
     status = things["status"]
     both_ways = (things["bytes_written"] > 0) & (things["bytes_read"] > 0)
     denied = _is_refused(status, "open", rows)
     success = status == rows.texts.code("STATUS_SUCCESS")
-    unanswered = (status < 0) & ~both_ways
+    reused = (status < 0) & (things["inferred"] > 0) & ~both_ways
+    unanswered = (status < 0) & ~both_ways & ~reused
     return _made(
         things,
         resource=things["pipe"],
@@ -242,6 +243,7 @@ def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
             rows,
             (denied, "open.refused"),
             (unanswered, "open.answer_missing"),
+            (reused, "inferred.handle_reuse; result.not_decoded"),
             (both_ways, "data.both_ways; result.not_decoded"),
             (success, "open.success; result.not_decoded"),
         ),
@@ -250,6 +252,7 @@ def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
             rows,
             (denied, "the server refused to open the pipe"),
             (unanswered, "the answer to the open is not in the captures"),
+            (reused, "the pipe was opened: its handle was used, though the answer that gave it is not in the captures"),
             (both_ways, "the pipe was opened and data went both ways; what was answered is not decoded"),
             (success, "the pipe was opened"),
         ),

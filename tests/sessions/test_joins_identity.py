@@ -10,7 +10,7 @@ import pytest
 import analyzer
 from tests import build
 from tests.build import ACCESS_DENIED, SUCCESS
-from tests.dialogue import ALICE, ANONYMOUS, SECOND, Smb2, frame_of, named, write
+from tests.dialogue import ALICE, ANONYMOUS, SECOND, Smb1, Smb2, frame_of, named, write
 from tests.sessions.told import counted, opens_of, plain
 
 BIND = 1
@@ -189,3 +189,82 @@ def test_a_reconnect_names_the_session_before(path: Path) -> None:
         ("anonymous", "0x0000000000000011"),
     ]
     assert opens_of(analysis) == [("srvsvc", "anonymous", "STATUS_SUCCESS"), ("lsarpc", "user", "STATUS_SUCCESS")]
+
+
+# Opens whose answers were not captured. #
+
+
+def without_answers(talk: Smb2 | Smb1) -> Smb2 | Smb1:
+    """Only what the client sent was captured."""
+    talk.tcp.segments = [segment for segment in talk.tcp.segments if segment.source == talk.tcp.client_end]
+    return talk
+
+
+def inferred(analysis: analyzer.Analysis) -> list[tuple[object, ...]]:
+    """What is known of each open."""
+    return plain(analysis.pipe_opens, "pipe", "status", "inferred", "bytes_written")
+
+
+def test_a_handle_that_is_used_was_given(path: Path) -> None:
+    """Only the server gives file ids: the open succeeded, though its answer is not there, and so did the login."""
+    talk = Smb2()
+    talk.anonymous_use(0x11, "srvsvc")
+    talk.create(0x11, 1, "lsarpc", (8, 8))
+    talk.close(0x11, 1, (8, 8))
+    analysis = analyzer.analyze(write(path, without_answers(talk)))
+    assert inferred(analysis) == [("srvsvc", None, True, 72), ("lsarpc", None, True, 0)]
+    assert analysis.pipe_opens["closed"].notna().all()
+    assert plain(analysis.sessions, "identity", "confidence") == [("anonymous", "strong")]
+    rows = analysis.dependencies
+    assert plain(rows, "resource", "verdict") == [("lsarpc", "depends"), ("srvsvc", "depends")]
+    assert rows["evidence"].str.contains("inferred.handle_reuse").all()
+
+
+def test_a_fid_that_is_used_was_given(path: Path) -> None:
+    talk = Smb1(extended=True)
+    talk.login_extended(2048)
+    talk.tree(2048, 1)
+    talk.create(2048, 1, "\\srvsvc", 7)
+    talk.transact(2048, 1, 7, bytes(5), bytes(6))
+    assert inferred(analyzer.analyze(write(path, without_answers(talk)))) == [("srvsvc", None, True, 5)]
+
+
+def test_a_handle_that_is_not_used_proves_nothing(path: Path) -> None:
+    talk = Smb2()
+    talk.login(0x11)
+    talk.tree(0x11, 1)
+    talk.create(0x11, 1, "srvsvc", (7, 7))
+    analysis = analyzer.analyze(write(path, without_answers(talk)))
+    assert inferred(analysis) == [("srvsvc", None, False, 0)]
+    assert plain(analysis.dependencies, "resource", "verdict") == [("srvsvc", "unknown")]
+
+
+def test_which_of_two_opens_was_given_a_handle_is_not_known(path: Path) -> None:
+    """One of them may have been refused."""
+    talk = Smb2()
+    talk.login(0x11)
+    talk.tree(0x11, 1)
+    talk.create(0x11, 1, "srvsvc", (0, 0), status=ACCESS_DENIED)
+    talk.create(0x11, 1, "lsarpc", (8, 8))
+    talk.write(0x11, 1, (8, 8), bytes(9))
+    analysis = analyzer.analyze(write(path, without_answers(talk)))
+    assert [row[:3] for row in inferred(analysis)] == [("srvsvc", None, False), ("lsarpc", None, False)]
+
+
+def test_a_handle_from_before_the_capture_proves_no_open(path: Path) -> None:
+    """Without the login the session may have opened files that nobody saw."""
+    talk = Smb2(opened=False, dialect=None)
+    talk.tree(0x11, 1)
+    talk.create(0x11, 1, "srvsvc", (0, 0), status=ACCESS_DENIED)
+    talk.write(0x11, 1, (3, 3), bytes(9))
+    assert [row[2] for row in inferred(analyzer.analyze(write(path, without_answers(talk))))] == [False]
+
+
+def test_a_handle_that_was_used_before_the_open_is_none_of_it(path: Path) -> None:
+    talk = Smb2()
+    talk.login(0x11)
+    talk.tree(0x11, 1)
+    talk.write(0x11, 1, (3, 3), bytes(9))
+    talk.create(0x11, 1, "srvsvc", (0, 0), status=ACCESS_DENIED)
+    talk.write(0x11, 1, (3, 3), bytes(9))
+    assert [row[2] for row in inferred(analyzer.analyze(write(path, without_answers(talk))))] == [False]
