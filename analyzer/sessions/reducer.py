@@ -812,6 +812,7 @@ class Reducer:
     def _judge_unseen(self, known_sessions: Growing) -> None:
         """Sessions without a captured login get a row if their use proves them; claims without an answer a verdict."""
         sessions = known_sessions.rows
+        self._adopt_ids(sessions)
         self._judge_unanswered(sessions)
         attempts = self._attempts.rows
         first_attempt = np.full(len(sessions), np.iinfo(np.int64).max)
@@ -879,6 +880,39 @@ class Reducer:
             things = store.rows
             mine = (things["session"] < 0) & (session_of[things["connection"]] >= 0)
             things["session"][mine] = session_of[things["connection"][mine]]
+
+    def _adopt_ids(self, sessions: Rows) -> None:
+        """The id of a login in one message is in its answer. Where that was not captured, the id that comes into use is it.
+
+        Only the server gives ids, so the login succeeded. Only where there is no doubt: the client's side of the connection
+        is there from its beginning and without a gap, with one such login, and one id of which no login is known; and
+        that id is used together with a tree's, since clients were seen to invent one.
+        """
+        attempts, connections = self._attempts.rows, self._connections.rows
+        whole = ~connections["midstream"] & (connections["missing_bytes"] == 0) & (connections["client_bytes"] > 0)
+        orphans = np.flatnonzero(
+            (attempts["outcome"] == Outcome.UNANSWERED)
+            & (attempts["session_id"] == 0)
+            & (attempts["capture_no"] >= 0)
+            & whole[attempts["connection"]]
+        )
+        orphans = orphans[np.bincount(attempts["connection"][orphans])[attempts["connection"][orphans]] == 1]
+        if not len(orphans):
+            return
+        has_login = np.zeros(len(sessions), dtype=bool)
+        has_login[attempts["session"]] = True
+        unknown = np.flatnonzero(~has_login & ~sessions["bound"] & (sessions["first_order"] >= 0))
+        unknown = unknown[np.bincount(sessions["connection"][unknown])[sessions["connection"][unknown]] == 1]
+        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of[sessions["connection"][unknown]] = unknown
+        session = session_of[attempts["connection"][orphans]]
+        begun = attempts["order"][orphans]
+        fits = (session >= 0) & (sessions["first_order"][session] > begun) & (sessions["first_reuse"][session] > begun)
+        fits &= sessions["protocol"][session] == attempts["protocol"][orphans]
+        orphans, session = orphans[fits], session[fits]
+        attempts["session"][orphans] = session
+        attempts["session_id"][orphans] = sessions["session_id"][session]
+        attempts["signs"][orphans] |= np.uint64(Sign.INFERRED_HANDLE_REUSE)
 
     def _judge_unanswered(self, sessions: Rows) -> None:
         """A claim whose answer was not captured succeeded if what came after it did."""

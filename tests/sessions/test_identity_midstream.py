@@ -188,6 +188,80 @@ def _client_only_smb1(client: str) -> Smb1:
     return talk
 
 
+def plain_login(client: str, user: str = "", *, uid: int = 2048) -> Smb1:
+    """A login in one message and what follows it, of which only the client's side was captured."""
+    talk = Smb1(client)
+    talk.login(2048, user, **({"oem": bytes(24), "unicode": bytes(24)} if user else {}))
+    talk.tree(uid, 1)
+    talk.create(uid, 1, "\\srvsvc", 7)
+    lose(talk, *from_server(talk))
+    return talk
+
+
+@case(
+    "SMB 1 in one message, only the client's side",
+    Period("anonymous", "anonymous", "strong", "unanswered", None, signs=("inferred.handle_reuse", "guest.not_excluded")),
+)
+def _client_only_plain(client: str) -> Smb1:
+    return plain_login(client)
+
+
+@case(
+    "SMB 1 in one message, only the client's side, and an invented id",
+    Period("anonymous", "unknown", None, "unanswered", None, without=("inferred.handle_reuse",)),
+)
+def _client_only_invented(client: str) -> Smb1:
+    talk = Smb1(client)
+    talk.login(2048, status=ACCESS_DENIED)
+    talk.tree(4711, 0, status=ACCESS_DENIED)
+    lose(talk, *from_server(talk))
+    return talk
+
+
+@case("SMB 1 in one message, only the client's side, a user", Period("named", "unknown", ANY, "unanswered", user="alice"))
+def _client_only_plain_user(client: str) -> Smb1:
+    return plain_login(client, "alice")
+
+
+@case(
+    "SMB 1 in one message, only the client's side, and a second login",
+    Period("anonymous", "unknown", None, "unanswered", None),
+    Period("named", "unknown", ANY, "unanswered", None, user="alice"),
+)
+def _client_only_two(client: str) -> Smb1:
+    """Which of the two was given the id is not known; one may have been refused."""
+    talk = Smb1(client)
+    talk.login(2048)
+    talk.login(2049, "alice", oem=bytes(24), unicode=bytes(24))
+    talk.tree(2049, 1)
+    lose(talk, *from_server(talk))
+    return talk
+
+
+@case(
+    "SMB 1 in one message, only the client's side, and nothing after it",
+    Period("anonymous", "unknown", None, "unanswered", None, without=("inferred.handle_reuse",)),
+)
+def _client_only_nothing(client: str) -> Smb1:
+    talk = Smb1(client)
+    talk.login(2048)
+    lose(talk, *from_server(talk))
+    return talk
+
+
+@case(
+    "SMB 1 in one message, an answer lost among others",
+    Period("anonymous", "unknown", None, "unanswered", None),
+    Period(None, "unknown", None, "not_captured", None),
+)
+def _gap_plain(client: str) -> Smb1:
+    """What the capture lost may have been another login."""
+    talk = Smb1(client)
+    lose(talk, talk.login(2048).answer)
+    talk.tree(2048, 1)
+    return talk
+
+
 @case(
     "only the client's side, a tree connect that carries a stale tree id",
     Period("anonymous", "unknown", None, "unanswered", None, without=("inferred.handle_reuse",)),
