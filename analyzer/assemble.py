@@ -325,6 +325,7 @@ def _sessions(
             "server_name": tables.texts(rows["server_name"], text),
             "server_domain": tables.texts(rows["server_domain"], text),
             "other_operations": tables.ints(reduced.sessions["others"][rows["session"]]),
+            "encrypted_messages": tables.ints(reduced.sessions["encrypted"][rows["session"]]),
         },
         len(rows),
     )

@@ -171,6 +171,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("server_name", TEXT, "the server's own name in its NTLM challenge"),
         ("server_domain", TEXT, "its domain there"),
         ("other_operations", INT, "answered operations on IPC$ that are not understood"),
+        ("encrypted_messages", INT, "SMB 3 messages under its session id that cannot be looked into"),
     ),
     "channels": _columns(
         _SESSION_KEY,

@@ -34,8 +34,9 @@ S_SIGNS = 11
 S_OTHERS = 12
 S_STRAY_DATA = 13
 S_BOUND = 14
-S_CHANNEL = 15  # 1: other connections take part in it
-S_WIDTH = 16
+S_ENCRYPTED = 15
+S_CHANNEL = 16  # 1: other connections take part in it
+S_WIDTH = 17
 
 STATUS_SUCCESS = 0
 STATUS_BUFFER_OVERFLOW = 0x80000005
@@ -80,6 +81,9 @@ def note_proofs(
     for i in range(columns.shape[1]):
         s = session[i]
         kind = columns[C_KIND, i]
+        if kind == KIND_ENCRYPTED and ready[i]:
+            encrypted[encrypted_count] = i
+            encrypted_count += 1
         if s < 0 or not ready[i] or kind in (KIND_SETUP, KIND_NEGOTIATE):
             continue
         keep_least(sessions, s, S_FIRST_ORDER, order[i])
@@ -91,8 +95,7 @@ def note_proofs(
         good = 0
         if kind == KIND_ENCRYPTED:
             sessions[s, S_SIGNS] |= HINT_ENCRYPTED
-            encrypted[encrypted_count] = i
-            encrypted_count += 1
+            sessions[s, S_ENCRYPTED] += 1
         elif columns[C_FROM_SERVER, i]:
             good = worked(columns[C_STATUS, i])
         if good:

@@ -57,6 +57,7 @@ SESSION = np.dtype(
         ("others", "i8"),  # operations on IPC$ that succeeded and are none of those that are understood
         ("stray_data", "i8"),  # data on files whose open was not captured
         ("bound", "?"),  # known from a binding only
+        ("encrypted", "i8"),  # messages
     ]
 )
 TREE = np.dtype(

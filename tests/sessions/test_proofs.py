@@ -75,7 +75,7 @@ def test_sessions_know_what_their_messages_showed(form: Form, windows: list[list
             if row["session"] >= 0 and row["ready"] and row["kind"] not in (Kind.NEGOTIATE, Kind.SETUP)
         ]
         if told:
-            secret = [place for place in inside if told[place]["kind"] == Kind.ENCRYPTED]
+            secret = [p for p, row in enumerate(told) if row["kind"] == Kind.ENCRYPTED and row["ready"]]
             assert encrypted[: len(secret) + 1].tolist() == [*secret, -1]
             trees = [p for p in inside if told[p]["kind"] == Kind.TREE_CONNECT and is_good(told[p])]
             trees = [p for p in trees if not told[p]["flags"]]
@@ -96,6 +96,7 @@ def test_sessions_know_what_their_messages_showed(form: Form, windows: list[list
         assert session_row[proofs.S_FIRST_REUSE] == least(reuse)
         assert session_row[proofs.S_PROOF_FRAME] == (proving[0]["frame"] if proving else 0)
         assert session_row[proofs.S_SIGNS] == signs
+        assert session_row[proofs.S_ENCRYPTED] == sum(row["kind"] == Kind.ENCRYPTED for row in mine)
 
 
 def is_good(row: dict[str, Any]) -> bool:

@@ -32,6 +32,7 @@ class Read:
     bodies: dict[str, list[dict[str, Any]]]
     problems: list[tuple[str, str]]
     payloads: dict[str, list[bytes]]
+    tokens: dict[str, list[bytes]]
 
     @property
     def kinds(self) -> list[Kind]:
@@ -78,5 +79,9 @@ def read(*messages: bytes, kernels: Kernels | None = None) -> Read:
         name: [arena[row["payload_at"] : row["payload_at"] + row["payload_size"]].tobytes() for row in bodies[name]]
         for name in ("data_requests", "data_answers")
     }
+    tokens = {
+        name: [arena[at:end].tobytes() for at, end in zip(places.start, places.end, strict=True)]
+        for name, places in decoded.tokens.items()
+    }
     problems = [(str(texts.text(int(row["field"]))), str(texts.text(int(row["code"])))) for row in decoded.problems]
-    return Read([plain(row) for row in decoded.messages], bodies, problems, payloads)
+    return Read([plain(row) for row in decoded.messages], bodies, problems, payloads, tokens)

@@ -87,7 +87,7 @@ def test_setup_of_12_words(size: int, unicode: bool) -> None:
     found = asked(b.smb1_setup_blob(b"\xaa" * size, "Unix", "Samba", unicode=unicode), unicode=unicode)
     body = found.one("setup_requests")
     assert part(body, "form", "native_os", "native_lanman") == [Form.TOKEN, "Unix", "Samba"]
-    assert found.problems == []
+    assert (found.tokens["setup_requests"], found.problems) == ([b"\xaa" * size], [])
 
 
 @pytest.mark.parametrize("unicode", [True, False])

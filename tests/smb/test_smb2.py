@@ -70,6 +70,7 @@ def test_logins(gap: bytes, flags: int) -> None:
     ]
     answer = told(b.SESSION_SETUP, b.setup_answer(b"token", session_flags=7, gap=gap), status=b.MORE_PROCESSING)
     assert answer.one("setup_answers")["flags"] == 7
+    assert (found.tokens["setup_requests"], answer.tokens["setup_answers"]) == ([b"NTLMSSP\0"], [b"token"])
 
 
 def test_a_refused_login_has_the_error_body() -> None:

@@ -199,6 +199,16 @@ def test_what_is_missing_is_counted(make: Callable[[], Smb2], expected: dict[str
     assert {name: found.get(name, 0) for name in expected} == expected
 
 
+def test_encrypted_messages_are_counted_by_session(path: Path) -> None:
+    talk = _encrypted()
+    talk.login(0x22)
+    talk.tcp.client(build.framed(build.encrypted(0x22)))
+    talk.tcp.client(build.framed(build.encrypted(0)))
+    analysis = analyzer.analyze(write(path, talk))
+    assert analysis.sessions["encrypted_messages"].tolist() == [6, 1]
+    assert analysis.connections["encrypted_messages"].tolist() == [8]
+
+
 def test_bytes_that_are_no_message_are_counted(path: Path) -> None:
     """All of them, give or take what could have begun a message."""
     found = missing(analyzer.analyze(write(path, _noise())))
