@@ -687,8 +687,8 @@ class Reducer:
     def _infer_opens(self, paired: Paired, session: Ints) -> None:
         """An open whose answer was not captured succeeded if the file id that only the answer can have given is used.
 
-        Only where there is no doubt which open it was: its session's login is in the captures, so no file of it was
-        opened before them, and no other open of it is unanswered.
+        Only where there is no doubt which open it was: its session's login or its connection's beginning is in the
+        captures, so no file of it was opened before them, and no other open of it is unanswered.
         """
         if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
             return
@@ -713,7 +713,10 @@ class Reducer:
             if (
                 len(waiting) != 1
                 or len(of_one) == MAX_UNANSWERED_OF_ONE  # there may be more of them
-                or self._in_force(session[request[place : place + 1]], opens["order"][waiting])[0] < 0
+                or not (
+                    self._begins_in_captures(int(messages["connection"][request[place]]))
+                    or self._in_force(session[request[place : place + 1]], opens["order"][waiting])[0] >= 0
+                )
             ):
                 self._strays.add(key)
                 continue
@@ -722,6 +725,11 @@ class Reducer:
             opens["inferred"][row] = opens["live"][row] = True
             self._opens_by_id.add(key_row, opens["order"][waiting].astype(np.int64), np.array(waiting, dtype=np.int64))
             of_one.remove(row)
+
+    def _begins_in_captures(self, connection: int) -> bool:
+        """Whether a connection is known to have been captured from its beginning; told when it is over."""
+        is_over = self._facts.rows[connection, F_OVER_SINCE] != NEVER
+        return bool(is_over and not self._connections.rows["midstream"][connection])
 
     def _move_data(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
         """Add the bytes that moved to the opens that they moved on. Bytes of requests that failed did not move."""

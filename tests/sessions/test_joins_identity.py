@@ -229,6 +229,17 @@ def test_a_fid_that_is_used_was_given(path: Path) -> None:
     assert inferred(analyzer.analyze(write(path, without_answers(talk)))) == [("srvsvc", None, True, 5)]
 
 
+def test_a_login_in_one_message_without_its_answer_has_the_id_that_is_used(path: Path) -> None:
+    """Kerberos: the client's side alone shows who asked, and that what it did worked."""
+    talk = Smb2()
+    talk.one_leg(0x11, build.spnego_init(build.kerberos_request(), [build.OID_KERBEROS]))
+    talk.tree(0x11, 1)
+    talk.use(0x11, 1, "srvsvc")
+    analysis = analyzer.analyze(write(path, without_answers(talk)))
+    assert inferred(analysis) == [("srvsvc", None, True, 72)]
+    assert plain(analysis.sessions, "asked", "identity", "session_id") == [("kerberos", "unknown", "0x0000000000000011")]
+
+
 def test_a_handle_that_is_not_used_proves_nothing(path: Path) -> None:
     talk = Smb2()
     talk.login(0x11)
