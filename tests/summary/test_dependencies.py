@@ -157,9 +157,19 @@ def _unknown_and_denied(client: str) -> Made:
 def _client_side(client: str) -> Made:
     """What the client asked for is seen, and not what came of it: never `denied`, never `probe`."""
     talk = Smb2(client)
-    opened = talk.anonymous_use(0x11, "srvsvc")
+    talk.login(0x11)
+    talk.tree(0x11, 1)
+    opened = talk.create(0x11, 1, "srvsvc", (7, 7))
     lose(talk, *[segment for segment in talk.tcp.segments if segment.source == talk.tcp.server_end])
     return [talk], [Row("srvsvc", "unknown", at=opened)]
+
+
+@CASES.case("only the client's side, which uses the handle that it must have been given")
+def _client_side_handle(client: str) -> Made:
+    talk = Smb2(client)
+    opened = talk.anonymous_use(0x11, "srvsvc")
+    lose(talk, *[segment for segment in talk.tcp.segments if segment.source == talk.tcp.server_end])
+    return [talk], [Row("srvsvc", "depends", at=opened, evidence=("inferred.handle_reuse",))]
 
 
 # denied, at each rung. #
