@@ -708,7 +708,7 @@ class Reducer:
             key_row = keys(scope[place : place + 1], hi[place : place + 1], lo[place : place + 1])
             if key in self._strays or self._opens_by_id.as_of(key_row, order)[0] >= 0:
                 continue
-            of_one = self._unanswered[key[0]]
+            of_one = self._unanswered.get(key[0], [])
             waiting = [row for row in of_one if opens["order"][row] < order[0]]
             if (
                 len(waiting) != 1
@@ -725,6 +725,8 @@ class Reducer:
             opens["inferred"][row] = opens["live"][row] = True
             self._opens_by_id.add(key_row, opens["order"][waiting].astype(np.int64), np.array(waiting, dtype=np.int64))
             of_one.remove(row)
+            if not of_one:
+                del self._unanswered[key[0]]
 
     def _begins_in_captures(self, connection: int) -> bool:
         """Whether a connection is known to have been captured from its beginning; told when it is over."""
