@@ -183,7 +183,13 @@ def _reduce(
         gathered.take(batch)
         if progress:
             progress(reader.consumed(), total)
-    return (reducer or Reducer(Texts(), keep_all=keep_all)).finish(), gathered
+    reducer = reducer or Reducer(Texts(), keep_all=keep_all)
+    logins = reducer.end()
+    if len(logins):
+        for told in reader.reread(logins):
+            reducer.reveal(told)
+    reader.forget()
+    return reducer.finish(), gathered
 
 
 def _import_in_background() -> threading.Thread:

@@ -10,7 +10,7 @@ The kinds are neutral: an open is an open, whether SMB 1 or SMB 2 asked for it a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -171,7 +171,7 @@ MESSAGE = np.dtype(
         ("place", "i4"),  # which PDU of its message, from 0
         ("message", "i8"),  # the same for all PDUs of a message
         ("position", "i8"),  # in the client's stream: its end, or (answers) how far the server had heard; -1 unknown
-        ("key", "u8"),  # request and answer have the same one
+        ("key", "u8"),  # request and answer have the same one; of encrypted messages: half of the signature
         ("session_id", "u8"),
         ("tree_id", "u4"),
         ("status", "u4"),  # of answers
@@ -288,13 +288,13 @@ ENDPOINTS = np.dtype(
         ("server_hi", "i8"),
         ("server_lo", "i8"),
         ("server_port", "i4"),
+        ("capture_no", "i4"),  # its first packet
+        ("frame", "i8"),
     ]
 )
 CONNECTION_END = np.dtype(
     [
         *ENDPOINTS.descr,
-        ("capture_no", "i4"),
-        ("frame", "i8"),
         ("first_place", "i8"),  # file offset of its first packet's record: where to begin to read it again ...
         ("last_capture_no", "i4"),  # ... and where to end
         ("last_place", "i8"),
@@ -310,6 +310,17 @@ CONNECTION_END = np.dtype(
         ("unparsed_bytes", "i8"),
     ]
 )
+LOGIN = np.dtype(
+    [
+        *CONNECTION_END.descr,
+        ("session_id", "u8"),
+        ("claim_capture_no", "i4"),  # the request with the claim ...
+        ("claim_frame", "i8"),
+        ("answer_capture_no", "i4"),  # ... and the last answer, -1: not captured
+        ("answer_frame", "i8"),
+    ]
+)
+"""A login whose session signs or encrypts, on a connection that is to be read again."""
 NAMES = np.dtype([("connection", "i4"), ("calling", "i4"), ("called", "i4")])
 DATAGRAM = np.dtype(
     [
@@ -355,6 +366,17 @@ TEXTS_OF_TOKEN = (
 )  # fmt: skip
 
 
+class Finding(IntFlag):
+    """What a second look at a login's session shows. A zero key: one that the login yields without a secret."""
+
+    ZERO_KEY = 1  # a signature is made with one
+    OTHER_KEY = 2  # signatures of a side could be checked, and none is made with one
+    OPENED = 4  # an encrypted message is
+    STAYED_SHUT = 8  # encrypted messages of a side are there, and none is
+    UNCHECKED = 16  # what the keys are made of, or all that is protected, is missing
+    EMPTY_PASSWORD = 32  # the key is that of a named account with an empty password
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """What an engine read in one window."""
@@ -370,9 +392,33 @@ class Batch:
     datagrams: Rows = field(default_factory=lambda: np.empty(0, dtype=DATAGRAM))
     hardware: Rows = field(default_factory=lambda: np.empty(0, dtype=HARDWARE))
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Batch:
+        """The same without some of the messages."""
+        place = np.cumsum(kept) - 1
+        bodies = {name: table[kept[table["row"]]] for name, table in self.bodies.items()}
+        for table in bodies.values():
+            table["row"] = place[table["row"]]
+        return replace(self, messages=self.messages[kept], bodies=bodies)
+
     def payload(self, at: int, size: int) -> bytes:
         """The bytes that a body points to. Valid until the engine is asked for the next batch."""
         return self.arena[at : at + size].tobytes()
+
+
+@dataclass(slots=True, kw_only=True)
+class Reread:
+    """What was learned of connections that were read again."""
+
+    logins: npt.NDArray[np.int64]
+    """Rows of the logins that were asked for ..."""
+    findings: npt.NDArray[np.int64]
+    """... and the `Finding`s of each."""
+    batch: Batch
+    """The PDUs that encrypted messages hold, as if they had been sent in clear."""
+    sealed: npt.NDArray[np.int64]
+    """For each message of the batch the `key` of the encrypted message that it was in."""
+    opened: npt.NDArray[np.int64]
+    """The encrypted messages that were opened, in two rows: their connections, and their keys."""
 
 
 def empty_batch(texts: Texts) -> Batch:

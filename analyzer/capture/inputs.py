@@ -19,7 +19,7 @@ from analyzer.capture.datagrams import nothing_overheard
 from analyzer.capture.fragments import no_fragments, still_under_way
 from analyzer.capture.packets import C_DATAGRAMS, C_INCOMPLETE, T_TIME
 from analyzer.capture.reader import CaptureReader, first_packet_ns
-from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, is_compressed
+from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, Spool, is_compressed
 from analyzer.compiled import Bytes, Kernels, Table
 from analyzer.errors import UsageError
 
@@ -131,7 +131,10 @@ class CaptureSequence:
         first_no: int,
         kernels: Callable[[], Kernels],
         counts: np.ndarray[tuple[int], np.dtype[np.int64]],
+        spool: Spool | None = None,
     ) -> None:
+        """spool: takes what standard input brings, or gives it once more."""
+        self._spool = spool
         self._waiting = [(begins, item.capture, first_no + n) for n, (begins, item) in enumerate(inputs)][::-1]
         self._kernels = kernels
         self._counts = counts
@@ -166,7 +169,11 @@ class CaptureSequence:
                 return
             self._waiting.pop()
             reader = CaptureReader(
-                capture, capture_no, chunk=CHUNK if not self._open else CHUNK // 4, fragments=self._fragments
+                capture,
+                capture_no,
+                chunk=CHUNK if not self._open else CHUNK // 4,
+                fragments=self._fragments,
+                spool=self._spool,
             )
             self.readers.append(reader)
             ahead = _Ahead(reader)

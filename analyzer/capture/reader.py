@@ -57,7 +57,7 @@ from analyzer.capture.packets import (
     W_STOP,
     W_WIDTH,
 )
-from analyzer.capture.source import CARRY, CHUNK, SNIFF_SIZE, Chunks, Source, open_source
+from analyzer.capture.source import CARRY, CHUNK, SNIFF_SIZE, Chunks, Source, Spool, open_source
 from analyzer.compiled import Bytes, Kernels, Table
 from analyzer.errors import CaptureError, DecodeError
 
@@ -114,7 +114,13 @@ class CaptureReader:
     """An open capture file that gives its TCP segments block by block. Stops at the first error and notes it."""
 
     def __init__(
-        self, capture: str, capture_no: int = 0, *, chunk: int = CHUNK, fragments: Fragments | None = None
+        self,
+        capture: str,
+        capture_no: int = 0,
+        *,
+        chunk: int = CHUNK,
+        fragments: Fragments | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.facts = FileFacts(capture=capture, capture_no=capture_no)
         self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
@@ -132,7 +138,7 @@ class CaptureReader:
         self._chunks: Chunks | None = None
         self._source: Source | None = None
         try:
-            self._source = open_source(capture)
+            self._source = open_source(capture, spool)
             size = self._source.size
             small = size is not None and size <= SMALL_FILE and not self._source.compression
             if size is not None and small:

@@ -12,6 +12,7 @@ import io
 import os
 import queue
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -117,11 +118,78 @@ class Source:
             self._raw.close()
 
 
-def open_source(capture: str) -> Source:
-    """Open a file, or standard input for `-`. Raises CaptureError if that fails."""
+SPOOLED = 2**30
+"""Bytes of standard input that are kept, in case that some of it must be read again."""
+
+
+class Spool:
+    """What standard input brought, as it came, in a temporary file without a name: nothing is left of it.
+
+    If there is more than `SPOOLED`, or no room for it, nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._is_filled = False
+
+    def is_complete(self) -> bool:
+        """Whether everything is there to be read again."""
+        return self._file is not None
+
+    def close(self) -> None:
+        """Let go of what was kept."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def note(self, data: memoryview | bytes) -> None:
+        """Keep what comes next."""
+        if self._file is None:
+            return
+        self._size += len(data)
+        try:
+            if self._size > SPOOLED or self._file.write(data) != len(data):
+                raise OSError(errno.EFBIG, "too much")
+        except OSError:
+            self.close()
+
+    def open(self) -> BinaryIO:
+        """Standard input, which is kept from now on; the second time, what was kept."""
+        if self._is_filled and self._file is not None:
+            self._file.seek(0)
+            return self._file
+        raw = _standard_input()
+        self._is_filled = True
+        with contextlib.suppress(OSError):
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - see `close`
+        return cast(BinaryIO, _Spooled(raw, self))
+
+
+class _Spooled(io.RawIOBase):
+    """Standard input, of which all that is read is kept."""
+
+    def __init__(self, raw: BinaryIO, spool: Spool) -> None:
+        self._raw = raw
+        self._spool = spool
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        step = self._raw.readinto(target) or 0  # type: ignore[attr-defined]
+        self._spool.note(memoryview(target)[:step])
+        return step
+
+
+def open_source(capture: str, spool: Spool | None = None) -> Source:
+    """Open a file, or standard input for `-`. Raises CaptureError if that fails.
+
+    spool: keeps what standard input brings, or, where it has done so, is read in its stead.
+    """
     try:
         if capture == STDIN:
-            return Source(capture, _standard_input(), None)
+            return Source(capture, spool.open() if spool else _standard_input(), None)
         path = Path(capture)
         raw = path.open("rb", buffering=0)
         if path.is_dir():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
     from analyzer.capture.inputs import Input
     from analyzer.capture.reader import FileFacts
     from analyzer.compiled import Kernels
-    from analyzer.records import Batch
+    from analyzer.records import Batch, Reread, Rows
 
 NAMES = ("native",)
 
@@ -28,6 +28,14 @@ class Engine(Protocol):
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
         """The records of one site's files as one continuing capture. May be called again for the next site."""
+
+    def reread(self, logins: Rows) -> Iterator[Reread]:
+        """What is learned of connections that were just read, when they are read again to look into what they sign and
+        encrypt. logins: `LOGIN`, at least one.
+        """
+
+    def forget(self) -> None:
+        """Nothing of the site that was just read will be read again."""
 
     def kernels(self) -> Kernels:
         """The kernels in the form that is in use: it may change between batches."""

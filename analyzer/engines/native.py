@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from analyzer import auth
 from analyzer.capture import datagrams, packets
 from analyzer.capture.inputs import Block, CaptureSequence, Input, in_time_order
 from analyzer.capture.reader import FileFacts
-from analyzer.compiled import Bytes, Kernels, Table, cache_is_warm, compiled_kernels, plain_kernels
+from analyzer.capture.source import STDIN, Spool
+from analyzer.compiled import Bytes, Ints, Kernels, Table, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.errors import DecodeError
 from analyzer.records import (
     CONNECTION_END,
@@ -30,6 +32,7 @@ from analyzer.records import (
     PROBLEM,
     Batch,
     Layer,
+    Reread,
     Rows,
     TokenKind,
     empty_batch,
@@ -39,6 +42,9 @@ from analyzer.smb.select import has_room
 from analyzer.transport import flows, messages, netbios, pick
 from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
 from analyzer.wire.texts import MISSING, Texts
+
+if TYPE_CHECKING:
+    from analyzer.engines.sealed import Sealed
 
 WINDOW_ROWS = 40_960
 WINDOW_BYTES = 4 * 1024 * 1024
@@ -93,6 +99,28 @@ class Filled:
 
 
 @dataclass(slots=True)
+class _Again:
+    """What is read of a site the second time."""
+
+    connections: Ints
+    """`_either_way` of their endpoints."""
+    last: set[tuple[int, int]]
+    """Their last packets that are still to come: file and offset."""
+
+    def keep(self, segments: Table, count: int) -> int:
+        """Move those of the first `count` segments that are wanted to the front; returns how many."""
+        ends = (
+            [packets.T_SRC_HI, packets.T_SRC_LO, packets.T_SRC_PORT],
+            [packets.T_DST_HI, packets.T_DST_LO, packets.T_DST_PORT],
+        )
+        source, target = (segments[:count, columns].T for columns in ends)
+        kept = segments[:count][np.isin(_either_way(source, target), self.connections)]
+        segments[: len(kept)] = kept
+        self.last -= set(map(tuple, kept[:, [packets.T_FILE, packets.T_PLACE]].tolist()))
+        return len(kept)
+
+
+@dataclass(slots=True)
 class _Scan:
     """The state of the scan of one site."""
 
@@ -101,6 +129,8 @@ class _Scan:
     seen: npt.NDArray[np.int64]
     recent: npt.NDArray[np.int64]
     free: queue.Queue[tuple[Table, Bytes]]
+    counts: npt.NDArray[np.int64]
+    again: _Again | None = None
     begun: list[Rows] = field(default_factory=list)
     ended: list[Rows] = field(default_factory=list)
     reported: int = 0
@@ -123,6 +153,8 @@ class NativeEngine:
         self._connections = 0
         self._connections_let_go = 0
         self._kernels = plain_kernels()
+        self._timed: list[tuple[int, Input]] = []  # the inputs of the site that was read last, in order
+        self._spool: Spool | None = None  # what standard input brought
 
     def kernels(self) -> Kernels:
         return self._kernels
@@ -155,7 +187,9 @@ class NativeEngine:
         size = sum(Path(item.capture).stat().st_size for item in inputs if Path(item.capture).is_file())
         if size > SURELY_LARGE or (size > PLAIN_BYTES and cache_is_warm()):
             self._compile()
-        scan = self._new_scan(inputs)
+        self._timed = in_time_order(inputs, self._kernels)
+        self._spool = Spool() if any(item.capture == STDIN for item in inputs) else None
+        scan = self._new_scan(self._timed, len(self.files), self._connections, self._counts)
         self._sequence = scan.sequence
         windows = self._windows(scan)
         for filled in _in_background(windows) if size > SURELY_LARGE else windows:
@@ -168,35 +202,82 @@ class NativeEngine:
         self._consumed_before += scan.sequence.consumed
         self._sequence = None
 
+    def reread(self, logins: Rows) -> Iterator[Reread]:
+        """Read connections of the site that was read last once more, to look into what they sign and encrypt.
+
+        logins: `LOGIN`. Files are read from the beginning, since frames are counted from there, and up to the last packet
+        that is wanted. What the second reading counts is not counted twice.
+        """
+        from analyzer.engines.sealed import Sealed  # noqa: PLC0415 - brings a cryptographic library
+
+        first_no = len(self.files) - len(self._timed)
+        begin, end = int(logins["capture_no"].min()), int(logins["last_capture_no"].max())
+        timed = self._timed[begin - first_no : end - first_no + 1]
+        if any(item.capture == STDIN for _, item in timed) and not (self._spool and self._spool.is_complete()):
+            return
+        scan = self._new_scan(timed, begin, 0, np.zeros(packets.C_WIDTH, dtype=np.int64))
+        scan.memory.state[flows.G_SEALED_WHOLE] = 1
+        ends = ([logins[f"{side}_{name}"] for name in ("hi", "lo", "port")] for side in ("client", "server"))
+        last = set(zip(logins["last_capture_no"].tolist(), logins["last_place"].tolist(), strict=True))
+        scan.again = _Again(np.unique(_either_way(*map(np.stack, ends))), last)
+        sealed = Sealed(logins)
+        try:
+            for filled in self._windows(scan):
+                sealed.take(filled.rows, filled.arena, filled.begun, filled.ended)
+                scan.free.put(filled.whole)
+                if sealed.is_ready():
+                    yield self._opened(sealed)
+        finally:
+            for reader in scan.sequence.readers:
+                reader.close()
+        yield self._opened(sealed)
+
+    def forget(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+        self._timed, self._spool = [], None
+
+    def _opened(self, sealed: Sealed) -> Reread:
+        rows, arena, keys, opened, logins, findings = sealed.handed_over()
+        nothing = np.empty(0, dtype=ENDPOINTS), np.empty(0, dtype=CONNECTION_END)
+        batch = self._decode(Filled(rows, arena, (rows, arena), *nothing))
+        return Reread(logins=logins, findings=findings, batch=batch, sealed=keys, opened=opened)
+
     # The scan, which may run in a thread of its own. #
 
-    def _new_scan(self, inputs: list[Input]) -> _Scan:
+    def _new_scan(
+        self, timed: list[tuple[int, Input]], first_no: int, connections: int, counts: npt.NDArray[np.int64]
+    ) -> _Scan:
         free: queue.Queue[tuple[Table, Bytes]] = queue.Queue()
         free.put(messages.window(WINDOW_ROWS, WINDOW_BYTES))
         memory = flows.empty(list(self._ports), *messages.window(WINDOW_ROWS, WINDOW_BYTES), FLOWS)
-        memory.state[flows.G_CONNECTIONS] = self._connections
-        timed = in_time_order(inputs, self._kernels)
-        sequence = CaptureSequence(timed, len(self.files), self.kernels, self._counts)
-        return _Scan(memory, sequence, *pick.tables(), free, reported=self._connections)
+        memory.state[flows.G_CONNECTIONS] = connections
+        sequence = CaptureSequence(timed, first_no, self.kernels, counts, self._spool)
+        return _Scan(memory, sequence, *pick.tables(), free, counts, reported=connections)
 
     def _windows(self, scan: _Scan) -> Iterator[Filled]:
         for block in scan.sequence.blocks():
             yield from self._follow(scan, block)
-            if not self._kernels.compiled and self._counts[packets.C_TCP] > PLAIN_PACKETS:
+            if not self._kernels.compiled and scan.counts[packets.C_TCP] > PLAIN_PACKETS:
                 self._compile()
+            if scan.again is not None and not scan.again.last:
+                break
         yield from self._finish_connections(scan, linger=-1, even_open=1)
         yield from self._hand_over(scan)
 
     def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
         segments = block.segments[block.first : block.end]
         found = self._kernels.pick(
-            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, self._counts
+            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, scan.counts
         )
         block.reader.facts.smb_packets += found
-        if found:
+        if scan.again is not None:
+            found = scan.again.keep(segments, found)
+        elif found:
             overheard = scan.sequence.overheard
             self._kernels.note_hardware(block.buffer, block.reader.packets, segments, found, overheard)
-        block.reader.note_processes(segments[:found])
+        if scan.again is None:
+            block.reader.note_processes(segments[:found])
         at = 0
         while at < found:
             at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)
@@ -378,7 +459,17 @@ def _endpoints(table: Table, record: np.dtype[np.void]) -> Rows:
     made["server_hi"] = table[:, flows.F_SERVER_HI]
     made["server_lo"] = table[:, flows.F_SERVER_LO]
     made["server_port"] = table[:, flows.F_SERVER_PORT]
+    made["capture_no"] = table[:, flows.F_FIRST_FILE]
+    made["frame"] = table[:, flows.F_FIRST_FRAME]
     return made
+
+
+def _either_way(source: Table, target: Table) -> Ints:
+    """A number for each pair of endpoints (address in two halves, port), the same in both directions."""
+    odd = np.array([0x369DEA0F31A53F85, 0x1B873593CC9E2D51, 0x2545F4914F6CDD1D])[:, None]
+    one, other = ((np.asarray(end, dtype=np.int64) * odd).sum(axis=0) for end in (source, target))
+    pair: Ints = (one ^ (one >> 29)) + (other ^ (other >> 29))
+    return pair
 
 
 def _connection_ends(table: Table) -> Rows:
@@ -386,8 +477,6 @@ def _connection_ends(table: Table) -> Rows:
     state = table[:, flows.F_STATE]
     client = table[:, F_DIRECTIONS : F_DIRECTIONS + D_WIDTH]
     server = table[:, F_DIRECTIONS + D_WIDTH : F_DIRECTIONS + 2 * D_WIDTH]
-    made["capture_no"] = table[:, flows.F_FIRST_FILE]
-    made["frame"] = table[:, flows.F_FIRST_FRAME]
     made["first_place"] = table[:, flows.F_FIRST_PLACE]
     made["last_capture_no"] = table[:, flows.F_LAST_FILE]
     made["last_place"] = table[:, flows.F_LAST_PLACE]

@@ -117,6 +117,11 @@ class Sign(IntFlag):
     CONFLICT_NAME_BUT_NULL = 1 << 37
     GUEST_NOT_EXCLUDED = 1 << 38
     CONFLICT_FINAL_SIGNED = 1 << 39
+    SIGNATURE_ZERO_KEY = 1 << 40  # made with a key that the login yields without a secret: anonymous or guest
+    SIGNATURE_UNCHECKED = 1 << 41  # it signs or encrypts, and what that takes is not all in the captures
+    CONFLICT_SIGNATURE = 1 << 42  # it asked to be anonymous, and signatures are made with another key
+    ENCRYPTION_ZERO_KEY = 1 << 43  # as of the signature: what it encrypts is read
+    CONFLICT_ENCRYPTION = 1 << 44
 
 
 def sign_text(signs: int) -> str:
@@ -330,13 +335,15 @@ def judge(attempts: Rows, names: Names) -> None:
         confidence[holds] = rule.confidence
         undecided &= ~holds
     anonymous = identity == Identity.ANONYMOUS
-    # A final answer that is signed speaks for a real user: servers do not sign it for others. It might be signed with
-    # the key that anybody can derive from an anonymous login, which is not checked.
-    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED)
+    # A final answer that is signed speaks for a real user: servers do not sign it for others, but it might be signed with
+    # the key that anybody can derive from an anonymous login.
+    is_zero_key = _has(attempts, Sign.SIGNATURE_ZERO_KEY) & ~_has(attempts, Sign.CONFLICT_SIGNATURE)
+    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED) & ~is_zero_key
     identity[doubtful] = Identity.UNKNOWN
     confidence[doubtful] = Confidence.NONE
     attempts["identity"] = identity
     attempts["confidence"] = confidence
+    attempts["signs"] &= ~np.uint64(Sign.CONFLICT_FINAL_SIGNED)
     attempts["signs"] |= _signs(
         (Sign.CONFLICT_NAME_BUT_NULL, anonymous & facts.named & facts.null_sign),
         (Sign.CONFLICT_FINAL_SIGNED, doubtful),

@@ -34,6 +34,8 @@ from analyzer.wire.loads import mix
 Mask = npt.NDArray[np.bool_]
 
 MAX_WAITING = 32_768
+ORDER_STEP = 1024
+"""Orders of messages in a row differ by so much: PDUs that turn out to be in an encrypted one find room behind it."""
 NO_ERROR = (0, 0xC0000016)
 """Success, and that a login goes on (STATUS_MORE_PROCESSING_REQUIRED)."""
 
@@ -118,12 +120,14 @@ class Pairing:
         self._order = 0
         self.let_go = 0  # messages that waited when there was no more room
 
-    def feed(self, batch: Batch) -> Paired:
-        """Pair a window. Gives the messages their `order`."""
+    def feed(self, batch: Batch, order: Ints | None = None) -> Paired:
+        """Pair a window. Gives the messages their `order`: that of their coming, unless it is told."""
         waiting = len(self._messages)
         messages = columns.of_messages(self._messages, batch.messages)
-        messages["order"][waiting:] = np.arange(self._order, self._order + len(batch.messages))
-        self._order += len(batch.messages)
+        if order is None:
+            order = np.arange(self._order, self._order + len(batch.messages)) * ORDER_STEP
+            self._order += len(batch.messages)
+        messages["order"][waiting:] = order
         bodies = {name: _joined(self._bodies[name], batch.bodies[name], waiting) for name in BODIES}
         answer, request = pair(messages, self._form)
         void = _void(messages, answer)

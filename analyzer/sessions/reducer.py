@@ -5,6 +5,9 @@ bindings, tree connects, opens, data, calls. What it keeps between windows are r
 ones: trees and files that may still be used, until their connection is over. `finish` decides what only the whole can
 tell: sessions whose login was not captured, claims whose answer was not.
 
+Sessions that asked to be anonymous, or are guests, and sign or encrypt, may be looked into (`end`, `reveal`): what was
+encrypted is worked off late, at the place in the order that its encrypted message had. Nothing else changes by that.
+
 Which tree, file and identity a request means is looked up as of its place among the client's requests. Uses of sessions
 that are proven to have credentials are counted and dropped, unless all rows are to be kept.
 """
@@ -22,13 +25,17 @@ from analyzer import knowledge
 from analyzer.compiled import Form, Ints, Table, plain_kernels
 from analyzer.records import (
     ANY_FILE,
+    CONNECTION_END,
+    LOGIN,
     PROBLEM,
     Batch,
     CallProtocol,
+    Finding,
     Flag,
     Kind,
     Mechanism,
     Protocol,
+    Reread,
     Rows,
     TreeKind,
     Way,
@@ -115,8 +122,20 @@ F_SHARE_LEVEL = 3
 F_IS_311 = 4
 F_ENCRYPTED = 5
 F_COMPRESSED = 6
-F_WIDTH = 7
+F_SEALED = 7  # 1: messages of it may be opened
+F_WIDTH = 8
 NEVER = 1 << 62
+
+# Encrypted messages that may be opened. #
+
+E_CONNECTION = 0
+E_KEY = 1
+E_ORDER = 2
+E_WIDTH = 3
+MAX_SEALED = 1_000_000
+"""So many of them are remembered; others are not opened."""
+MAX_AGAIN = 10_000
+"""So many logins are looked into."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,16 +166,14 @@ class Reducer:
         self._form = form
         self._names = Names(texts)
         self._pairing = Pairing(form)
-        self._numbers = SessionNumbers(form, lambda connections: ~self._is_forgotten(connections))
+        self._numbers = SessionNumbers(form, self._may_matter)
         self._legs = no_legs()
         self._connections = Growing(CONNECTION)
         self._facts = GrowingTable(F_WIDTH)
         self._window = 0
         self._pairs = PairNumbers(form)
         self._sessions = GrowingTable(S_WIDTH)
-        self._sessions_by_id = Chains(
-            1, form, lambda rows: ~self._is_forgotten(self._sessions.rows[rows, S_CONNECTION])
-        )
+        self._sessions_by_id = Chains(1, form, lambda rows: self._may_matter(self._sessions.rows[rows, S_CONNECTION]))
         self._attempts = Growing(ATTEMPT)
         self._has_proof = Growing(np.dtype("?"))  # for each attempt whether it proves that its session has credentials
         self._accepted = Chains(1, form, lambda rows: self._is_live(self._attempts.rows, rows))  # or not answered
@@ -173,6 +190,8 @@ class Reducer:
         self._uses = UseCounter(form)
         self._problems: list[Rows] = []
         self._problem_count = 0
+        self._sealed = GrowingTable(E_WIDTH)
+        self._again: Ints | None = None  # attempts to be looked into
         self._ipc = texts.code("IPC$")
         known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
         self._is_known_pipe = PerText(lambda code: code in known_pipes)
@@ -184,13 +203,71 @@ class Reducer:
         self._note_problems(batch.problems)
         self._work(self._pairing.feed(batch))
 
-    def finish(self) -> Reduced:
-        """Decide what is left. The reducer is of no more use afterwards."""
+    def end(self) -> Rows:
+        """No more windows come. Returns the logins to be looked into (`LOGIN`)."""
         self._window += 1
         self._connections.rows["over"] = True
         facts = self._facts.rows
         facts[:, F_OVER_SINCE] = np.minimum(facts[:, F_OVER_SINCE], self._window)
         self._work(self._pairing.finish())
+        attempts = self._attempts.rows
+        protected = self._sessions.rows[attempts["session"], S_SIGNS] & int(Sign.HINT_SIGNED | Sign.HINT_ENCRYPTED)
+        final_signed = (attempts["signs"] & np.uint64(Sign.FINAL_SIGNED)) != 0
+        self._again = np.flatnonzero(_is_open_to_all(attempts) & (final_signed | (protected != 0)))
+        self._attempts.rows["signs"][self._again] |= np.uint64(Sign.SIGNATURE_UNCHECKED)
+        again = self._again[:MAX_AGAIN]
+        logins = np.zeros(len(again), dtype=LOGIN)
+        for name in CONNECTION_END.names or ():
+            logins[name] = self._connections.rows[name][attempts["connection"][again]]
+        logins["session_id"] = attempts["session_id"][again]
+        for name in ("capture_no", "frame"):
+            logins["claim_" + name] = attempts[name][again]
+            logins["answer_" + name] = attempts["answer_" + name][again]
+        return logins
+
+    def reveal(self, told: Reread) -> None:
+        """Take in what was learned of the logins that `end` asked for."""
+        assert self._again is not None
+        of, found = self._again[told.logins], told.findings
+        signs = np.zeros(len(of), dtype=np.uint64)
+        asked_anonymous = self._attempts.rows["asked"][of] == who.Asked.ANONYMOUS
+        for sign, holds in (
+            (Sign.SIGNATURE_UNCHECKED, (found & Finding.UNCHECKED) != 0),
+            (Sign.SIGNATURE_ZERO_KEY, (found & Finding.ZERO_KEY) != 0),
+            # Guests' clients sign with the key of a password that the server never had.
+            (Sign.CONFLICT_SIGNATURE, ((found & Finding.OTHER_KEY) != 0) & asked_anonymous),
+            (Sign.ENCRYPTION_ZERO_KEY, (found & (Finding.OPENED | Finding.EMPTY_PASSWORD)) == Finding.OPENED),
+            (Sign.CONFLICT_ENCRYPTION, ((found & Finding.STAYED_SHUT) != 0) & asked_anonymous),
+        ):
+            signs |= holds * np.uint64(sign)
+        all_signs = self._attempts.rows["signs"]
+        all_signs[of] = (all_signs[of] & ~np.uint64(Sign.SIGNATURE_UNCHECKED)) | signs
+        opened = self._orders_of_sealed(*told.opened) >= 0
+        np.subtract.at(self._facts.rows[:, F_ENCRYPTED], told.opened[0][opened], 1)
+        order = self._orders_of_sealed(told.batch.messages["connection"], told.sealed)
+        batch = told.batch if len(order) and order.min() >= 0 else told.batch.only(order >= 0)
+        self._note_problems(batch.problems)
+        self._work(self._pairing.feed(batch, order[order >= 0] + 1 + batch.messages["place"]))
+
+    def _orders_of_sealed(self, connection: npt.NDArray[np.generic], key: Ints) -> Ints:
+        """The place in the order of encrypted messages, `NONE` of those that are not remembered."""
+        known = self._sealed.rows
+        hashed, wanted = mixed(known[:, E_CONNECTION], known[:, E_KEY]), mixed(connection, key)
+        sequence = np.argsort(hashed, kind="stable")
+        at = np.searchsorted(hashed[sequence], wanted)
+        found = np.full(len(wanted), NONE, dtype=np.int64)
+        is_inside = np.flatnonzero(at < len(sequence))
+        place = sequence[at[is_inside]]
+        same = hashed[place] == wanted[is_inside]
+        found[is_inside[same]] = known[place[same], E_ORDER]
+        return found
+
+    def finish(self) -> Reduced:
+        """Decide what is left. The reducer is of no more use afterwards."""
+        if self._again is None:
+            self.end()
+        self._work(self._pairing.finish())
+        facts = self._facts.rows
         sessions = Growing(SESSION)
         sessions.add(self._sessions.as_rows(SESSION))
         connections = self._connections.rows
@@ -211,7 +288,13 @@ class Reducer:
             disks=self._settle_disks(sessions.rows),
             uses=self._uses.finish(),
             problems=np.concatenate([np.empty(0, dtype=PROBLEM), *self._problems]),
-            counts={"messages_let_go": self._pairing.let_go, "problems": self._problem_count},
+            counts={
+                "messages_let_go": self._pairing.let_go,
+                "problems": self._problem_count,
+                "sessions_unchecked": int(
+                    np.count_nonzero(self._attempts.rows["signs"] & np.uint64(Sign.SIGNATURE_UNCHECKED))
+                ),
+            },
         )
 
     # Connections. #
@@ -256,10 +339,15 @@ class Reducer:
         found: Mask = self._facts.rows[connections, F_OVER_SINCE] < self._window
         return found
 
+    def _may_matter(self, connections: Ints) -> Mask:
+        """False for connections of which nothing comes any more, not even from what they encrypted."""
+        found: Mask = ~self._is_forgotten(connections) | (self._facts.rows[connections, F_SEALED] != 0)
+        return found
+
     def _is_live(self, table: Rows, rows: Ints) -> Mask:
         """False for what no later message can mean: its connection is over, and its session had no other."""
         session = table["session"][rows].astype(np.int64)
-        live = ~self._is_forgotten(table["connection"][rows].astype(np.int64))
+        live = self._may_matter(table["connection"][rows].astype(np.int64))
         known = np.flatnonzero(session >= 0)
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         return live
@@ -463,9 +551,20 @@ class Reducer:
             connection = messages["connection"][found]
             if count:
                 np.add.at(self._facts.rows[:, F_ENCRYPTED], connection, 1)
+                self._note_sealed(messages, session, found)
             else:
                 found = found[self._facts.rows[connection, F_IS_311] != 0]
                 self._sessions.rows[session[found], S_SIGNS] |= int(Sign.HINT_UNSIGNED_311)
+
+    def _note_sealed(self, messages: Columns, session: Ints, found: Ints) -> None:
+        """Remember the encrypted messages that may be opened."""
+        attempt = self._in_force(session[found], messages["order"][found])
+        found, attempt = found[attempt >= 0], attempt[attempt >= 0]
+        found = found[_is_open_to_all(self._attempts.rows[attempt])][: MAX_SEALED - len(self._sealed)]
+        new = self._sealed.add(len(found))
+        for column, name in ((E_CONNECTION, "connection"), (E_KEY, "key"), (E_ORDER, "order")):
+            new[:, column] = messages[name][found]
+        self._facts.rows[messages["connection"][found], F_SEALED] = 1
 
     def _in_force(self, session: Ints, order: Ints) -> Ints:
         """`in_force` as far as is known yet."""
@@ -1024,6 +1123,14 @@ class Reducer:
         unseen = np.flatnonzero((attempt < 0) & (session >= 0))
         found[unseen] = (sessions["signs"][session[unseen]] & np.uint64(Sign.BIND_SUCCESS)) != 0
         return found
+
+
+def _is_open_to_all(attempts: Rows) -> Mask:
+    """True for SMB 2 logins (`ATTEMPT`) whose keys may need no secret, and that may have succeeded."""
+    succeeded = (attempts["outcome"] == Outcome.ACCEPTED) | (attempts["outcome"] == Outcome.UNANSWERED)
+    anybody = (attempts["asked"] == who.Asked.ANONYMOUS) | (attempts["identity"] == Identity.GUEST)
+    found: Mask = succeeded & anybody & (attempts["protocol"] == Protocol.SMB2) & (attempts["capture_no"] >= 0)
+    return found
 
 
 def _blank_attempts(count: int) -> Rows:

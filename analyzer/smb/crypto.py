@@ -127,14 +127,15 @@ def preauth_hash(messages: Iterable[bytes]) -> bytes:
     return value
 
 
-def setup_messages(messages: Iterable[bytes], session_id: int) -> list[bytes] | None:
+def setup_messages(messages: Iterable[bytes], session_id: int, *, is_answered: bool = True) -> list[bytes] | None:
     """The messages of a connection that count for the preauthentication hash of a session, in their order.
 
     messages: those of one connection in the order of the wire, both directions, encrypted and SMB 1 ones too; only
     NEGOTIATE and SESSION_SETUP are looked at, so others may be left out. Counted are the last NEGOTIATE request before
     the session and its answer, then each SESSION_SETUP of the session and each answer but the final one: interim
     answers (STATUS_PENDING) do not count, nor do the SMB 1 messages of a multi-protocol negotiation. None if one of
-    them is missing. Source: [MS-SMB2] 3.2.5.2, 3.2.5.3, 3.3.5.4, 3.3.5.5.
+    them is missing. is_answered: False where the final answer was not captured, which does not count anyway; `messages`
+    then end with the last request. Source: [MS-SMB2] 3.2.5.2, 3.2.5.3, 3.3.5.4, 3.3.5.5.
     """
     negotiation: list[bytes] = []
     beginnings: dict[int, bytes] = {}  # of sessions that have no id yet: by the message id of their request
@@ -166,6 +167,8 @@ def setup_messages(messages: Iterable[bytes], session_id: int) -> list[bytes] | 
                 return [*negotiation, *setup] if is_whole else None
             setup.append(message)
             waiting = None
+    if not is_answered and is_whole and waiting is not None and len(negotiation) == 2:
+        return [*negotiation, *setup]
     return None
 
 

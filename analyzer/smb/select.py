@@ -63,6 +63,7 @@ from analyzer.transport.flows import (
     G_MESSAGES,
     G_NUMBER,
     G_ROWS_DROPPED,
+    G_SEALED_WHOLE,
     G_TREES_FORGOTTEN,
     NOT_STORED,
     PHASE_BODY,
@@ -788,7 +789,7 @@ def wanted(m: Memory, b: Bytes, at: int, size: int, f: int, d: int) -> int:
             return 0
         return min(size, wanted_smb1(m, b, at, size, f))
     if first == 0xFD:
-        return min(size, HEAD)
+        return min(size, KEEP_WHOLE if m.state[G_SEALED_WHOLE] else HEAD)
     return min(size, KEEP_UNKNOWN)
 
 

@@ -339,6 +339,7 @@ _H = HEADER.offsets
 HEADER_SIZE = HEADER.size
 _H_STATUS, _H_COMMAND, _H_FLAGS, _H_MESSAGE_ID = _H["status"], _H["command"], _H["flags"], _H["message_id"]
 _H_TREE_ID, _H_SESSION_ID = _H["tree_id"], _H["session_id"]
+_T_SIGNATURE = TRANSFORM_HEADER.offsets["signature"]
 _T_SESSION_ID = TRANSFORM_HEADER.offsets["session_id"]
 _P_PLAIN, _COMPRESSION_SIZE = COMPRESSION_HEADER.offsets["offset"], COMPRESSION_HEADER.size
 _PROTOCOL_ID = int.from_bytes(b"\xfeSMB", "little")
@@ -730,6 +731,7 @@ def read_encrypted(w: Found, row: int) -> None:
     w.messages[row, D_TREE] = NO_TREE
     if has(w, row, _TRANSFORM_SIZE, _P_TRANSFORM):
         w.messages[row, D_SESSION] = le64(w.arena, w.rows[row, M_HEADER] + _T_SESSION_ID)
+        w.messages[row, D_KEY] = le64(w.arena, w.rows[row, M_HEADER] + _T_SIGNATURE)
     w.messages[row, D_KIND] = _KIND_ENCRYPTED
 
 

@@ -28,6 +28,7 @@ MEANINGS = {
     "sessions_unclear": "of these: the login was captured, and does not decide it",
     "encrypted_messages": "SMB 3 messages that could not be looked into",
     "compressed_messages": "SMB 3 messages that are compressed: they are not unpacked",
+    "sessions_unchecked": "anonymous or guest sessions that sign or encrypt, and what that takes is not all in the captures",
     "results_not_decoded": "pipes without proven credentials that were opened: what the service answered is not decoded",
     "duplicate_packets": "packets that had been captured before, at another point or twice; counted nowhere else",
     "ip_fragments": "IP fragments, which are put together",

@@ -144,6 +144,7 @@ G_TREES_FORGOTTEN = 8
 G_FLOWS_USED = 9
 G_NUMBER = 10  # messages so far, whether kept or not
 G_ROWS_DROPPED = 11
+G_SEALED_WHOLE = 12  # 1: encrypted messages are kept whole, not only their heads
 G_WIDTH = 16
 
 # Pieces of a stream, in order, as `streams.arrange` hands them on. #

@@ -476,7 +476,7 @@ def opened(file: str) -> Iterator[tuple[Agreed, list[Message]]]:
 
 def test_encrypted_sessions_are_read() -> None:
     """What smbprotocol did in them: IPC$, srvsvc, a bind and a call with their answers, and the way out again."""
-    told = [session for session in ENTRIES["anonymous-encrypted.pcap"]["sessions"] if "hidden_trees" in session]
+    told = [session for session in ENTRIES["anonymous-encrypted.pcap"]["sessions"] if session["asked"] == "anonymous"]
     ciphers = []
     for (settled, messages), session in zip(opened("anonymous-encrypted.pcap"), told, strict=True):
         ciphers.append(settled.cipher)
@@ -493,9 +493,9 @@ def test_encrypted_sessions_are_read() -> None:
             4,
             2,
         ]  # tree, create, write, read, write, read, close, tree off, logoff
-        path = session["hidden_trees"][0]["path"]
+        path = session["trees"][0]["path"]
         assert requests[0].endswith(path.encode("utf-16-le"))
-        assert session["hidden_pipe_opens"][0]["pipe"].encode("utf-16-le") in requests[1]
+        assert session["pipe_opens"][0]["pipe"].encode("utf-16-le") in requests[1]
         final = [message for from_server, message in messages if from_server and message[8:12] != b"\3\1\0\0"]
         assert all(message[8:12] == bytes(4) for message in final)
         assert final[5].endswith(bytes(4))  # the call's return value: WERR_OK
