@@ -241,7 +241,7 @@ class Sealed:
         that it was in; connections and keys of the encrypted ones; numbers of logins, and their findings.
         """
         rows: Table = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), M_WIDTH)
-        arena = np.frombuffer(bytes(self._arena) + bytes(ARENA_SPARE), dtype=np.uint8)
+        arena = np.frombuffer(self._arena + bytes(ARENA_SPARE), dtype=np.uint8)
         findings = np.array(self._findings, dtype=np.int64).reshape(len(self._findings), 2)
         sealed = np.array(self._sealed, dtype=np.int64)
         opened = np.array(self._opened, dtype=np.int64).reshape(len(self._opened), 2).T
