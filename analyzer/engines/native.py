@@ -215,6 +215,8 @@ class NativeEngine:
         timed = self._timed[begin - first_no : end - first_no + 1]
         if any(item.capture == STDIN for _, item in timed) and not (self._spool and self._spool.is_complete()):
             return
+        if self._consumed_before > SURELY_LARGE:
+            self._announce(f"Reading again what {len(logins):,} null or guest sessions sign or encrypt ...")
         scan = self._new_scan(timed, begin, 0, np.zeros(packets.C_WIDTH, dtype=np.int64))
         scan.memory.state[flows.G_SEALED_WHOLE] = 1
         ends = ([logins[f"{side}_{name}"] for name in ("hi", "lo", "port")] for side in ("client", "server"))

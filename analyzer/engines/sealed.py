@@ -66,11 +66,22 @@ HELD = 64 * 1024 * 1024
 MOST_SETUPS = 512
 MOST_TREES = 4096
 """Negotiations and session setups, and kinds of trees, that are remembered of one connection."""
+OVERHEAD = 1000
+"""What a message takes besides its bytes."""
+MOST_OPENED = 1_000_000
+"""Messages that are opened in one reading."""
+MOST_WORK = 8 * 10**9
+"""Bytes on which keys are tried in one reading, each key by itself (about half a minute). Who fits nowhere is asked
+often: that must not go on for ever.
+"""
+WORK_OF_KEY = 10_000
+"""What it takes to derive a key, in such bytes."""
 READY_BYTES = 4 * 1024 * 1024
 READY_ROWS = 16_384
 """How much is opened before it is worked off."""
 
 _SESSION_AT = HEADER.offsets["session_id"]
+_FLAGS_AT = HEADER.offsets["flags"]
 _SEALED_SESSION_AT = TRANSFORM_HEADER.offsets["session_id"]
 _SHARE_TYPE_AT = HEADER.size + 2
 _FILES = (1, 3)
@@ -107,6 +118,11 @@ class _Message:
         return int.from_bytes(self.data[4:12], "little", signed=True)
 
     @property
+    def message_id(self) -> int:
+        """Of a PDU."""
+        return int.from_bytes(self.data[24:32], "little")
+
+    @property
     def is_whole(self) -> bool:
         return len(self.data) >= self.row[M_SIZE]
 
@@ -129,6 +145,8 @@ class _Login:
     candidates: list[SessionKey] = field(default_factory=list)
     ways: list[tuple[Agreed, bytes]] = field(default_factory=list)
     """How keys may be derived from session keys."""
+    is_guess: bool = False
+    """They may be derived in another way, too."""
     found: dict[bool, Found] = field(default_factory=dict)
     """By direction (True: the server's)."""
     tries: dict[bool, int] = field(default_factory=lambda: defaultdict(int))
@@ -138,19 +156,20 @@ class _Login:
     """Directions in which encrypted messages are."""
     has_opened: bool = False
 
-    def find(self, message: _Message) -> None:
-        """Look which key a protected message shows."""
+    def find(self, message: _Message) -> int:
+        """Look which key a protected message shows. Returns the work that it was, as `MOST_WORK` counts it."""
         side = message.from_server
         (self.sealed if message.is_sealed else self.signed).add(side)
         if side in self.found or self.tries[side] >= MOST_TRIED:
-            return
+            return 0
         self.tries[side] += 1
         keys = [candidate.key for candidate in self.candidates]
         for agreed, preauth in self.ways:
             found = crypto.find_keys(keys, agreed, preauth, [(side, message.data)])
             if found is not None:
                 self.found[side] = found
-                return
+                break
+        return len(self.ways) * len(keys) * (len(message.data) + WORK_OF_KEY)
 
     def finding(self) -> int:
         """`Finding`s."""
@@ -166,7 +185,8 @@ class _Login:
             told |= Finding.OPENED
         if self.sealed - set(self.found):
             told |= Finding.STAYED_SHUT
-        return int(told if self.ways and self.candidates and told else Finding.UNCHECKED)
+        can_tell = self.ways and self.candidates and told and not (self.is_guess and not self.found)
+        return int(told if can_tell else Finding.UNCHECKED)
 
 
 @dataclass(slots=True)
@@ -199,6 +219,8 @@ class Sealed:
         self._open: dict[int, _Connection] = {}
         self._held = 0
         self._remembered = 0  # bytes of setups
+        self._work = 0
+        self._opened_so_far = 0
         self._rows: list[list[int]] = []
         self._arena = bytearray()
         self._sealed: list[int] = []
@@ -217,16 +239,16 @@ class Sealed:
                 data = arena[row[M_HEADER] : row[M_END]].tobytes()
                 message = _Message(row, data, session_id)
                 connection.messages.append(message)
-                self._held += len(data)
+                self._held += len(data) + OVERHEAD
                 if message.is_setup and len(connection.setups) < MOST_SETUPS and self._remembered < HELD:
                     connection.setups.append(message)
-                    self._remembered += len(data)
+                    self._remembered += len(data) + OVERHEAD
         for number in ended["connection"].tolist():
             connection = self._open.pop(number, None)
             if connection is not None:
                 self._settle(connection)
                 self._findings += [(login.number, login.finding()) for login in connection.logins]
-                self._remembered -= sum(len(message.data) for message in connection.setups)
+                self._remembered -= sum(len(message.data) + OVERHEAD for message in connection.setups)
         if self._held > HELD:
             for connection in self._open.values():
                 self._settle(connection)
@@ -256,16 +278,22 @@ class Sealed:
         readable = np.flatnonzero((protocol == PROTOCOL_SMB2) | (sealed & (rows[:, M_END] >= at + 8)))
         ids = np.ascontiguousarray(arena[at[readable, None] + np.arange(8)]).view("<u8")[:, 0]
         setup = ~sealed[readable] & (command[readable] <= Command.SESSION_SETUP)
-        chosen = setup | np.isin(ids, self._ids)
+        signed = (arena[rows[readable, M_HEADER] + _FLAGS_AT] & HeaderFlags.SIGNED) != 0
+        matters = sealed[readable] | signed | (command[readable] == SMB2_TREE_CONNECT)
+        chosen = setup | (matters & np.isin(ids, self._ids))
         return list(zip(rows[readable[chosen]].tolist(), ids[chosen].tolist(), strict=True))
 
     # Keys. #
 
     def _settle(self, connection: _Connection) -> None:
         """Work off what is held of a connection."""
+        # An answer may have been captured before its request; numbers of messages tell the order but where a negotiation
+        # began with SMB 1.
+        in_order = sorted(connection.setups, key=lambda message: (message.message_id, message.from_server))
         for login in connection.logins:
-            if not login.ways:
-                _prepare(login, connection.setups)
+            for setups in (connection.setups, in_order):
+                if not login.ways:
+                    _prepare(login, setups)
         for message in connection.messages:
             self._look(connection, message)
         for message in connection.messages:
@@ -286,13 +314,15 @@ class Sealed:
         current = connection.current.get(session_id)
         if current is None or not current.ways or not message.is_whole:
             return
-        if message.is_sealed or (crypto.is_signed(message.data) and not message.row[M_FLAGS] & MF_CUT):
-            current.find(message)
+        if self._work < MOST_WORK and (message.is_sealed or crypto.is_signed(message.data)):
+            self._work += current.find(message)
 
     # Messages. #
 
     def _open_message(self, connection: _Connection, message: _Message) -> None:
         side = message.from_server
+        if self._opened_so_far >= MOST_OPENED:
+            return
         for login in connection.logins:
             if login.session_id != message.session_id or side not in login.found:
                 continue
@@ -303,6 +333,7 @@ class Sealed:
                 plain = crypto.decrypt_cut(message.data, keys, from_server=side)
             if plain:
                 login.has_opened = True
+                self._opened_so_far += 1
                 size = int(TRANSFORM_HEADER.read(message.data)["original_message_size"])
                 self._opened.append((connection.number, message.key))
                 self._reveal(connection, message, plain, size, is_cut)
@@ -390,6 +421,7 @@ def _prepare(login: _Login, setups: list[_Message]) -> None:
         ways = [parse_agreed(negotiated[-1].data)] if negotiated else list(_UNTOLD)
     except DecodeError:
         return
+    login.is_guess = not negotiated
     if ways[0].dialect < Dialect.SMB_3_1_1:
         login.ways = [(agreed, b"") for agreed in ways]
         return
