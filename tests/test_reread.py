@@ -23,7 +23,10 @@ from rewriting import Packet, read, write
 
 import analyzer
 from analyzer.capture import source
+from analyzer.capture.reader import CaptureReader
+from analyzer.engines import native, sealed
 from analyzer.sessions import reducer
+from analyzer.smb.select import ROOM_ROWS
 from tests import build
 from tests.build import ACCESS_DENIED, RESPONSE, SUCCESS, Segment
 from tests.dialogue import ALICE, AS_IMPACKET, SECOND, Smb2
@@ -112,6 +115,17 @@ def test_out_of_order_and_twice(whole: dict[str, list[Any]], tmp_path: Path) -> 
         packets[place], packets[place + 1] = packets[place + 1], packets[place]
     packets = [copy for packet in packets for copy in (packet, packet)]
     assert found(analyzer.analyze(write(tmp_path / "c.pcap", packets))) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HELD", 1), ("READY_ROWS", 0), ("READY_BYTES", 0)], ids=["held", "rows", "bytes"]
+)
+def test_worked_off_in_small_parts(
+    name: str, value: int, whole: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, name, value)
+    monkeypatch.setattr(native, "WINDOW_ROWS", ROOM_ROWS + 8)  # a window after every few messages
+    assert found(analyzer.analyze(ENCRYPTED)) == whole
 
 
 def test_each_site_by_itself(tmp_path: Path) -> None:
@@ -250,6 +264,36 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert some.connections["encrypted_messages"].gt(0).all()
     assert len(some.trees) == 1
     assert some.pipe_opens["status"].isna().tolist() == [True] * len(some.pipe_opens)
+
+
+@pytest.mark.parametrize("name", ["MOST_OPENED", "MOST_WORK", "MOST_SETUPS"])
+def test_no_more_than_so_much_is_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is counted, and nobody is accused of another key."""
+    monkeypatch.setattr(sealed, name, 0)
+    analysis = analyzer.analyze(ENCRYPTED)
+    assert analysis.connections["encrypted_messages"].gt(0).all()
+    assert len(analysis.trees) == 0
+    assert not any("conflict" in told for told in evidence(analysis))
+
+
+def test_only_files_with_what_is_wanted_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in front of it and behind it are not opened again."""
+    opened: list[str] = []
+    begin = CaptureReader.__init__
+
+    def noted(self: CaptureReader, capture: str, *arguments: Any, **options: Any) -> None:
+        opened.append(Path(capture).name)
+        begin(self, capture, *arguments, **options)
+
+    packets, others = read(ENCRYPTED), read(CAPTURES / "user.pcap")
+    for number, name in ((-1, "a"), (1, "c")):
+        later = packets[0].time_ns + number * 86_400 * SECOND - others[0].time_ns
+        write(tmp_path / f"{name}.pcap", [replace(packet, time_ns=packet.time_ns + later) for packet in others])
+    write(tmp_path / "b.pcap", packets)
+    monkeypatch.setattr(CaptureReader, "__init__", noted)
+    analysis = analyzer.analyze(tmp_path)
+    assert len(analysis.pipe_opens) == SESSIONS
+    assert opened[-4:] == ["a.pcap", "b.pcap", "c.pcap", "b.pcap"]
 
 
 def test_nothing_is_read_again_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

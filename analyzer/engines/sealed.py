@@ -63,6 +63,8 @@ from analyzer.transport.messages import (
 
 HELD = 64 * 1024 * 1024
 """Bytes of messages that are held at a time."""
+MOST_SETUPS_BYTES = 64 * 1024 * 1024
+"""Bytes of negotiations and session setups, which are kept until their connections are over."""
 MOST_SETUPS = 512
 MOST_TREES = 4096
 """Negotiations and session setups, and kinds of trees, that are remembered of one connection."""
@@ -240,7 +242,7 @@ class Sealed:
                 message = _Message(row, data, session_id)
                 connection.messages.append(message)
                 self._held += len(data) + OVERHEAD
-                if message.is_setup and len(connection.setups) < MOST_SETUPS and self._remembered < HELD:
+                if message.is_setup and len(connection.setups) < MOST_SETUPS and self._remembered < MOST_SETUPS_BYTES:
                     connection.setups.append(message)
                     self._remembered += len(data) + OVERHEAD
         for number in ended["connection"].tolist():

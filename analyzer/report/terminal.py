@@ -209,6 +209,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
         "truncated_packets": ("packet", "{was} captured in part."),
         "dropped_packets": ("packet", "{was} dropped by the capturing machine, by the files' own statistics."),
         "encrypted_messages": ("encrypted message", "could not be looked into."),
+        "sessions_unchecked": ("null or guest session", "{was} signed or encrypted, and could not be looked into."),
         "ip_fragments": ("IP fragment", "{was} not put together."),
         "unknown_link_packets": ("packet", "{has} a link type that is not known."),
         "results_not_decoded": ("pipe", "{was} opened whose answers are not decoded: some may have been refusals."),

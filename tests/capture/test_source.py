@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import lz4.frame
 import pytest
@@ -18,7 +20,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analyzer.capture import source
-from analyzer.capture.source import CARRY, MAX_WINDOW, UNPACKED, Chunks, Source, is_compressed, open_source
+from analyzer.capture.source import (
+    CARRY,
+    MAX_WINDOW,
+    STDIN,
+    UNPACKED,
+    Chunks,
+    Source,
+    Spool,
+    is_compressed,
+    open_source,
+)
 from analyzer.errors import CaptureError
 
 NOISE = random.Random(5).randbytes(700_000)
@@ -322,3 +334,36 @@ def test_the_end_stays_the_end(tmp_path: Path, ahead: bool) -> None:
     assert [chunks.advance(4), chunks.advance(4), chunks.advance(4)] == [False, False, False]
     assert chunks.buffer[chunks.start : chunks.end].tobytes() == MAGIC
     chunks.close()
+
+
+# Standard input, twice. #
+
+
+@pytest.mark.parametrize("pack", [bytes, *PACK.values()], ids=["plain", *PACK])
+def test_a_spool_gives_the_same_again(pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(pack(NOISE))))
+    spool = Spool()
+    assert not spool.is_complete()
+    assert all_of(open_source(STDIN, spool)) == (NOISE, None)
+    assert spool.is_complete()
+    for _ in range(2):
+        assert all_of(open_source(STDIN, spool)) == (NOISE, None)
+    spool.close()
+    assert not spool.is_complete()
+
+
+def test_a_spool_keeps_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, keeps in ((len(NOISE), True), (len(NOISE) - 1, False)):
+        monkeypatch.setattr(source, "SPOOLED", limit)
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(NOISE)))
+        spool = Spool()
+        assert all_of(open_source(STDIN, spool)) == (NOISE, None)
+        assert spool.is_complete() == keeps
+        spool.close()
+
+
+def test_without_a_spool_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", None)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(NOISE)))
+    assert all_of(open_source(STDIN)) == (NOISE, None)
+    assert all_of(source_of(tmp_path, NOISE)) == (NOISE, None)

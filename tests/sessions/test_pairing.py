@@ -14,6 +14,7 @@ from analyzer.records import MESSAGE, NO_KEY, Batch, Kind, Protocol, empty_bodie
 from analyzer.sessions import columns, pairing
 from analyzer.sessions.lookup import NONE
 from analyzer.sessions.pairing import Pairing, pair
+from analyzer.smb.select import MAX_COMPOUND
 from analyzer.wire.texts import Texts
 
 message = st.fixed_dictionaries(
@@ -100,7 +101,7 @@ def test_requests_wait_for_their_answers(form: Form) -> None:
     assert second.ready.tolist() == [False, True, True, False]
     last = waiting.finish()
     assert last.messages["key"].tolist() == [1, 3]
-    assert last.messages["order"].tolist() == [0, 3]
+    assert last.messages["order"].tolist() == [0, 3 * pairing.ORDER_STEP]
     assert last.ready.all()
 
 
@@ -122,3 +123,19 @@ def test_what_waits_is_bounded(form: Form) -> None:
     ready = waiting.feed(told).ready
     assert waiting.let_go == np.count_nonzero(ready) == count - pairing.MAX_WAITING // 2
     assert not ready[-pairing.MAX_WAITING // 2 :].any()
+
+
+def test_orders_leave_room_or_are_told() -> None:
+    """What was in an encrypted message comes behind it, and in front of the one after it."""
+    told = messages_of([{"kind": Kind.OPEN, "key": number, "connection": 0} for number in range(3)])
+    texts = Texts()
+    batch = Batch(texts=texts, arena=np.empty(0, np.uint8), messages=told, bodies=empty_bodies())
+    waiting = Pairing()
+    first = waiting.feed(batch).messages["order"].tolist()
+    assert first == [0, pairing.ORDER_STEP, 2 * pairing.ORDER_STEP]
+    assert MAX_COMPOUND < pairing.ORDER_STEP
+    late = messages_of([{"kind": Kind.OPEN, "key": 9 + number, "connection": 0} for number in range(2)])
+    batch = Batch(texts=texts, arena=np.empty(0, np.uint8), messages=late, bodies=empty_bodies())
+    assert waiting.feed(batch, np.array([5, 6])).messages["order"].tolist() == [*first, 5, 6]
+    after = waiting.feed(batch).messages["order"].tolist()
+    assert after[-2:] == [3 * pairing.ORDER_STEP, 4 * pairing.ORDER_STEP]

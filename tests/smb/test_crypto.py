@@ -227,6 +227,15 @@ def test_a_lost_message_leaves_no_hash(lost: int) -> None:
     assert crypto.setup_messages(messages, published.SESSION_ID_311) is None
 
 
+def test_without_the_final_answer() -> None:
+    """It is known to be missing: then the messages in front of it are all that count."""
+    counted = crypto.setup_messages(PUBLISHED[:5], published.SESSION_ID_311, is_answered=False)
+    assert counted == PUBLISHED[:5]
+    for lost in range(5):
+        messages = PUBLISHED[:lost] + PUBLISHED[lost + 1 : 5]
+        assert crypto.setup_messages(messages, published.SESSION_ID_311, is_answered=False) is None
+
+
 def test_a_second_session_begins_with_the_negotiation() -> None:
     again = [message[:24] + bytes([9 + place]) + message[25:] for place, message in enumerate(PUBLISHED[2:])]
     again[1] = again[1][:24] + again[0][24:25] + again[1][25:]

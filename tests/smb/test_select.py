@@ -20,7 +20,7 @@ from analyzer.smb.select import (
     MAX_TREES,
     ROOM_ROWS,
 )
-from analyzer.transport.flows import G_FREE_BLOCK, G_GIVEN_UP, G_TREES_FORGOTTEN
+from analyzer.transport.flows import G_FREE_BLOCK, G_GIVEN_UP, G_SEALED_WHOLE, G_TREES_FORGOTTEN
 from analyzer.transport.messages import (
     MF_MORE,
     PROBLEM_COMPOUND,
@@ -211,7 +211,11 @@ def with_gap(data: bytes, begin: int, end: int, *, cut: bool = False) -> list[b.
 def test_a_gap_in_passed_over_data_stays_in_step(cut: bool, kernels: Kernels) -> None:
     data = framed(STREAM[0]) + framed(FILE_DATA) + framed(STREAM[5])
     begin = len(framed(STREAM[0]))
-    for gap in ((begin + 5_000, begin + 5_001), (begin + 4_100, begin + 20_000), (begin + 9_000, begin + len(FILE_DATA) + 4)):
+    for gap in (
+        (begin + 5_000, begin + 5_001),
+        (begin + 4_100, begin + 20_000),
+        (begin + 9_000, begin + len(FILE_DATA) + 4),
+    ):
         following = Following(kernels).feed(with_gap(data, *gap, cut=cut)).sweep()
         assert [row.command for row in following.rows] == [b.NEGOTIATE, b.WRITE, b.CREATE]
         assert brief(following.rows)[1] == (PROTOCOL_SMB2, b.WRITE, FILE_DATA[:KEEP_UNKNOWN])
@@ -304,6 +308,22 @@ def test_a_short_part_of_an_encrypted_message(kernels: Kernels) -> None:
     """Its 52-byte header is all that can be read of it. [MS-SMB2 2.2.41]"""
     message = b.encrypted(5, BIG)
     assert brief(spoken(message, kernels=kernels).rows) == [(PROTOCOL_ENCRYPTED, 0, message[:HEAD])]
+
+
+def test_encrypted_messages_whole(kernels: Kernels) -> None:
+    """As a second reading wants them: up to the most that is kept of any, whole and in pieces."""
+    for secret in (bytes(range(96)), bytes(3000), BIG):
+        message = b.encrypted(5, secret)
+        for step in (len(message) + 4, 1000):
+            following = Following(kernels)
+            following.memory.state[G_SEALED_WHOLE] = 1
+            talk = Conversation().open()
+            stream = framed(message)
+            talk.client(*(stream[at : at + step] for at in range(0, len(stream), step)))
+            rows = following.feed(talk.segments).messages
+            assert [(row.protocol, row.data, row.size) for row in rows] == [
+                (PROTOCOL_ENCRYPTED, message[:KEEP_WHOLE], len(message))
+            ]
 
 
 def test_the_beginning_of_a_compressed_message(kernels: Kernels) -> None:
@@ -624,4 +644,3 @@ def test_damaged_streams(messages: list[bytes], cuts: list[int], damage: list[tu
     for row in following.messages:
         assert len(row.data) <= KEEP_WHOLE
         assert row.data in bytes(data)
-
