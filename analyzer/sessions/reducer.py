@@ -54,6 +54,7 @@ from analyzer.sessions.proofs import (
     S_BOUND,
     S_CHANNEL,
     S_CONNECTION,
+    S_ENCRYPTED,
     S_FIRST_NS,
     S_FIRST_ORDER,
     S_FIRST_REUSE,
@@ -131,7 +132,8 @@ NEVER = 1 << 62
 E_CONNECTION = 0
 E_KEY = 1
 E_ORDER = 2
-E_WIDTH = 3
+E_SESSION = 3
+E_WIDTH = 4
 MAX_SEALED = 1_000_000
 """So many of them are remembered; others are not opened."""
 MAX_AGAIN = 10_000
@@ -242,15 +244,18 @@ class Reducer:
             signs |= holds * np.uint64(sign)
         all_signs = self._attempts.rows["signs"]
         all_signs[of] = (all_signs[of] & ~np.uint64(Sign.SIGNATURE_UNCHECKED)) | signs
-        opened = self._orders_of_sealed(*told.opened) >= 0
-        np.subtract.at(self._facts.rows[:, F_ENCRYPTED], told.opened[0][opened], 1)
-        order = self._orders_of_sealed(told.batch.messages["connection"], told.sealed)
+        opened = self._find_sealed(*told.opened)
+        opened = opened[opened >= 0]
+        np.subtract.at(self._facts.rows[:, F_ENCRYPTED], self._sealed.rows[opened, E_CONNECTION], 1)
+        np.subtract.at(self._sessions.rows[:, S_ENCRYPTED], self._sealed.rows[opened, E_SESSION], 1)
+        place = self._find_sealed(told.batch.messages["connection"], told.sealed)
+        order = np.where(place >= 0, self._sealed.rows[place, E_ORDER] if len(self._sealed) else NONE, NONE)
         batch = told.batch if len(order) and order.min() >= 0 else told.batch.only(order >= 0)
         self._note_problems(batch.problems)
         self._work(self._pairing.feed(batch, order[order >= 0] + 1 + batch.messages["place"]))
 
-    def _orders_of_sealed(self, connection: npt.NDArray[np.generic], key: Ints) -> Ints:
-        """The place in the order of encrypted messages, `NONE` of those that are not remembered."""
+    def _find_sealed(self, connection: npt.NDArray[np.generic], key: Ints) -> Ints:
+        """Rows of encrypted messages, `NONE` of those that are not remembered."""
         known = self._sealed.rows
         hashed, wanted = mixed(known[:, E_CONNECTION], known[:, E_KEY]), mixed(connection, key)
         sequence = np.argsort(hashed, kind="stable")
@@ -259,7 +264,7 @@ class Reducer:
         is_inside = np.flatnonzero(at < len(sequence))
         place = sequence[at[is_inside]]
         same = hashed[place] == wanted[is_inside]
-        found[is_inside[same]] = known[place[same], E_ORDER]
+        found[is_inside[same]] = place[same]
         return found
 
     def finish(self) -> Reduced:
@@ -564,6 +569,7 @@ class Reducer:
         new = self._sealed.add(len(found))
         for column, name in ((E_CONNECTION, "connection"), (E_KEY, "key"), (E_ORDER, "order")):
             new[:, column] = messages[name][found]
+        new[:, E_SESSION] = session[found]
         self._facts.rows[messages["connection"][found], F_SEALED] = 1
 
     def _in_force(self, session: Ints, order: Ints) -> Ints:
@@ -1085,7 +1091,17 @@ class Reducer:
             rows["signs"][place] |= np.uint64(Sign.SETUP_ELSEWHERE)
             if other["identity"] != Identity.UNKNOWN:
                 rows["confidence"][place] = Confidence.STRONG
-            for name in ("identity", "asked", "user", "domain", "workstation", "mechanism", "realm", "service", "etype"):
+            for name in (
+                "identity",
+                "asked",
+                "user",
+                "domain",
+                "workstation",
+                "mechanism",
+                "realm",
+                "service",
+                "etype",
+            ):
                 rows[name][place] = other[name]
 
     def _settle_opens(self, sessions: Rows) -> Rows:
