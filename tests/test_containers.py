@@ -78,7 +78,7 @@ FORMS: dict[str, Callable[[list[Packet]], bytes]] = {
     "pcapng, microseconds": lambda packets: build.pcapng(packets, tsresol=6),
     "big-endian pcapng": lambda packets: build.pcapng(packets, order=">"),
     "sections": sections,
-    "gzip": lambda packets: gzip.compress(build.pcap(packets)),
+    "gzip": lambda packets: gzip.compress(build.pcap(packets), mtime=0),
     "zstd": lambda packets: zstandard.compress(build.pcap(packets)),
     "lz4": lambda packets: lz4.frame.compress(build.pcap(packets)),
     "bzip2": lambda packets: bz2.compress(build.pcap(packets)),

@@ -34,8 +34,8 @@ FORMS: dict[str, Form] = {
     "a.pcapng": pcapng,
     "nano.pcap": lambda packets: pcap(packets, nano=True),
     "big-endian.pcap": lambda packets: pcap(packets, order=">"),
-    "a.pcap.gz": lambda packets: gzip.compress(pcap(packets)),
-    "a.pcapng.gz": lambda packets: gzip.compress(pcapng(packets)),
+    "a.pcap.gz": lambda packets: gzip.compress(pcap(packets), mtime=0),
+    "a.pcapng.gz": lambda packets: gzip.compress(pcapng(packets), mtime=0),
     "a.pcap.zst": lambda packets: zstandard.compress(pcap(packets)),
     "a.pcapng.zst": lambda packets: zstandard.compress(pcapng(packets)),
 }

@@ -27,7 +27,7 @@ from conversations import (
     transfer_places,
 )
 from recorded import Template, read_folders
-from replay import Library, Written, plan_connections, write
+from replay import LATE, Library, Written, plan_connections, write
 from scripts import Script, Style, play
 
 RECORDED = Path(__file__).resolve().parents[2] / "captures"
@@ -195,7 +195,9 @@ def draw(group: Group, rng: np.random.Generator) -> np.ndarray:
     return chosen[: max(1, np.searchsorted(np.cumsum(sizes[chosen]), group.size))]
 
 
-def generate(kind: str, size: float, path: Path, *, seed: int, connections: int | None, folders: list[Path]) -> Written:
+def generate(
+    kind: str, size: float, path: Path, *, seed: int, connections: int | None, folders: list[Path], late: float = LATE
+) -> Written:
     """Make one capture. Raises ValueError if the recorded sessions do not suffice."""
     rng = np.random.default_rng(seed)
     source = Source(read_folders(folders), rng.bytes(BODY_BYTES), rng)
@@ -211,7 +213,7 @@ def generate(kind: str, size: float, path: Path, *, seed: int, connections: int 
     rows = plan_connections(library, np.concatenate(chosen), np.concatenate(servers), rng)
     counted = f"{len(source.templates)} recorded sessions, {len(scripts):,} scripts, {len(rows):,} connections"
     print(counted, file=sys.stderr)
-    return write(path, library, rows, rng)
+    return write(path, library, rows, rng, late)
 
 
 def described(made: Written) -> str:
@@ -236,6 +238,7 @@ def main() -> int:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--connections", type=int, metavar="N", help=f"how many, up to {MOST_CONNECTIONS:,}")
+    parser.add_argument("--late", type=float, default=LATE, metavar="SHARE", help="of the segments, out of order (0.01)")
     parser.add_argument("--captures", type=Path, action="append", metavar="DIR", help="folders of recorded sessions")
     asked = parser.parse_args()
     if asked.connections is not None and not 1 <= asked.connections <= MOST_CONNECTIONS:
@@ -245,6 +248,7 @@ def main() -> int:
         made = generate(
             asked.kind, asked.size, asked.out,
             seed=asked.seed, connections=asked.connections, folders=asked.captures or [RECORDED],
+            late=asked.late,
         )  # fmt: skip
     except ValueError as error:
         parser.error(str(error))

@@ -105,23 +105,25 @@ def plan_connections(
     return rows
 
 
-def late_share(library: Library, connections: np.ndarray) -> float:
-    """How often a segment that can be overtaken has to be, so that LATE of all segments with data are."""
+def late_share(library: Library, connections: np.ndarray, late: float) -> float:
+    """How often a segment that can be overtaken has to be, so that `late` of all segments with data are."""
     uses = np.zeros(len(library.packets) + 1, np.int64)
     np.add.at(uses, connections["first_packet"], 1)
     np.add.at(uses, connections["first_packet"] + connections["packets"], -1)
     uses = np.cumsum(uses)[:-1]
     able = uses[library.packets["late_us"] >= 0].sum()
-    return min(1.0, LATE * uses[library.packets["has_data"]].sum() / max(1, able))
+    return min(1.0, late * uses[library.packets["has_data"]].sum() / max(1, able))
 
 
-def write(path: Path, library: Library, connections: np.ndarray, rng: np.random.Generator) -> Written:
-    """Replay the connections into a pcap file."""
+def write(
+    path: Path, library: Library, connections: np.ndarray, rng: np.random.Generator, late: float = LATE
+) -> Written:
+    """Replay the connections into a pcap file, `late` of their segments out of order."""
     total = Written(len(PCAP_HEADER), 0, len(connections))
     first_us = last_us = 0
     with path.open("wb", buffering=0) as file:
         file.write(PCAP_HEADER)
-        for events in windows(library, connections, total, rng):
+        for events in windows(library, connections, total, rng, late):
             total.bytes += write_events(file, library, connections, events)
             total.packets += len(events)
             first_us, last_us = first_us or int(events["at_us"][0]), int(events["at_us"][-1])
@@ -130,10 +132,10 @@ def write(path: Path, library: Library, connections: np.ndarray, rng: np.random.
 
 
 def windows(
-    library: Library, connections: np.ndarray, total: Written, rng: np.random.Generator
+    library: Library, connections: np.ndarray, total: Written, rng: np.random.Generator, late: float
 ) -> Iterator[np.ndarray]:
     """EVENT rows in the order of time, a piece at a time. Counts in `total` what is lost and late."""
-    share = late_share(library, connections)
+    share = late_share(library, connections, late)
     script = np.searchsorted(library.first_packet, connections["first_packet"])
     part = np.cumsum(library.sizes[script]) // WRITE_BYTES
     starts = np.flatnonzero(np.diff(part, prepend=-1)).tolist()

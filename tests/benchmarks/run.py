@@ -317,6 +317,29 @@ def mixed(bench: Bench) -> None:
     bench.compare(f"{name_of(path)}, whole", runs["native"], "tcpdump", runs["tcpdump"])
 
 
+def shapes(bench: Bench) -> None:
+    """The same file data out of order, in a VLAN and in tunnels, against the plain capture."""
+    plain = bench.capture("transfer", 2_000)
+    late = bench.work / "late" / plain.name
+    if not late.exists():
+        late.parent.mkdir(exist_ok=True)
+        size = f"{round(2_000 * bench.scale)}M"
+        arguments = [sys.executable, HERE / "generate.py", "transfer", size, late, "--late", "0.25"]
+        subprocess.run(arguments, check=True, stdout=sys.stderr)
+    files = {"a quarter out of order": late}
+    for how in ("vlan", "gre", "vxlan"):
+        files[how] = bench.work / how / plain.name
+        if not files[how].exists():
+            files[how].parent.mkdir(exist_ok=True)
+            subprocess.run([sys.executable, HERE / "dress.py", how, plain, files[how]], check=True)
+    for what, path in files.items():
+        read_through(path)
+        runs = bench.measure(what, {what: bench.native(path), "plain": bench.native(plain)})
+        row = bench.compare(f"{name_of(plain)}, {what}", runs[what], "plain", runs["plain"])
+        limit = 2.0 if path is late else 1.3
+        row.target, row.judged = Target(f"<= {limit} x plain", limit), row.ratio.median
+
+
 def memory(bench: Bench) -> None:
     """Peak memory, which may grow with the rows kept and with nothing else."""
     tenth, whole = bench.capture("transfer", 400), bench.capture("transfer", 4_000)
@@ -366,7 +389,8 @@ def start(bench: Bench) -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
-    "start": start, "fixed": fixed, "transfer": transfer, "chatter": chatter, "mixed": mixed, "memory": memory,
+    "start": start, "fixed": fixed, "transfer": transfer, "chatter": chatter, "mixed": mixed, "shapes": shapes,
+    "memory": memory,
 }  # fmt: skip
 
 

@@ -187,7 +187,7 @@ def test_what_it_was_inside_of_is_told() -> None:
 def test_what_is_not_known(tmp_path: Path) -> None:
     begin = f"{tmp_path / 'capture'}: is no capture file: it begins with 68 65 6c 6c 6f"
     assert read_bytes(tmp_path, b"hello").error == f"{begin} at byte 0"
-    assert read_bytes(tmp_path, gzip.compress(b"hello")).error == f"{begin}, inside gzip, at byte 0"
+    assert read_bytes(tmp_path, gzip.compress(b"hello", mtime=0)).error == f"{begin}, inside gzip, at byte 0"
 
 
 @given(head=st.binary(max_size=SNIFF_SIZE))

@@ -165,7 +165,7 @@ def test_a_link_that_leads_nowhere_is_told(called: Called, tmp_path: Path) -> No
     assert str(link) in complaint(done)
 
 
-@pytest.mark.parametrize("inside", [{}, {"notes.txt": NO_CAPTURE, "archive.gz": gzip.compress(NO_CAPTURE)}])
+@pytest.mark.parametrize("inside", [{}, {"notes.txt": NO_CAPTURE, "archive.gz": gzip.compress(NO_CAPTURE, mtime=0)}])
 def test_a_folder_without_captures_is_told(called: Called, tmp_path: Path, inside: dict[str, bytes]) -> None:
     folder = tmp_path / "x.pcap"  # a folder, whatever its name says
     folder.mkdir()
@@ -229,7 +229,7 @@ def test_an_impossible_length_is_told_and_what_stands_before_it_is_reported(call
 
 def test_a_cut_compressed_file_is_told_and_what_could_be_unpacked_is_reported(called: Called, tmp_path: Path) -> None:
     path = tmp_path / "cut.pcap.gz"
-    path.write_bytes(gzip.compress(b.pcap(anonymous_pipe().packets()), compresslevel=0)[:-8])  # without its trailer
+    path.write_bytes(gzip.compress(b.pcap(anonymous_pipe().packets()), compresslevel=0, mtime=0)[:-8])  # without its trailer
     done = called("analyze", path)
     assert str(path) in complaint(done)
     assert "gzip" in complaint(done)
