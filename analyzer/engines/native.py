@@ -337,7 +337,7 @@ class NativeEngine:
 
     def _compile(self) -> None:
         if not cache_is_warm():
-            self._announce("Compiling the scanner for this machine, once (about 20 seconds) ...")
+            self._announce("Compiling the scanner for this machine, once (about half a minute) ...")
         self._kernels = compiled_kernels()
 
     # Decoding. #
