@@ -21,6 +21,7 @@ import hmac
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
@@ -84,6 +85,7 @@ def kdf(key: bytes, label: bytes, context: bytes, bits: int = 128) -> bytes:
     return hmac.digest(key, data, "sha256")[: bits // 8]
 
 
+@lru_cache(maxsize=1024)
 def derive_keys(session_key: bytes, agreed: Agreed, preauth: bytes = b"") -> Keys:
     """The keys of a session.
 
@@ -293,7 +295,7 @@ def _transform_header(message: bytes) -> dict[str, int | bytes]:
 
 # Trying keys. #
 
-MOST_TRIED = 64
+MOST_TRIED = 8
 """Encrypted messages and signed PDUs that `find_keys` looks at: if none fits, a later one will not either."""
 
 

@@ -161,12 +161,18 @@ def read_templates(path: Path) -> list[Template]:
     return [template for connection in begun if (template := connection.template())]
 
 
+NOT_TO_BE_REPLAYED = ("anonymous-signed", "anonymous-encrypted", "guest-signed")
+"""Null and guest sessions that sign or encrypt: with other ids their signatures are wrong, and no network has such."""
+
+
 def read_folders(folders: list[Path], smallest: int = 20) -> list[Template]:
     """The templates of all captures directly in `folders`, by file name. Each different conversation counts once.
 
     Raises ValueError if there are fewer than `smallest`.
     """
-    files = sorted(file for folder in folders for file in folder.glob("*.pcap*"))
+    files = sorted(
+        file for folder in folders for file in folder.glob("*.pcap*") if not file.name.startswith(NOT_TO_BE_REPLAYED)
+    )
     found = {template.messages: template for file in files for template in read_templates(file)}
     templates = list(found.values())
     if len(templates) < smallest:
