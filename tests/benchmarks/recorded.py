@@ -163,6 +163,20 @@ def read_templates(path: Path) -> list[Template]:
 
 NOT_TO_BE_REPLAYED = ("anonymous-signed", "anonymous-encrypted", "guest-signed")
 """Null and guest sessions that sign or encrypt: with other ids their signatures are wrong, and no network has such."""
+AUTHENTICATE = b"NTLMSSP\0\x03\0\0\0"
+SIGNED = 0x08
+
+
+def is_null_and_signed(template: Template) -> bool:
+    """The same, on a connection of another recording: an AUTHENTICATE without name and response, and signed SMB 2."""
+    null = signed = False
+    for message in template.messages:
+        at = message.data.find(AUTHENTICATE)
+        if at >= 0:  # lengths of NtChallengeResponse and UserName [MS-NLMP 2.2.1.3]
+            null |= message.data[at + 20 : at + 22] == message.data[at + 36 : at + 38] == b"\0\0"
+        head = message.data.find(b"\xfeSMB")
+        signed |= head >= 0 and len(message.data) > head + 16 and bool(message.data[head + 16] & SIGNED)
+    return null and signed
 
 
 def read_folders(folders: list[Path], smallest: int = 20) -> list[Template]:
@@ -174,7 +188,7 @@ def read_folders(folders: list[Path], smallest: int = 20) -> list[Template]:
         file for folder in folders for file in folder.glob("*.pcap*") if not file.name.startswith(NOT_TO_BE_REPLAYED)
     )
     found = {template.messages: template for file in files for template in read_templates(file)}
-    templates = list(found.values())
+    templates = [template for template in found.values() if not is_null_and_signed(template)]
     if len(templates) < smallest:
         raise ValueError(
             f"{len(templates)} recorded SMB sessions in {len(files)} captures of {', '.join(map(str, folders))}; "
