@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzer.errors import DecodeError
-from analyzer.smb.smb2 import HEADER, Command, HeaderFlags
+from analyzer.smb.smb2 import HEADER, NEGOTIATE_REQUEST_BODY, Command, HeaderFlags
 from analyzer.wire.cursor import Cursor
 from analyzer.wire.enums import Code
 from analyzer.wire.layout import Layout
@@ -81,20 +81,6 @@ class Dialect(Code):
 
 # Layouts. #
 
-NEGOTIATE_REQUEST = Layout(
-    "SMB2 NEGOTIATE Request",  # [MS-SMB2 2.2.3]
-    [
-        ("structure_size", "H"),  #               0  36
-        ("dialect_count", "H"),  #                2
-        ("security_mode", "H"),  #                4
-        ("reserved", "H"),  #                     6
-        ("capabilities", "I"),  #                 8
-        ("client_guid", "16s"),  #               12
-        ("negotiate_context_offset", "I"),  #    28  from the header; a time stamp if 3.1.1 is not offered
-        ("negotiate_context_count", "H"),  #     32
-        ("reserved2", "H"),  #                   34
-    ],
-)
 NEGOTIATE_RESPONSE = Layout(
     "SMB2 NEGOTIATE Response",  # [MS-SMB2 2.2.4]
     [
@@ -190,7 +176,7 @@ def parse_capabilities(message: bytes) -> Capabilities:
         body = cursor.take(NEGOTIATE_RESPONSE)
         has_contexts = body["dialect_revision"] == Dialect.SMB_3_1_1
     else:
-        body = cursor.take(NEGOTIATE_REQUEST)
+        body = cursor.take(NEGOTIATE_REQUEST_BODY)
         offered = _codes(cursor, min(_number(body, "dialect_count"), MOST_CONTEXTS))
         has_contexts = Dialect.SMB_3_1_1 in offered
     if not has_contexts:

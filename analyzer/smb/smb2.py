@@ -169,11 +169,13 @@ NEGOTIATE_REQUEST_BODY = Layout(
         ("reserved", "H"),  #           6
         ("capabilities", "I"),  #       8
         ("client_guid", "16s"),  #     12
-        ("contexts", "Q"),  #          28  dialects follow at 36
+        ("negotiate_context_offset", "I"),  # 28  from the header; a time stamp if 3.1.1 is not offered
+        ("negotiate_context_count", "H"),  #  32
+        ("reserved2", "H"),  #                34  dialects follow
     ],
 )
 NEGOTIATE_RESPONSE_BODY = Layout(
-    "SMB2 NEGOTIATE Response",  # [MS-SMB2 2.2.4]
+    "SMB2 NEGOTIATE Response",  # [MS-SMB2 2.2.4], as much of it as is wanted of cut ones too; whole: see `contexts`
     [
         ("structure_size", "H"),  #      0  65
         ("security_mode", "H"),  #       2

@@ -87,7 +87,7 @@ NETNAME = context(5, "server".encode("utf-16-le"))
 
 
 def test_layouts_add_up() -> None:
-    assert contexts.NEGOTIATE_REQUEST.size == 36
+    assert contexts.NEGOTIATE_REQUEST_BODY.size == 36
     assert contexts.NEGOTIATE_RESPONSE.size == 64
     assert contexts.NEGOTIATE_CONTEXT.size == 8
     assert contexts.COMPRESSION_CAPABILITIES.size == 8
