@@ -11,8 +11,37 @@ import pytest
 from analyzer import knowledge
 
 TABLES = sorted(path.name.removesuffix(".csv") for path in files(knowledge).iterdir() if path.name.endswith(".csv"))
-RUNGS = {"session_setup", "tree_connect", "open", "call"}
-KEYS = {"statuses": ("kind", "code"), "pipes": ("pipe",), "fsctls": ("code",), "rap": ("function",)}
+SMB_RUNGS = {"session_setup", "tree_connect", "open", "call"}
+RUNGS = SMB_RUNGS | {"bind", "fault", "stub"}
+KEYS = {
+    "statuses": ("kind", "code"),
+    "pipes": ("pipe",),
+    "fsctls": ("code",),
+    "rap": ("function",),
+    "log_events": ("provider", "event_id"),
+    "rpc_interfaces": ("uuid", "version"),
+    "rpc_operations": ("uuid", "version", "opnum"),
+    "applications": ("pipe", "interface", "operations", "needs", "excludes"),
+    "fingerprints": (
+        "native_os",
+        "native_lanman",
+        "client_build",
+        "workstation",
+        "ntlm_flags",
+        "client_guid",
+        "netbios_calling",
+    ),
+}
+SYMBOLS = {
+    "nt": r"[A-Z][A-Z0-9_]+",
+    "dos": r"ERR(DOS|SRV|HRD|CMD)/ERR\w+",
+    "win32": r"[A-Z]+_\w+",
+    "werr": r"(WERR|EPT_S)_[A-Z0-9_]+",
+    "hresult": r"(E|S|HRESULT|FSRVP_E)_[A-Z_]+",
+    "fault": r"nca_[a-z_]+|[A-Z][A-Z_]+",
+    "bind_nak": r"[a-z_]+",
+    "bind_result": r"[a-z_]+(/[a-z_+]+)?",
+}
 
 # [MS-ERREF 2.3.1], those that sessions, trees and pipes answer with.
 NT_STATUSES = {
@@ -106,12 +135,11 @@ def test_codes_are_32_bits_in_hexadecimal(table: str) -> None:
 
 
 def test_status_names_are_unique_symbols() -> None:
-    symbol = {"nt": r"[A-Z][A-Z0-9_]+", "dos": r"ERR(DOS|SRV|HRD|CMD)/ERR\w+", "win32": r"[A-Z]+_\w+"}
-    for kind, pattern in symbol.items():
+    for kind, pattern in SYMBOLS.items():
         names = list(knowledge.status_names(kind).values())
         assert [name for name in names if not re.fullmatch(pattern, name)] == []
         assert len(set(names)) == len(names)
-    assert {row["kind"] for row in knowledge.rows("statuses")} == set(symbol)
+    assert {row["kind"] for row in knowledge.rows("statuses")} == set(SYMBOLS)
 
 
 def test_nt_statuses() -> None:
@@ -129,7 +157,7 @@ def test_rungs_are_known() -> None:
     assert named == RUNGS
 
 
-@pytest.mark.parametrize("rung", sorted(RUNGS))
+@pytest.mark.parametrize("rung", sorted(SMB_RUNGS))
 def test_access_denied_is_a_refusal_everywhere(rung: str) -> None:
     refusals = knowledge.refusals(rung)
     assert ("nt", 0xC0000022) in refusals
