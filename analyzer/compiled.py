@@ -32,6 +32,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.errors import AnalyzerError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 Bytes = npt.NDArray[np.uint8]
@@ -64,6 +66,9 @@ KERNEL_MODULES = (
     "analyzer.auth.ntlmssp",
     "analyzer.auth.kerberos",
     "analyzer.auth.blobs",
+    "analyzer.rpc.pdu",
+    "analyzer.rpc.stub",
+    "analyzer.rpc.pipes",
     "analyzer.sessions.lookup",
     "analyzer.sessions.pairing",
     "analyzer.sessions.proofs",
@@ -82,7 +87,10 @@ C = TypeVar("C", bound=type[Any])
 
 
 def kernel(function: F) -> F:
-    """Register a function as a kernel that other kernels call."""
+    """Register a function as a kernel that other kernels call. Its name must be the only one of its kind."""
+    known = _kernels.setdefault(function.__name__, function)
+    if known.__module__ != function.__module__:
+        raise AnalyzerError(f"{known.__module__} and {function.__module__} both have a kernel {function.__name__}")
     _kernels[function.__name__] = function
     return function
 
