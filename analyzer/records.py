@@ -87,11 +87,12 @@ class Way(IntEnum):
 
 
 class CallProtocol(IntEnum):
-    """What an operation without an open belongs to."""
+    """What an operation on IPC$ belongs to."""
 
     RAP = 1
     DFS = 2
     FSCTL = 3
+    DCERPC = 4  # through an open pipe; the others need no open
 
 
 class TreeKind(Code):

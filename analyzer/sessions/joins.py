@@ -50,6 +50,14 @@ def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[n
     return found
 
 
+LARGE = 1024 * 1024
+
+
+def _more_room(table: npt.NDArray[Any]) -> int:
+    """How many rows to make room for. Zeros that nobody has touched take no memory, and for a copy both are there."""
+    return len(table) * 4 if table.nbytes > LARGE else len(table) * 2
+
+
 class Growing:
     """A structured array that grows at its end."""
 
@@ -69,7 +77,7 @@ class Growing:
         """Append rows; returns their places."""
         size = self._size + len(rows)
         if size > len(self._room):
-            room = np.zeros(max(size, len(self._room) * 3 // 2), dtype=self._room.dtype)
+            room = np.zeros(max(size, _more_room(self._room)), dtype=self._room.dtype)
             as_bytes(room)[: self._size] = as_bytes(self._room)[: self._size]
             self._room = room
         as_bytes(self._room)[self._size : size] = as_bytes(np.ascontiguousarray(rows, dtype=self._room.dtype))
@@ -109,7 +117,7 @@ class GrowingTable:
         """Append rows that hold `value` everywhere; returns them, to be filled. Not to be kept."""
         size = self._size + count
         if size > len(self.table):
-            table = np.zeros((max(size, len(self.table) * 3 // 2), self.table.shape[1]), dtype=np.int64)
+            table = np.zeros((max(size, _more_room(self.table)), self.table.shape[1]), dtype=np.int64)
             table[: self._size] = self.rows
             self.table = table
         new: Table = self.table[self._size : size]

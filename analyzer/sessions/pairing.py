@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import Form, Ints, Table, entry, plain_kernels
+from analyzer.compiled import Bytes, Form, Ints, Table, entry, plain_kernels
 from analyzer.records import BODIES, MESSAGE, NO_KEY, Batch, Flag, Kind, Protocol, Rows, empty_bodies
 from analyzer.sessions import columns
 from analyzer.sessions.columns import (
@@ -34,6 +34,11 @@ from analyzer.wire.loads import mix
 Mask = npt.NDArray[np.bool_]
 
 MAX_WAITING = 32_768
+MAX_KEPT = 16 * 1024 * 1024
+"""Bytes of payload that may wait; of messages that come when there are more, only the counts of bytes do."""
+WITH_PAYLOAD = ("data_requests", "data_answers")
+TAKEN = -2
+"""Size of payload that was worked off before its message was."""
 ORDER_STEP = 1024
 """Orders of messages in a row differ by so much: PDUs that turn out to be in an encrypted one find room behind it."""
 NO_ERROR = (0, 0xC0000016)
@@ -53,7 +58,8 @@ class Paired:
     """A window's messages with those that had waited. `answer[i]` is the place of the answer to message `i`.
 
     request: the other way round. ready: what may be worked off now: paired, or given up waiting for. void: SMB 1
-    requests that were never carried out. bodies: those of the new messages and of those that had waited.
+    requests that were never carried out. bodies: those of the new messages and of those that had waited. arena: what their
+    payloads point into.
     """
 
     messages: Columns
@@ -62,6 +68,7 @@ class Paired:
     request: Ints
     ready: Mask
     void: Mask
+    arena: Bytes
 
     def failed(self, kind: Kind) -> Ints:
         """Error answers of a kind that were given up waiting for their requests: they have no body.
@@ -117,8 +124,10 @@ class Pairing:
         self._form = form
         self._messages = columns.of_messages(columns.empty(columns.MESSAGE_COLUMNS), np.empty(0, dtype=MESSAGE))
         self._bodies = empty_bodies()
+        self._payload = np.empty(0, dtype=np.uint8)  # of those that wait
         self._order = 0
         self.let_go = 0  # messages that waited when there was no more room
+        self.payload_let_go = 0  # bytes of payload for which there was none
 
     def feed(self, batch: Batch, order: Ints | None = None) -> Paired:
         """Pair a window. Gives the messages their `order`: that of their coming, unless it is told."""
@@ -129,6 +138,11 @@ class Pairing:
             self._order += len(batch.messages)
         messages["order"][waiting:] = order
         bodies = {name: _joined(self._bodies[name], batch.bodies[name], waiting) for name in BODIES}
+        arena = batch.arena
+        if len(self._payload):
+            for name in WITH_PAYLOAD:
+                bodies[name]["payload_at"][: len(self._bodies[name])] += len(arena)
+            arena = np.concatenate([arena, self._payload])
         answer, request = pair(messages, self._form)
         void = _void(messages, answer)
         places = np.flatnonzero((answer < 0) & (request < 0) & ~void)
@@ -144,20 +158,29 @@ class Pairing:
             self.let_go += oldest
         ready = np.ones(len(messages), dtype=bool)
         ready[places] = False
-        self._keep(messages, bodies, places, ~ready)
-        return Paired(messages, bodies, answer, request, ready, void)
+        self._keep(messages, bodies, places, ~ready, arena)
+        return Paired(messages, bodies, answer, request, ready, void, arena)
+
+    def concerned(self, connections: Ints) -> Mask:
+        """True for connections of which a message still waits."""
+        found: Mask = np.isin(connections, self._messages["connection"])
+        return found
+
+    def take_payload(self, requests: Ints) -> None:
+        """The payload of some of the data requests that wait, by their places among these, has been worked off."""
+        self._bodies["data_requests"]["payload_size"][requests] = TAKEN
 
     def finish(self) -> Paired:
         """All that still waits."""
-        messages, bodies = self._messages, self._bodies
-        count = len(messages)
+        messages, bodies = self._messages, dict(self._bodies)
+        count, arena = len(messages), self._payload
         nothing = np.empty(0, dtype=np.int64)
-        self._keep(messages, bodies, nothing, np.zeros(count, dtype=bool))
+        self._keep(messages, bodies, nothing, np.zeros(count, dtype=bool), arena)
         alone = np.full(count, NONE, dtype=np.int64)
         everything = np.ones(count, dtype=bool)
-        return Paired(messages, bodies, alone, alone.copy(), everything, ~everything)
+        return Paired(messages, bodies, alone, alone.copy(), everything, ~everything, arena)
 
-    def _keep(self, messages: Columns, bodies: dict[str, Rows], places: Ints, waits: Mask) -> None:
+    def _keep(self, messages: Columns, bodies: dict[str, Rows], places: Ints, waits: Mask, arena: Bytes) -> None:
         place = np.full(len(messages), NONE, dtype=np.int64)
         place[places] = np.arange(len(places))
         self._messages = messages.take(places)
@@ -165,6 +188,24 @@ class Pairing:
             kept = table[np.flatnonzero(waits[table["row"]])]
             kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
+        self._payload = self._moved([self._bodies[name] for name in WITH_PAYLOAD], arena)
+
+    def _moved(self, tables: list[Rows], arena: Bytes) -> Bytes:
+        """The payloads of these bodies one after the other; the bodies say where they are there."""
+        size = 0
+        parts = []
+        for table in tables:
+            left = MAX_KEPT - size
+            ends = np.cumsum(np.maximum(table["payload_size"], 0), dtype=np.int64)
+            beyond = ends > left
+            self.payload_let_go += int(np.maximum(table["payload_size"][beyond], 0).sum())
+            table["payload_size"][beyond] = 0
+            sizes = np.maximum(table["payload_size"], 0).astype(np.int64)
+            starts = np.cumsum(sizes) - sizes
+            parts.append(arena[np.repeat(table["payload_at"] - starts, sizes) + np.arange(int(sizes.sum()))])
+            table["payload_at"] = size + starts
+            size += len(parts[-1])
+        return np.concatenate(parts)
 
 
 def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
@@ -178,7 +219,7 @@ def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
 
 
 def _can_wait(kind: Ints, key: Ints) -> Mask:
-    """Encrypted messages have no key; a DATA payload would be gone with its window, but its counts are in the bodies."""
+    """Encrypted messages have no key."""
     waits: Mask = (kind != Kind.ENCRYPTED) & (key != NO_KEY)
     return waits
 

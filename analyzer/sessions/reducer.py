@@ -40,13 +40,33 @@ from analyzer.records import (
     TreeKind,
     Way,
 )
+from analyzer.rpc import pipes as rpc
+from analyzer.rpc.pipes import Heard, Interface
 from analyzer.sessions import identity as who
 from analyzer.sessions.columns import Columns
+from analyzer.sessions.files import (
+    DOS_STATUS,
+    H_CLOSED,
+    H_CONNECTION,
+    H_HI,
+    H_LO,
+    H_NAME,
+    H_OPEN,
+    H_ORDER,
+    H_SCOPE,
+    H_SESSION,
+    H_TREE,
+    H_WIDTH,
+    Files,
+    begin_pdus,
+    pieces_of,
+)
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
 from analyzer.sessions.joins import Growing, GrowingTable, as_of, mixed
 from analyzer.sessions.lookup import NONE, Chains, keys
 from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
+from analyzer.sessions.operations import CallResult, Operations, results
 from analyzer.sessions.pairing import Paired, Pairing
 from analyzer.sessions.proofs import (
     DOS_MORE_DATA,
@@ -72,7 +92,7 @@ from analyzer.sessions.proofs import (
     STATUS_SUCCESS,
 )
 from analyzer.sessions.setups import join_legs, make_attempts, no_legs, read_legs
-from analyzer.sessions.state import CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
+from analyzer.sessions.state import BIND, CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
 from analyzer.sessions.uses import (
     O_CONNECTION,
     O_DENIED,
@@ -112,7 +132,7 @@ MAX_NAMESAKES = 256
 RESOURCE_RAP = "rap"
 RESOURCE_DFS = "dfs"
 IS_CREDENTIALED = np.isin(np.arange(len(Identity)), CREDENTIALED)
-MATTERS_WHICH_TREE = np.isin(np.arange(256), (Kind.OPEN, Kind.CALL, Kind.OTHER))
+MATTERS_WHICH_TREE = np.isin(np.arange(256), (Kind.OPEN, Kind.CALL, Kind.OTHER, Kind.DATA))
 
 # What of connections is looked up often. #
 
@@ -151,6 +171,8 @@ class Reduced:
     trees: Rows
     opens: Rows
     calls: Rows
+    binds: Rows
+    interfaces: list[Interface]
     channels: Rows
     disks: Rows
     uses: Rows
@@ -183,7 +205,9 @@ class Reducer:
         self._trees = Growing(TREE)
         self._trees_by_id = Chains(2, form, lambda rows: self._is_live(self._trees.rows, rows))
         self._opens = Growing(OPEN)
-        self._opens_by_id = Chains(3, form, lambda rows: self._is_live(self._opens.rows, rows))
+        self._files = Files(texts, form, self._may_be_used)
+        self._operations = Operations(texts, self._files.pipes.interfaces)
+        self._binds = Growing(BIND)
         self._unanswered: dict[int, list[int]] = {}  # opens without an answer, by what their file ids belong to
         self._strays: set[tuple[int, int, int]] = set()  # file ids of which it is not known whose they are
         self._calls = Growing(CALL)
@@ -272,6 +296,11 @@ class Reducer:
         if self._again is None:
             self.end()
         self._work(self._pairing.finish())
+        self._note_forms()
+        for heard in self._files.finish():
+            self._take_heard(heard)
+        # Nothing is looked up as of a place any more.
+        del self._numbers, self._sessions_by_id, self._accepted, self._all_attempts, self._trees_by_id, self._has_proof
         facts = self._facts.rows
         sessions = Growing(SESSION)
         sessions.add(self._sessions.as_rows(SESSION))
@@ -281,6 +310,9 @@ class Reducer:
         self._judge_unseen(sessions)
         opens = self._settle_opens(sessions.rows)
         calls = self._settle_calls(sessions.rows)
+        binds = self._binds.rows
+        if not self._keep_all:
+            binds = binds[~self._had_credentials(binds, sessions.rows)]
         return Reduced(
             texts=self.texts,
             connections=self._connections.rows,
@@ -289,12 +321,16 @@ class Reducer:
             trees=self._trees.rows,
             opens=opens,
             calls=calls,
+            binds=binds,
+            interfaces=self._files.pipes.interfaces(),
             channels=self._channels.rows,
             disks=self._settle_disks(sessions.rows),
             uses=self._uses.finish(),
             problems=np.concatenate([np.empty(0, dtype=PROBLEM), *self._problems]),
             counts={
                 "messages_let_go": self._pairing.let_go,
+                "payload_let_go": self._pairing.payload_let_go,
+                "rpc_given_up": self._files.pipes.given_up,
                 "problems": self._problem_count,
                 "sessions_unchecked": int(
                     np.count_nonzero(self._attempts.rows["signs"] & np.uint64(Sign.SIGNATURE_UNCHECKED))
@@ -357,6 +393,18 @@ class Reducer:
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         return live
 
+    def _may_be_used(self, files: Table) -> Mask:
+        """False for files (`H_`) that no later message can mean."""
+        connection = files[:, H_CONNECTION].copy()
+        live = self._may_matter(connection)
+        session = files[:, H_SESSION]
+        known = np.flatnonzero(session >= 0)
+        live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
+        closed = (files[:, H_CLOSED] != 0) & (self._facts.rows[connection, F_SEALED] == 0)
+        closed[closed] = ~self._pairing.concerned(connection[closed])
+        found: Mask = live & ~closed
+        return found
+
     def _note_problems(self, problems: Rows) -> None:
         room = MAX_PROBLEMS - self._problem_count
         self._problem_count += len(problems)
@@ -374,11 +422,15 @@ class Reducer:
         tree = self._trees_in_use(paired, session)
         opened = self._open_files(paired, session, tree)
         self._infer_opens(paired, session)
-        self._move_data(paired, session, opened)
+        self._move_data(paired, session, tree, opened)
         self._close_files(paired, session, opened)
         self._note_calls(paired, session, tree)
         self._end_sessions(paired, session)
         self._note_others(paired, session, tree)
+        if self._files.is_full:
+            self._note_forms()
+            for heard in self._files.tidy():
+                self._take_heard(heard)
 
     def _note_negotiations(self, paired: Paired) -> None:
         """The last answer decides: a multi-protocol negotiation has two. [MS-SMB2 3.3.5.3]"""
@@ -675,14 +727,16 @@ class Reducer:
         used = np.flatnonzero(named & credentialed & (rows["status"] >= 0))
         self._uses.add(self._used(rows, used, resources, operations))
 
-    def _used(self, rows: Rows, places: Ints, resources: Ints, operations: Ints) -> Table:
+    def _used(
+        self, rows: Rows, places: Ints, resources: Ints, operations: Ints, interfaces: Ints | None = None
+    ) -> Table:
         used = np.empty((U_WIDTH, len(places)), dtype=np.int64)
         connection = rows["connection"][places]
         used[U_CONNECTION] = connection
         used[U_PAIR] = self._facts.rows[connection, F_PAIR]
         used[U_GUID] = self._facts.rows[connection, F_GUID]
         used[U_RESOURCE] = resources[places]
-        used[U_INTERFACE] = MISSING
+        used[U_INTERFACE] = MISSING if interfaces is None else interfaces[places]
         used[U_OPERATION] = operations[places]
         used[U_TIME_NS] = rows["time_ns"][places]
         used[U_SUCCEEDED] = _worked(rows["status"][places])
@@ -730,7 +784,7 @@ class Reducer:
         for name in ("file_hi", "file_lo"):
             rows[name][told] = answers[name][answer_body[told]]
         rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
-        rows["closed_ns"] = NONE
+        rows["closed_ns"] = rows["secondary"] = NONE
         kind = self._kind_of(rows["tree"])
         pipes = self._names.pipe(rows["name"])
         seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
@@ -747,22 +801,38 @@ class Reducer:
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
         added = rows[in_order]
         places = self._opens.add(added)
-        live = np.flatnonzero(added["live"])
-        self._opens_by_id.add(
-            keys(added["scope"][live], added["file_hi"][live], added["file_lo"][live]),
-            added["order"][live],
-            places[live],
-        )
         for place in np.flatnonzero((added["status"] < 0) & (added["capture_no"] >= 0)).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
                 if len(waiting) < MAX_UNANSWERED_OF_ONE:
                     waiting.append(int(places[place]))
-        message = any_message[in_order]
-        in_compound = (messages["flags"][message] & Flag.RELATED) != 0
-        followed = _followed_by_related(messages)[message]
-        chosen = np.flatnonzero(in_compound | followed)
-        return dict(zip(messages["message"][message[chosen]].tolist(), places[chosen].tolist(), strict=True))
+        row_of = np.full(len(rows), NONE, dtype=np.int64)
+        row_of[in_order] = places
+        in_compound = (messages["flags"][any_message] & Flag.RELATED) != 0
+        in_compound |= _followed_by_related(messages)[any_message]
+        used = np.flatnonzero(may_be & (rows["live"] | in_compound))
+        used = used[np.argsort(rows["order"][used], kind="stable")]
+        numbers = self._add_files(rows[used], row_of[used])
+        chosen = np.flatnonzero(in_compound[used])
+        return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
+
+    def _add_files(self, opens: Rows, row: Ints) -> Ints:
+        """Files of opens (`OPEN`), whose rows among those that are kept are `row`; returns their numbers."""
+        files = np.empty((len(opens), H_WIDTH), dtype=np.int64)
+        for column, name in (
+            (H_SCOPE, "scope"),
+            (H_HI, "file_hi"),
+            (H_LO, "file_lo"),
+            (H_ORDER, "order"),
+            (H_CONNECTION, "connection"),
+            (H_SESSION, "session"),
+            (H_TREE, "tree"),
+            (H_NAME, "name"),
+        ):
+            files[:, column] = opens[name].view(np.int64) if opens[name].dtype.kind == "u" else opens[name]
+        files[:, H_OPEN] = row
+        files[:, H_CLOSED] = 0
+        return self._files.add(files)
 
     def _note_disk(self, rows: Rows, places: Ints) -> None:
         """Count opens on disk shares by session and tree, with a few names."""
@@ -779,11 +849,11 @@ class Reducer:
         opens[O_DENIED] = _refused(rows, "open")[places]
         self._disks.add(opens)
 
-    def _files(self, paired: Paired, session: Ints, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
-        """The row of the open that each request's file id means, `NONE` if it is not known or not kept."""
+    def _files_of(self, paired: Paired, session: Ints, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
+        """The file that each request's file id means, `NONE` if it is not known."""
         messages = paired.messages
         scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
-        found = self._opens_by_id.as_of(keys(scope, rows["file_hi"], rows["file_lo"]), messages["order"][request])
+        found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
         chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & ((messages["flags"][request] & Flag.RELATED) != 0))
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
@@ -810,8 +880,8 @@ class Reducer:
         for place in places[np.argsort(messages["order"][request[places]], kind="stable")].tolist():
             order = messages["order"][request[place : place + 1]]
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
-            key_row = keys(scope[place : place + 1], hi[place : place + 1], lo[place : place + 1])
-            if key in self._strays or self._opens_by_id.as_of(key_row, order)[0] >= 0:
+            one = slice(place, place + 1)
+            if key in self._strays or self._files.find(scope[one], hi[one], lo[one], order)[0] >= 0:
                 continue
             of_one = self._unanswered.get(key[0], [])
             waiting = [row for row in of_one if opens["order"][row] < order[0]]
@@ -828,7 +898,7 @@ class Reducer:
             row = waiting[0]
             opens["file_hi"][row], opens["file_lo"][row] = hi[place], lo[place]
             opens["inferred"][row] = opens["live"][row] = True
-            self._opens_by_id.add(key_row, opens["order"][waiting].astype(np.int64), np.array(waiting, dtype=np.int64))
+            self._add_files(opens[waiting], np.array(waiting))
             of_one.remove(row)
             if not of_one:
                 del self._unanswered[key[0]]
@@ -838,8 +908,11 @@ class Reducer:
         is_over = self._facts.rows[connection, F_OVER_SINCE] != NEVER
         return bool(is_over and not self._connections.rows["midstream"][connection])
 
-    def _move_data(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
-        """Add the bytes that moved to the opens that they moved on. Bytes of requests that failed did not move."""
+    def _move_data(self, paired: Paired, session: Ints, tree: Ints, opened: dict[int, int]) -> None:
+        """Add the bytes that moved to the opens that they moved on, and follow the pipes among these.
+
+        Bytes of requests that failed did not move.
+        """
         requests, request_body, request, answer, answer_body = paired.exchanges("data")
         with_request = np.flatnonzero(request_body >= 0)
         if not len(with_request):
@@ -848,17 +921,189 @@ class Reducer:
         answer, answer_body = answer[with_request], answer_body[with_request]
         messages, answers = paired.messages, paired.bodies["data_answers"]
         rows = requests[request_body]
-        file = self._files(paired, session, rows, request, opened)
+        file = self._files_of(paired, session, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
-        opens = self._opens.rows
-        known = file >= 0
-        wrote = np.flatnonzero(known & moved)
-        np.add.at(opens["bytes_written"], file[wrote], rows["bytes"][wrote])
-        has_answer = np.flatnonzero(known & moved & (answer_body >= 0))
-        np.add.at(opens["bytes_read"], file[has_answer], answers["bytes"][answer_body[has_answer]])
-        opens["sure"][file[known & moved & (rows["way"] == Way.TRANSACT)]] = True
-        stray = request[np.flatnonzero(~known & moved & (answer >= 0) & (session[request] >= 0))]
+        stray = request[np.flatnonzero((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
         np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
+        self._find_strays(paired, session, tree, rows, request, answer_body, file)
+        known = np.flatnonzero(file >= 0)
+        if not len(known):
+            return
+        files = self._files.rows
+        row = np.full(len(file), NONE, dtype=np.int64)
+        row[known] = files[file[known], H_OPEN]
+        opens, kept = self._opens.rows, row >= 0
+        wrote = np.flatnonzero(kept & moved)
+        np.add.at(opens["bytes_written"], row[wrote], rows["bytes"][wrote])
+        has_answer = np.flatnonzero(kept & moved & (answer_body >= 0))
+        np.add.at(opens["bytes_read"], row[has_answer], answers["bytes"][answer_body[has_answer]])
+        opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT)]] = True
+        early, early_file = self._overtaken(paired, session, opened, requests, request[known], file[known])
+        nothing = np.full(len(early), NONE, dtype=np.int64)
+        pieces = pieces_of(
+            messages,
+            session,
+            np.concatenate([rows[known], early]),
+            np.concatenate([request[known], early["row"].astype(np.int64)]),
+            np.concatenate([answer[known], nothing]),
+            answers,
+            np.concatenate([answer_body[known], nothing]),
+            np.concatenate([file[known], early_file]),
+            np.concatenate([moved[known], np.ones(len(early), dtype=bool)]),
+        )
+        for heard in self._files.pipes.follow(pieces, paired.arena):
+            self._take_heard(heard)
+
+    def _overtaken(
+        self, paired: Paired, session: Ints, opened: dict[int, int], requests: Rows, request: Ints, file: Ints
+    ) -> tuple[Rows, Ints]:
+        """What was written to a pipe by requests that still wait for their answers, before something that does not.
+
+        An answer may not be in the captures at all: a bind would else be known after the calls that need it. Returns the
+        requests and their files. Their counts are added when they are worked off themselves.
+        """
+        waiting = requests[~paired.ready[requests["row"]]]
+        places = np.flatnonzero((waiting["way"] != Way.READ) & (waiting["payload_size"] > 0))
+        if not len(places):
+            return waiting[:0], np.empty(0, dtype=np.int64)
+        order = paired.messages["order"]
+        last = np.full(len(self._files.rows), NONE, dtype=np.int64)
+        np.maximum.at(last, file, order[request])
+        rows = waiting[places]
+        asked = rows["row"].astype(np.int64)
+        theirs = self._files_of(paired, session, rows, asked, opened)
+        chosen = np.flatnonzero((theirs >= 0) & (last[theirs] > order[asked]))
+        self._pairing.take_payload(places[chosen])
+        rows = rows[chosen]
+        rows["way"] = Way.WRITE
+        return rows, theirs[chosen]
+
+    def _find_strays(
+        self,
+        paired: Paired,
+        session: Ints,
+        tree: Ints,
+        rows: Rows,
+        request: Ints,
+        answer_body: Ints,
+        file: Ints,
+    ) -> None:
+        """Follow pipes whose open was not captured, too: those through which a DCE/RPC PDU goes. Sets items of `file`."""
+        messages, answers = paired.messages, paired.bodies["data_answers"]
+        may = (file < 0) & (rows["file_lo"] != ANY_FILE)
+        may &= np.isin(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
+        lost = np.flatnonzero(may)
+        if not len(lost):
+            return
+        seems = begin_pdus(paired.arena, rows["payload_at"][lost], rows["payload_size"][lost])
+        told = np.flatnonzero(answer_body[lost] >= 0)
+        body = answer_body[lost[told]]
+        seems[told] |= begin_pdus(paired.arena, answers["payload_at"][body], answers["payload_size"][body])
+        first = lost[seems]
+        if not len(first):
+            return
+        asked = request[first]
+        scope = _scope(messages["protocol"][asked], session[asked], messages["connection"][asked])
+        order = messages["order"][asked]
+        hi, lo = (rows[name][first].view(np.int64) for name in ("file_hi", "file_lo"))
+        sequence = np.lexsort((order, lo, hi, scope))
+        new = np.append(True, np.any(np.diff(np.stack([scope, hi, lo])[:, sequence]) != 0, axis=0))
+        chosen = sequence[new]
+        chosen = chosen[np.argsort(order[chosen], kind="stable")]
+        files = np.full((len(chosen), H_WIDTH), NONE, dtype=np.int64)
+        files[:, H_SCOPE], files[:, H_HI], files[:, H_LO] = scope[chosen], hi[chosen], lo[chosen]
+        files[:, H_ORDER] = order[chosen] - 1
+        files[:, H_CONNECTION] = messages["connection"][asked[chosen]]
+        files[:, H_SESSION] = session[asked[chosen]]
+        files[:, H_TREE] = tree[asked[chosen]]
+        files[:, H_CLOSED] = 0
+        self._files.add(files)
+        lost_request = request[lost]
+        scope = _scope(messages["protocol"][lost_request], session[lost_request], messages["connection"][lost_request])
+        file[lost] = self._files.find(
+            scope, rows["file_hi"][lost], rows["file_lo"][lost], messages["order"][lost_request]
+        )
+
+    def _take_heard(self, heard: Heard) -> None:
+        """Add the binds and calls that went through pipes, or count them."""
+        if len(heard.binds):
+            rows = self._heard_rows(heard.binds, BIND)
+            for name, column in (
+                ("transfer", rpc.O_TRANSFER),
+                ("context", rpc.B_CONTEXT),
+                ("alter", rpc.B_ALTER),
+                ("secondary", rpc.O_NAME),
+            ):
+                rows[name] = heard.binds[:, column]
+            told = np.flatnonzero((rows["open"] >= 0) & (rows["secondary"] >= 0))
+            self._opens.rows["secondary"][rows["open"][told]] = rows["secondary"][told]
+            self._binds.add(rows if self._keep_all else rows[~self._has_credentials(rows)])
+        if len(heard.calls):
+            rows = self._heard_rows(heard.calls, CALL)
+            rows["protocol"] = CallProtocol.DCERPC
+            for name, column in (
+                ("function", rpc.O_OPNUM),
+                ("name", rpc.O_NAME),
+                ("server", rpc.O_SERVER),
+                ("level", rpc.O_LEVEL),
+            ):
+                rows[name] = heard.calls[:, column]
+            answered = (rows["answer_frame"] >= 0) | (rows["result"] == rpc.RESULT_SMB)
+            rows["status"] = np.where(answered, np.where(rows["result"] == rpc.RESULT_SMB, rows["code"], 0), NONE)
+            credentialed = self._has_credentials(rows)
+            self._count_rpc(rows, credentialed)
+            self._calls.add(rows if self._keep_all else rows[~credentialed])
+
+    def _note_forms(self) -> None:
+        """What each pipe carries, and how it begins if that is no DCE/RPC."""
+        row = self._files.rows[:, H_OPEN]
+        kept = np.flatnonzero(row >= 0)
+        forms = self._files.pipes.forms(kept)
+        opens = self._opens.rows
+        for column, name in enumerate(("form", "first_bytes", "first_size")):
+            opens[name][row[kept]] = forms[:, column]
+
+    def _heard_rows(self, heard: Table, record: np.dtype[np.void]) -> Rows:
+        """Rows of binds or calls with what both have."""
+        rows = np.zeros(len(heard), dtype=record)
+        for name, column in (
+            ("session", rpc.O_SESSION),
+            ("order", rpc.O_ORDER),
+            ("capture_no", rpc.O_CAPTURE),
+            ("frame", rpc.O_FRAME),
+            ("answer_capture_no", rpc.O_ANSWER_CAPTURE),
+            ("answer_frame", rpc.O_ANSWER_FRAME),
+            ("place", rpc.O_PLACE),
+            ("time_ns", rpc.O_TIME),
+            ("interface", rpc.O_INTERFACE),
+            ("auth_type", rpc.O_AUTH_TYPE),
+            ("auth_level", rpc.O_AUTH_LEVEL),
+            ("result", rpc.O_RESULT),
+            ("code", rpc.O_CODE),
+        ):
+            rows[name] = heard[:, column]
+        if "dos_status" in (record.names or ()):
+            rows["dos_status"] = (rows["result"] == rpc.RESULT_SMB) & (rows["code"] >= DOS_STATUS)
+        rows["code"][rows["code"] >= DOS_STATUS] -= DOS_STATUS
+        file = self._files.rows[heard[:, rpc.O_PIPE]]
+        for name, column in (("connection", H_CONNECTION), ("tree", H_TREE), ("open", H_OPEN), ("pipe", H_NAME)):
+            rows[name] = file[:, column]
+        sure = rows["open"][rows["open"] >= 0]
+        self._opens.rows["sure"][sure] = True
+        return rows
+
+    def _count_rpc(self, rows: Rows, credentialed: Mask) -> None:
+        """Count calls through pipes by sessions with credentials, and remember refusals of the others."""
+        interface, operation, returns, _ = self._operations.look_up(rows["interface"], rows["function"])
+        result = results(rows, returns)
+        named = (rows["pipe"] >= 0) & (rows["capture_no"] >= 0)
+        refused = np.flatnonzero(named & ~credentialed & (result == CallResult.REFUSED))
+        resources = rows["pipe"].astype(np.int64)
+        self._uses.refused(self._used(rows, refused, resources, operation, interface))
+        used = np.flatnonzero(named & credentialed & (result != CallResult.UNANSWERED))
+        counted = self._used(rows, used, resources, operation, interface)
+        counted[U_SUCCEEDED] = result[used] == CallResult.WORKED
+        self._uses.add(counted)
 
     def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
         closes = paired.bodies["close_requests"]
@@ -866,10 +1111,13 @@ class Reducer:
         request = closes["row"].astype(np.int64)
         if not len(request):
             return
-        file = self._files(paired, session, closes, request, opened)
-        known = file >= 0
-        opens = self._opens.rows
-        opens["closed_ns"][file[known]] = paired.messages["time_ns"][request[known]]
+        file = self._files_of(paired, session, closes, request, opened)
+        known = np.flatnonzero(file >= 0)
+        files = self._files.rows
+        files[file[known], H_CLOSED] = 1
+        row = files[file[known], H_OPEN]
+        kept = np.flatnonzero(row >= 0)
+        self._opens.rows["closed_ns"][row[kept]] = paired.messages["time_ns"][request[known[kept]]]
 
     def _note_calls(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Operations that need no open: RAP, DFS referrals, FSCTLs."""
@@ -882,6 +1130,8 @@ class Reducer:
         answers = paired.bodies["call_answers"]
         rows = self._exchange_rows(paired, session, request, answer, CALL)
         rows["tree"] = tree[request]
+        for name in ("open", "pipe", "interface", "auth_type", "auth_level", "server", "level"):
+            rows[name] = NONE
         for name in ("protocol", "function", "name"):
             rows[name] = requests[name][request_body]
         code = np.full(len(rows), NONE, dtype=np.int64)
@@ -991,7 +1241,7 @@ class Reducer:
         self._attempts.add(rows)
         session_of = np.full(len(connections), NONE, dtype=np.int64)
         session_of[where] = rows["session"]
-        for store in (self._trees, self._opens, self._calls):
+        for store in (self._trees, self._opens, self._calls, self._binds):
             things = store.rows
             mine = (things["session"] < 0) & (session_of[things["connection"]] >= 0)
             things["session"][mine] = session_of[things["connection"][mine]]
@@ -1110,11 +1360,16 @@ class Reducer:
         credentialed = self._had_credentials(opens, sessions)
         sure = opens["sure"].copy()
         self._note_disk(opens, np.flatnonzero(~sure & ~credentialed))
-        if self._keep_all:
-            return opens[sure]
-        late = opens[sure & credentialed]
-        self._count(late, np.ones(len(late), dtype=bool), late["name"].astype(np.int64), "open")
-        return opens[sure & ~credentialed]
+        kept = sure
+        if not self._keep_all:
+            late = opens[sure & credentialed]
+            self._count(late, np.ones(len(late), dtype=bool), late["name"].astype(np.int64), "open")
+            kept = sure & ~credentialed
+        row = np.where(kept, np.cumsum(kept) - 1, NONE)
+        for things in (self._calls.rows, self._binds.rows):
+            known = things["open"] >= 0
+            things["open"][known] = row[things["open"][known]]
+        return opens[kept]
 
     def _settle_calls(self, sessions: Rows) -> Rows:
         calls = self._calls.rows
@@ -1122,6 +1377,9 @@ class Reducer:
             return calls
         credentialed = self._had_credentials(calls, sessions)
         late = calls[credentialed]
+        through_pipes = late["protocol"] == CallProtocol.DCERPC
+        self._count_rpc(late[through_pipes], np.ones(np.count_nonzero(through_pipes), dtype=bool))
+        late = late[~through_pipes]
         self._count(late, np.ones(len(late), dtype=bool), *self._call_names(late), ~is_housekeeping(late))
         return calls[~credentialed]
 

@@ -90,6 +90,10 @@ OPEN = np.dtype(
         ("closed_ns", "i8"),  # -1: not seen
         ("bytes_written", "i8"),
         ("bytes_read", "i8"),
+        ("secondary", "i4"),  # secondary address of the bind acknowledgement, -1: none seen
+        ("form", "u1"),  # what it carried: rpc.pipes.FORM_
+        ("first_bytes", "i8"),  # of the client, if that was no DCE/RPC: a little-endian number ...
+        ("first_size", "u1"),  # ... of so many bytes
         ("sure", "?"),  # surely a pipe
         ("inferred", "?"),  # its answer was not captured, but the file id that it gave was used
         ("live", "?"),
@@ -101,13 +105,41 @@ CALL = np.dtype(
         *_PLACES,
         ("tree", "i4"),
         ("protocol", "u1"),
-        ("function", "i8"),
+        ("function", "i8"),  # DCE/RPC: operation number, -1: not known
         ("name", "i4"),
-        ("status", "i8"),
+        ("status", "i8"),  # of the SMB answer
         ("dos_status", "?"),
-        ("code", "i8"),  # RAP: its own result, -1: none
+        ("code", "i8"),  # RAP and DCE/RPC: its own result, -1: none
+        # DCE/RPC only.
+        ("open", "i4"),  # row of the open, -1: not kept, or not captured
+        ("pipe", "i4"),  # its name
+        ("interface", "i4"),  # number of the interface, -1: not known
+        ("auth_type", "i2"),
+        ("auth_level", "i2"),
+        ("result", "u1"),  # rpc.pipes.RESULT_
+        ("server", "i4"),  # text: who is asked, in the request's words
+        ("level", "i8"),  # information level, -1: none
     ]
 )
+BIND = np.dtype(
+    [
+        *_WHOSE,
+        *_PLACES,
+        ("tree", "i4"),
+        ("open", "i4"),
+        ("pipe", "i4"),
+        ("interface", "i4"),
+        ("transfer", "u1"),  # rpc.pipes.TRANSFER_
+        ("context", "i4"),
+        ("alter", "?"),
+        ("auth_type", "i2"),
+        ("auth_level", "i2"),
+        ("result", "u1"),
+        ("code", "i8"),
+        ("secondary", "i4"),
+    ]
+)
+"""A presentation context: an interface that a client wants to use on a pipe."""
 CHANNEL = np.dtype(
     [("session", "i4"), ("connection", "i4"), ("order", "i8"), ("capture_no", "i4"), ("frame", "i8"), ("status", "i8")]
 )

@@ -91,12 +91,11 @@ def note_refusals(used: Table, numbers: Ints, ring: Table, newest: Table, before
 
 @entry
 def follow_refusals(used: Table, numbers: Ints, ring: Table, newest: Table, total: int, follows: Ints) -> int:
-    """Set `follows` to 1 for successes within a minute of a refusal of the same to the same client.
+    """Set `follows`, which begins with 0, to 1 for successes within a minute of a refusal of the same to the same client.
 
     numbers: which refused use each is, -1: none. total: refusals so far.
     """
     for i in range(used.shape[1]):
-        follows[i] = 0
         if numbers[i] < 0 or not used[U_SUCCEEDED, i]:
             continue
         number = newest[numbers[i], 0]
@@ -188,21 +187,25 @@ class UseCounter:
             return
         follows = np.zeros(used.shape[1], dtype=np.int64)
         if self._refusals:
-            refused = self._refused.find(keys(*_what(used)))
-            self._form().follow_refusals(used, refused, self._ring, self._newest.table, self._refusals, follows)
+            # Who may not open a pipe may not call anything through it either.
+            for what in (_what(used), _what(used, resource_only=True)):
+                refused = self._refused.find(keys(*what))
+                self._form().follow_refusals(used, refused, self._ring, self._newest.table, self._refusals, follows)
         numbers, first = self._numbers.number(keys(*_what(used), used[U_TIME_NS] // HOUR_NS))
         self._counts.add(len(first), 0)
         self._form().count_uses(used, numbers, follows, self._counts.table)
 
     def finish(self) -> Rows:
-        """All counts (`USE`)."""
+        """All counts (`USE`). Nothing can be counted afterwards."""
+        del self._numbers, self._refused
         return self._counts.as_rows(USE)
 
 
-def _what(used: Table) -> tuple[Ints, Ints]:
+def _what(used: Table, *, resource_only: bool = False) -> tuple[Ints, Ints]:
     """Client, server, resource, interface and operation of uses, as two integers: each of them has 32 bits."""
     pair, resource = used[U_PAIR], used[U_RESOURCE]
-    return (pair << 32) | (resource & 0xFFFFFFFF), (used[U_INTERFACE] << 32) | (used[U_OPERATION] & 0xFFFFFFFF)
+    what = (used[U_INTERFACE] << 32) | (used[U_OPERATION] & 0xFFFFFFFF)
+    return (pair << 32) | (resource & 0xFFFFFFFF), np.full_like(what, NONE) if resource_only else what
 
 
 class DiskCounter:

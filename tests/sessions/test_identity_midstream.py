@@ -200,7 +200,9 @@ def plain_login(client: str, user: str = "", *, uid: int = 2048) -> Smb1:
 
 @case(
     "SMB 1 in one message, only the client's side",
-    Period("anonymous", "anonymous", "strong", "unanswered", None, signs=("inferred.handle_reuse", "guest.not_excluded")),
+    Period(
+        "anonymous", "anonymous", "strong", "unanswered", None, signs=("inferred.handle_reuse", "guest.not_excluded")
+    ),
 )
 def _client_only_plain(client: str) -> Smb1:
     return plain_login(client)
@@ -218,7 +220,9 @@ def _client_only_invented(client: str) -> Smb1:
     return talk
 
 
-@case("SMB 1 in one message, only the client's side, a user", Period("named", "unknown", ANY, "unanswered", user="alice"))
+@case(
+    "SMB 1 in one message, only the client's side, a user", Period("named", "unknown", ANY, "unanswered", user="alice")
+)
 def _client_only_plain_user(client: str) -> Smb1:
     return plain_login(client, "alice")
 

@@ -278,7 +278,9 @@ def _split_refused(client: str) -> Smb2:
     return talk
 
 
-@case("a split token whose first part shows no claim", Period(None, "unknown", None, "accepted", without=("other.token",)))
+@case(
+    "a split token whose first part shows no claim", Period(None, "unknown", None, "accepted", without=("other.token",))
+)
 def _split_early(client: str) -> Smb2:
     talk = Smb2(client)
     split(talk, 0x11, TOKEN, 20)

@@ -237,7 +237,9 @@ def test_a_login_in_one_message_without_its_answer_has_the_id_that_is_used(path:
     talk.use(0x11, 1, "srvsvc")
     analysis = analyzer.analyze(write(path, without_answers(talk)))
     assert inferred(analysis) == [("srvsvc", None, True, 72)]
-    assert plain(analysis.sessions, "asked", "identity", "session_id") == [("kerberos", "unknown", "0x0000000000000011")]
+    assert plain(analysis.sessions, "asked", "identity", "session_id") == [
+        ("kerberos", "unknown", "0x0000000000000011")
+    ]
 
 
 def test_a_handle_that_is_not_used_proves_nothing(path: Path) -> None:

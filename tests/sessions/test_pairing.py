@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.compiled import Form
-from analyzer.records import MESSAGE, NO_KEY, Batch, Kind, Protocol, empty_bodies
+from analyzer.records import DATA_ANSWER, DATA_REQUEST, MESSAGE, NO_KEY, Batch, Kind, Protocol, Way, empty_bodies
 from analyzer.sessions import columns, pairing
 from analyzer.sessions.lookup import NONE
 from analyzer.sessions.pairing import Pairing, pair
@@ -139,3 +139,93 @@ def test_orders_leave_room_or_are_told() -> None:
     assert waiting.feed(batch, np.array([5, 6])).messages["order"].tolist() == [*first, 5, 6]
     after = waiting.feed(batch).messages["order"].tolist()
     assert after[-2:] == [3 * pairing.ORDER_STEP, 4 * pairing.ORDER_STEP]
+
+
+# Payload. #
+
+
+def window(*told: tuple[int, bool, bytes]) -> Batch:
+    """Data messages: key, whether it is an answer, payload."""
+    arena = np.frombuffer(bytearray(b"arena:" + b"".join(data for _, _, data in told)), dtype=np.uint8)
+    made = batch([fields(key, from_server=answers) | {"kind": Kind.DATA} for key, answers, _ in told])
+    made.arena = arena
+    at = 6
+    for is_answer, name, kind in ((False, "data_requests", DATA_REQUEST), (True, "data_answers", DATA_ANSWER)):
+        places = [place for place, (_, answers, _) in enumerate(told) if answers is is_answer]
+        rows = np.zeros(len(places), dtype=kind)
+        rows["row"] = places
+        rows["bytes"] = rows["payload_size"] = [len(told[place][2]) for place in places]
+        rows["payload_at"] = [at + sum(len(data) for _, _, data in told[:place]) for place in places]
+        if not is_answer:
+            rows["way"] = Way.WRITE
+        made.bodies[name] = rows
+    return made
+
+
+def payloads(paired: pairing.Paired, name: str) -> dict[int, bytes]:
+    """Of what is ready, by key."""
+    found = {}
+    for row in paired.bodies[name]:
+        if paired.ready[row["row"]]:
+            data = paired.arena[row["payload_at"] : row["payload_at"] + max(row["payload_size"], 0)]
+            found[int(paired.messages["key"][row["row"]])] = data.tobytes()
+    return found
+
+
+def test_payload_waits_with_its_message(form: Form) -> None:
+    """Through several windows, whatever comes in between; of answers that come first, too."""
+    waiting = Pairing(form)
+    first = waiting.feed(window((1, False, b"one"), (2, False, b"two"), (9, True, b"early")))
+    assert payloads(first, "data_requests") == {}
+    second = waiting.feed(window((3, False, b"three"), (1, True, b"")))
+    assert payloads(second, "data_requests") == {1: b"one"}
+    third = waiting.feed(window())
+    assert payloads(third, "data_requests") == {}
+    fourth = waiting.feed(window((9, False, b"late"), (2, True, b"answer")))
+    assert payloads(fourth, "data_requests") == {9: b"late", 2: b"two"}
+    assert payloads(fourth, "data_answers") == {9: b"early", 2: b"answer"}
+    assert payloads(waiting.finish(), "data_requests") == {3: b"three"}
+    assert waiting.payload_let_go == 0
+
+
+def test_payload_that_waits_is_bounded(form: Form, monkeypatch: Any) -> None:
+    """The first that come are kept; of the others the messages are, and the bytes are counted."""
+    monkeypatch.setattr(pairing, "MAX_KEPT", 10)
+    waiting = Pairing(form)
+    waiting.feed(window((1, False, b"12345"), (2, False, b"67890"), (3, False, b"x"), (9, True, b"y")))
+    assert waiting.payload_let_go == 2
+    last = waiting.finish()
+    assert payloads(last, "data_requests") == {1: b"12345", 2: b"67890", 3: b""}
+    assert payloads(last, "data_answers") == {9: b""}
+    assert last.bodies["data_requests"]["bytes"].tolist() == [5, 5, 1]
+
+
+def test_payload_that_is_taken_before_its_message(form: Form) -> None:
+    waiting = Pairing(form)
+    waiting.feed(window((1, False, b"one"), (2, False, b"two")))
+    waiting.take_payload(np.array([0]))
+    second = waiting.feed(window((1, True, b""), (3, False, b"three")))
+    (row,) = second.bodies["data_requests"][second.messages["key"][second.bodies["data_requests"]["row"]] == 1]
+    assert (row["payload_size"], row["bytes"]) == (pairing.TAKEN, 3)
+    assert payloads(waiting.finish(), "data_requests") == {2: b"two", 3: b"three"}
+    assert waiting.payload_let_go == 0
+
+
+@given(
+    told=st.lists(st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.binary(max_size=5)), max_size=6), max_size=6)
+)
+def test_no_payload_is_mixed_up(form: Form, told: list[list[tuple[int, bool, bytes]]]) -> None:
+    """Each message has its own, in whichever window it is worked off, and each once."""
+    marked = [
+        [(key, answers, data and bytes([16 * number + place]) + data) for place, (key, answers, data) in enumerate(one)]
+        for number, one in enumerate(told)
+    ]
+    waiting = Pairing(form)
+    found: list[tuple[int, bool, bytes]] = []
+    for paired in [*(waiting.feed(window(*one)) for one in marked), waiting.finish()]:
+        for name, answers in (("data_requests", False), ("data_answers", True)):
+            for row in paired.bodies[name]:
+                if paired.ready[row["row"]]:
+                    data = paired.arena[row["payload_at"] : row["payload_at"] + row["payload_size"]].tobytes()
+                    found.append((int(paired.messages["key"][row["row"]]), answers, data))
+    assert sorted(found) == sorted(message for one in marked for message in one)

@@ -20,7 +20,7 @@ use = st.fixed_dictionaries(
         "connection": st.integers(0, 2),
         "guid": st.sampled_from([0, 7, -9]),
         "resource": st.integers(0, 1),
-        "interface": st.just(-1),
+        "interface": st.sampled_from([-1, 2]),
         "operation": st.sampled_from([-1, 3]),
         "time_ns": st.sampled_from([5, HOUR_NS, HOUR_NS + 59 * SECOND, HOUR_NS + 61 * SECOND, 3 * HOUR_NS]),
         "succeeded": st.booleans(),
@@ -64,8 +64,10 @@ def counted(rows: list[tuple[dict[str, Any], bool]]) -> dict[tuple[int, ...], tu
 
 
 def covers(refusal: dict[str, Any], row: dict[str, Any]) -> bool:
-    """True if the use is the same client's success with what it was refused shortly before."""
-    same = all(refusal[name] == row[name] for name in ASKED)
+    """True if the use is the same client's success with what it was refused shortly before, or with all of the resource."""
+    same = all(refusal[name] in (row[name], -1) for name in ("interface", "operation"))
+    same = same and (refusal["interface"] == refusal["operation"] == -1 or all(refusal[n] == row[n] for n in ASKED))
+    same = same and all(refusal[name] == row[name] for name in ("pair", "resource"))
     client = refusal["connection"] == row["connection"] or (row["guid"] != 0 and refusal["guid"] == row["guid"])
     return bool(same and client and row["succeeded"] and 0 <= row["time_ns"] - refusal["time_ns"] <= COVER_NS)
 
