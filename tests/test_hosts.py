@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import analyzer
-from analyzer.hosts import CHANGES_HANDS_NS, Guid, host_intervals
-from analyzer.names.sightings import Sighting
-from tests import build, dialogue, named
+from analyzer import hosts
+from analyzer.hosts import CHANGES_HANDS_NS
+from analyzer.names.sightings import RANK, Sighting
+from analyzer.wire.texts import Texts
+from tests import build, dialogue, hosts_one_by_one, named
 from tests.build import Packet
 from tests.dialogue import ALICE, Smb2, packets_of, segments_of
+from tests.hosts_one_by_one import Guid
 from tests.named import A, address
 
 HOUR = 3600 * 10**9
@@ -27,6 +33,27 @@ def seen(name: str = "", source: str = "ntlm.workstation", first: int = HOUR, la
 
 def card(mac: int, first: int, last: int) -> Sighting:
     return seen(source="hardware", mac=mac, first=first, last=last)
+
+
+def intervals_of(sightings: Sequence[Sighting], guids: dict[str, Sequence[Guid]]) -> list[dict[str, Any]]:
+    """The hosts of some addresses: the rows of the table."""
+    pool = Texts()
+    addresses = hosts.Addresses({sighting.ip for sighting in sightings} | guids.keys(), pool)
+    spans = [
+        (addresses.place[ip], guid.first_ns, guid.last_ns) for ip, of_address in guids.items() for guid in of_address
+    ]
+    made = hosts.host_intervals(
+        hosts.sighting_rows(sightings, addresses.place, pool), np.array(spans, dtype=hosts.SPAN), pool
+    )
+    columns = hosts.table_of(made, addresses, "", pool).to_pydict()
+    for name in ("valid_from", "valid_to"):
+        columns[name] = made.hosts[name].tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def host_intervals(sightings: Sequence[Sighting], guids: Sequence[Guid] = ()) -> list[dict[str, Any]]:
+    """The hosts that one address was."""
+    return intervals_of(sightings, {"10.0.0.7": guids})
 
 
 def intervals(*sightings: Sighting, guids: tuple[Guid, ...] = ()) -> list[tuple[str | None, int, int, bool]]:
@@ -160,6 +187,50 @@ def test_systems_by_their_sources() -> None:
         [seen(source="dhcp", os_hint="DHCP vendor class MSFT 5.0"), seen(source="smb1", os_hint="Windows NT 4.0")]
     )
     assert row["os_hint"] == "Windows NT 4.0; DHCP vendor class MSFT 5.0"
+
+
+# All addresses at once give what each gives alone, one sighting after the other. #
+
+NAMES = ("WS7", "ws7.corp.example", "ws7.other.example", "WS8", "WS9", "fs1.corp.example")
+HINTS = ("Windows 6.1", "Samba 4.17", "NTLM version 10.0.1")
+GRID = 150 * 10**9
+"""Times are multiples of it: some lie on the same instant, some at and around the time after which an address is free."""
+
+
+def some_sighting(chance: random.Random, ip: str) -> Sighting:
+    first = chance.choice([0, *range(1, 40)]) * GRID if chance.random() < 0.2 else chance.randrange(1, 40) * GRID
+    last = first + chance.choice([0, 0, 1, 2, 8]) * GRID * (first > 0)
+    kind = chance.random()
+    if kind < 0.2:
+        return Sighting(ip=ip, source="hardware", mac=chance.choice([CARD, OTHER_CARD]), first_ns=first, last_ns=last)
+    if kind < 0.4:
+        source = chance.choice(hosts.OS_SOURCES)
+        return Sighting(ip=ip, source=source, os_hint=chance.choice(HINTS), first_ns=first, last_ns=last)
+    source, name = chance.choice(list(RANK)), chance.choice(NAMES)
+    identity = chance.choice(NAMES) if source == "ntlm.challenge" else ""
+    mac = chance.choice([CARD, OTHER_CARD, -1]) if source == "dhcp" else -1
+    return Sighting(ip=ip, source=source, name=name, identity=identity, mac=mac, first_ns=first, last_ns=last)
+
+
+def some_guid(chance: random.Random) -> Guid:
+    first = chance.randrange(1, 40) * GRID
+    return Guid(first, first + chance.choice([0, 0, 0, 1, 5]) * GRID)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_all_addresses_at_once(seed: int) -> None:
+    chance = random.Random(seed)
+    ips = ["10.0.0.7", "10.0.0.12", "9.255.0.1", "fe80::1", "2001:db8::7", "::1"]
+    most = chance.choice([1, 2, 3, 5, 12])
+    sightings = [some_sighting(chance, chance.choice(ips)) for _ in range(most * len(ips))]
+    guids = {ip: [some_guid(chance) for _ in range(chance.choice([0, 0, 1, 4]))] for ip in chance.sample(ips, 3)}
+    wanted = [
+        row | {"ip": ip}
+        for ip in ("9.255.0.1", "10.0.0.7", "10.0.0.12", "::1", "2001:db8::7", "fe80::1")
+        for row in hosts_one_by_one.host_intervals([s for s in sightings if s.ip == ip], guids.get(ip, ()))
+    ]
+    found = intervals_of(sightings, guids)
+    assert [{name: row[name] for name in wanted[0]} for row in found] == wanted
 
 
 # From captures. #

@@ -42,6 +42,8 @@ class Heard:
 def read_datagrams(rows: Rows, addresses: Set[str]) -> Heard:
     """What `records.DATAGRAM` rows say about these addresses. Scapy is imported only if one of them may say something."""
     heard = Heard()
+    if not len(rows):
+        return heard
     wanted = _Wanted(rows, addresses)
     places = {kind: place for place, kind in enumerate(ORDER)}
     mattering = [row for row in rows if wanted.may_be_in(row)]
