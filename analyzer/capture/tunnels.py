@@ -40,6 +40,7 @@ ETHER_MPLS = 0x8847
 ETHER_PPP = 0x880B
 ETHER_ERSPAN = 0x88BE  # types I and II [draft-foschiano-erspan]
 ETHER_ERSPAN_3 = 0x22EB
+ETHER_WCCP = 0x883E  # what a router sends on to a web cache [draft-mclaggan-wccp-v2rev1 5.12.2]
 
 PROTO_HOP_BY_HOP = 0
 PROTO_IPV4 = 4  # [RFC 2003]
@@ -195,6 +196,12 @@ def read_gre(buf: Bytes, look: Ints) -> None:
         kind = KIND_ETHERNET  # type I has no header of its own, and no sequence numbers
     elif kind == ETHER_TRANSPARENT:
         kind = KIND_ETHERNET
+    elif kind == ETHER_WCCP:
+        if lacks(look, size + 1):
+            return
+        # Version 2 has a header of its own before the packet, whose first four bits are zero.
+        size += 0 if byte(buf, at + size) >> 4 else 4
+        kind = ETHER_IPV4
     if not lacks(look, size):
         go_on(look, size, kind)
 

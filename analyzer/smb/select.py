@@ -35,6 +35,7 @@ from analyzer.transport.flows import (
     D_PHASE,
     D_POSITION,
     D_QUEUE,
+    D_RAW,
     D_SIZE,
     D_STRAYS,
     D_TAIL,
@@ -165,6 +166,7 @@ SMB1_READ = 0x0A
 SMB1_WRITE = 0x0B
 SMB1_LOCK_AND_READ = 0x13
 SMB1_WRITE_AND_UNLOCK = 0x14
+SMB1_READ_RAW = 0x1A
 SMB1_READ_MPX = 0x1B
 SMB1_WRITE_RAW = 0x1D
 SMB1_WRITE_MPX = 0x1E
@@ -189,6 +191,8 @@ SMB1_NT_CREATE = 0xA2
 SMB1_NT_CANCEL = 0xA4
 NO_ANDX = 0xFF
 
+MAX_RAW = 65_535
+"""Bytes of raw data at most: both requests count them in 16 bits."""
 MAX_TREES = 256
 """Trees whose kind is remembered for one connection; beyond that the one that was not used for longest is forgotten."""
 
@@ -418,9 +422,10 @@ def take_whole(m: Memory, src: Bytes, at: int, end: int, f: int, d: int, heard: 
         return 0 if size > 0 else lose(m, f, d)
     if byte(src, at + 4) < 0xFC or le32(src, at + 4) >> 8 != 0x424D53 or size < HEADER_SIZE + 16:
         if size == HEADER_SIZE:
+            m.flows[f, base + D_RAW] = 0  # which is how a server refuses READ_RAW
             m.flows[f, base + D_POSITION] += HEADER_SIZE
             return HEADER_SIZE
-        return lose(m, f, d)
+        return pass_raw(m, f, base, size, end - at) if is_raw(m, f, base, size) else lose(m, f, d)
     if end - at < HEADER_SIZE + min(size - HEADER_SIZE, HEAD):
         return 0
     keep = wanted(m, src, at + HEADER_SIZE, size - HEADER_SIZE, f, d)
@@ -440,6 +445,35 @@ def take_whole(m: Memory, src: Bytes, at: int, end: int, f: int, d: int, heard: 
         m.flows[f, base + D_LEFT] = size - taken
         m.flows[f, base + D_PHASE] = PHASE_SKIP
     return taken
+
+
+@kernel
+def is_raw(m: Memory, f: int, base: int, size: int) -> int:
+    """1 if a message without an SMB header is the data that READ_RAW or WRITE_RAW announced. [MS-CIFS 2.2.4.22, 2.2.4.25]"""
+    return 1 if m.flows[f, base + D_RAW] and HEADER_SIZE < size <= HEADER_SIZE + MAX_RAW else 0
+
+
+@kernel
+def pass_raw(m: Memory, f: int, base: int, size: int, there: int) -> int:
+    """Go past such a message, of which so many bytes are there; returns the bytes taken."""
+    taken = min(size, there)
+    m.flows[f, base + D_RAW] = 0
+    m.flows[f, base + D_POSITION] += taken
+    if taken < size:
+        m.flows[f, base + D_LEFT] = size - taken
+        m.flows[f, base + D_PHASE] = PHASE_SKIP
+    return taken
+
+
+@kernel
+def note_raw(m: Memory, f: int, command: int) -> None:
+    """A client's message tells whether raw data follows: from the server after READ_RAW, from the client after WRITE_RAW.
+
+    The client asks for nothing else meanwhile. [MS-CIFS 2.2.4.22, 2.2.4.25]
+    """
+    if command == SMB1_READ_RAW:
+        m.flows[f, F_DIRECTIONS + D_WIDTH + D_RAW] = 1
+    m.flows[f, F_DIRECTIONS + D_RAW] = 1 if command == SMB1_WRITE_RAW else 0
 
 
 @kernel
@@ -491,6 +525,8 @@ def decide(m: Memory, f: int, d: int, heard: int) -> None:
         m.flows[f, base + D_NEED] = min(size, HEADER_SIZE + HEAD)
         m.flows[f, base + D_PHASE] = PHASE_HEAD
         if size == HEADER_SIZE:
+            if byte(m.blocks, place) == 0:
+                m.flows[f, base + D_RAW] = 0
             finish_message(m, f, d, heard)
         return
     size = m.flows[f, base + D_SIZE]
@@ -498,9 +534,12 @@ def decide(m: Memory, f: int, d: int, heard: int) -> None:
         if byte(m.blocks, place) != 0:
             keep = size - HEADER_SIZE
         elif byte(m.blocks, place + 4) < 0xFC or le32(m.blocks, place + 4) >> 8 != 0x424D53 or size < HEADER_SIZE + 16:
-            drop_message(m, f, base)
-            lose(m, f, d)
-            return
+            if not is_raw(m, f, base, size):
+                drop_message(m, f, base)
+                lose(m, f, d)
+                return
+            m.flows[f, base + D_RAW] = 0
+            keep = 0
         else:
             keep = wanted(m, m.blocks, place + HEADER_SIZE, size - HEADER_SIZE, f, d)
         if keep == 0:
@@ -787,6 +826,8 @@ def wanted(m: Memory, b: Bytes, at: int, size: int, f: int, d: int) -> int:
     if first == 0xFF:
         if size < 35:
             return 0
+        if d == 0:
+            note_raw(m, f, byte(b, at + 4))
         return min(size, wanted_smb1(m, b, at, size, f))
     if first == 0xFD:
         return min(size, KEEP_WHOLE if m.state[G_SEALED_WHOLE] else HEAD)

@@ -56,11 +56,13 @@ from analyzer.smb.window import (
 from analyzer.transport.messages import (
     M_BODY,
     M_COMMAND,
+    M_CONNECTION,
     M_END,
     M_FLAGS,
     M_FROM_SERVER,
     M_HEADER,
     M_PLACE,
+    M_PROTOCOL,
     MF_CUT,
     MF_MORE,
 )
@@ -341,6 +343,36 @@ NT_TRANSACT_WORDS = Layout(
         ("fid", "H"),  #                     43
     ],
 )
+SECONDARY_WORDS = Layout(
+    "SMB_COM_TRANSACTION_SECONDARY Request",  # [MS-CIFS 2.2.4.34.1], TRANSACTION2_SECONDARY likewise, and a FID (2.2.4.47.1)
+    [
+        ("word_count", "B"),  #                0
+        ("total_parameter_count", "H"),  #     1
+        ("total_data_count", "H"),  #          3
+        ("parameter_count", "H"),  #           5
+        ("parameter_offset", "H"),  #          7  from the header
+        ("parameter_displacement", "H"),  #    9
+        ("data_count", "H"),  #               11
+        ("data_offset", "H"),  #              13
+        ("data_displacement", "H"),  #        15
+    ],
+)
+NT_SECONDARY_WORDS = Layout(
+    "SMB_COM_NT_TRANSACT_SECONDARY Request",  # [MS-CIFS 2.2.4.63.1]
+    [
+        ("word_count", "B"),  #                0
+        ("reserved1", "3s"),  #                1
+        ("total_parameter_count", "I"),  #     4
+        ("total_data_count", "I"),  #          8
+        ("parameter_count", "I"),  #          12
+        ("parameter_offset", "I"),  #         16  from the header
+        ("parameter_displacement", "I"),  #   20
+        ("data_count", "I"),  #               24
+        ("data_offset", "I"),  #              28
+        ("data_displacement", "I"),  #        32
+        ("reserved2", "B"),  #                36
+    ],
+)
 NT_TRANSACT_CREATE_PARAMETERS = Layout(
     "NT_TRANSACT_CREATE parameters",  # [MS-CIFS 2.2.7.1.1]
     [
@@ -405,9 +437,9 @@ _LOCK_AND_READ, _WRITE_AND_UNLOCK, _READ_RAW, _READ_MPX, _WRITE_RAW, _WRITE_MPX 
     )
 )
 _SECONDARIES = tuple(
-    int(code)
-    for code in (Command.TRANSACTION_SECONDARY, Command.TRANSACTION2_SECONDARY, Command.NT_TRANSACT_SECONDARY)
+    int(code) for code in (Command.TRANSACTION_SECONDARY, Command.TRANSACTION2_SECONDARY, Command.NT_TRANSACT_SECONDARY)
 )
+_NT_SECONDARY = int(Command.NT_TRANSACT_SECONDARY)
 _TRANSACTION, _TRANSACTION2, _NT_TRANSACT = (
     int(code) for code in (Command.TRANSACTION, Command.TRANSACTION2, Command.NT_TRANSACT)
 )
@@ -460,6 +492,8 @@ _PIPE_TRANSACT, _PIPE_READ, _PIPE_WRITE, _PIPE_RAW_READ, _PIPE_RAW_WRITE, _PIPE_
 NO_FUNCTION = 0xFFFF
 NO_FID = 0xFFFF
 MAX_TRANSACTION_NAME = 1024
+LOOK_AHEAD = 256
+"""So many messages behind the first part of a transaction are searched for the part that has its parameters."""
 _PIPE_LANMAN = tuple(b"\\PIPE\\LANMAN")
 _MAILSLOT = tuple(b"\\MAILSLOT")
 
@@ -489,12 +523,15 @@ _RA = READ_ANDX_ANSWER_WORDS.offsets
 _RA_SIZE, _RA_AT, _RA_HIGH = _RA["data_length"], _RA["data_offset"], _RA["data_length_high"]
 _WQ = WRITE_ANDX_REQUEST_WORDS.offsets
 _WQ_FID, _WQ_HIGH, _WQ_SIZE, _WQ_AT = _WQ["fid"], _WQ["data_length_high"], _WQ["data_length"], _WQ["data_offset"]
+_WQ_MODE = _WQ["write_mode"]
+_RAW_START = 0x000C  # RAW_MODE and MSG_START
 _CORE_COUNT = READ_WRITE_CORE.offsets["count"]
 _MA_SIZE, _MA_AT = READ_MPX_ANSWER_WORDS.offsets["data_length"], READ_MPX_ANSWER_WORDS.offsets["data_offset"]
 _WR = WRITE_RAW_REQUEST_WORDS.offsets
 _WR_FID, _WR_TOTAL, _WR_SIZE, _WR_AT = _WR["fid"], _WR["total"], _WR["data_length"], _WR["data_offset"]
 _CT_TID = CORE_TREE_ANSWER_WORDS.offsets["tid"]
 _X = TRANSACTION_WORDS.offsets
+_X_ALL_PARAMETERS = _X["total_parameter_count"]
 _X_TOTAL, _X_PARAMETERS, _X_PARAMETERS_AT, _X_DATA, _X_DATA_AT, _X_SETUP, _X_FUNCTION, _X_FID = (
     _X["total_data_count"],
     _X["parameter_count"],
@@ -532,6 +569,15 @@ _NTC_ACCESS, _NTC_NAME_SIZE = (
     NT_TRANSACT_CREATE_PARAMETERS.offsets["name_length"],
 )
 _NTC_SIZE = NT_TRANSACT_CREATE_PARAMETERS.size
+_NT_ALL_PARAMETERS = _NT["total_parameter_count"]
+_S, _NS = SECONDARY_WORDS.offsets, NT_SECONDARY_WORDS.offsets
+_S_PARAMETERS, _S_PARAMETERS_AT, _S_MOVED = _S["parameter_count"], _S["parameter_offset"], _S["parameter_displacement"]
+_NS_PARAMETERS, _NS_PARAMETERS_AT, _NS_MOVED = (
+    _NS["parameter_count"],
+    _NS["parameter_offset"],
+    _NS["parameter_displacement"],
+)
+_SECONDARY_SIZE, _NT_SECONDARY_SIZE = SECONDARY_WORDS.size, NT_SECONDARY_WORDS.size
 TRANSACTION_FIXED = 29
 TRANSACTION2_FIXED = 31
 NT_TRANSACT_FIXED = 39
@@ -989,7 +1035,9 @@ def read_read_request1(w: Found, row: int, command: int) -> None:
         fid = le16(w.arena, w.rows[row, M_BODY] + _RQ_FID)
     else:
         core = command in (_READ, _LOCK_AND_READ)
-        if not has_words(w, row, 5 if core else 8, 5 if core else 8, 5 if core else 10, _P_FIRST_WORD, _FIRST_WORD_SIZE):
+        if not has_words(
+            w, row, 5 if core else 8, 5 if core else 8, 5 if core else 10, _P_FIRST_WORD, _FIRST_WORD_SIZE
+        ):
             return
         fid = le16(w.arena, w.rows[row, M_BODY] + _FIRST)
     item = add_item(w, row, TABLE_DATA_REQUEST)
@@ -1030,6 +1078,11 @@ def read_write_request1(w: Found, row: int, command: int) -> None:
         fid = le16(w.arena, body + _WQ_FID)
         size = le16(w.arena, body + _WQ_SIZE) + (le16(w.arena, body + _WQ_HIGH) << 16)
         offset = le16(w.arena, body + _WQ_AT)
+        # The first part of a message that is written raw has the message's length before it: [MS-CIFS] names the modes,
+        # and captures of Windows clients have the two bytes.
+        if le16(w.arena, body + _WQ_MODE) & _RAW_START == _RAW_START and size >= 2:
+            offset += 2
+            size -= 2
     elif command in (_WRITE_RAW, _WRITE_MPX):
         if not has_words(w, row, 12, 14, 14, _P_WRITE_RAW_REQUEST, _WRITE_RAW_REQUEST_SIZE):
             return
@@ -1083,6 +1136,44 @@ def names_mailslot(w: Found, at: int, end: int, width: int) -> int:
 
 
 @kernel
+def parameters_row(w: Found, row: int, all_of: int, here: int, secondary: int) -> int:
+    """Which message has the parameters of a transaction: its first one, or the one that says that all come there.
+
+    all_of, here: bytes of parameters in all and in the first one. -1: they are spread, or in none of the next `LOOK_AHEAD`
+    messages of this window. All parts have the same PID, MID, TID and UID. [MS-CIFS 3.2.4.1.5]
+    """
+    if here >= all_of:
+        return row
+    if here > 0:
+        return -1
+    ids = le64(w.arena, w.rows[row, M_HEADER] + _H_TID)
+    for other in range(row + 1, min(w.rows.shape[0], row + 1 + LOOK_AHEAD)):
+        if (
+            w.rows[other, M_CONNECTION] != w.rows[row, M_CONNECTION]
+            or w.rows[other, M_PROTOCOL] != w.rows[row, M_PROTOCOL]
+            or w.rows[other, M_FROM_SERVER]
+            or le64(w.arena, w.rows[other, M_HEADER] + _H_TID) != ids
+        ):
+            continue
+        if w.rows[other, M_COMMAND] != secondary:
+            return -1  # the ids are used again
+        size = _NT_SECONDARY_SIZE if secondary == _NT_SECONDARY else _SECONDARY_SIZE
+        if w.rows[other, M_BODY] + size > w.rows[other, M_END] or 1 + 2 * word_count(w, other) < size:
+            return -1
+        if secondary_value(w, other, secondary, _S_PARAMETERS, _NS_PARAMETERS) > 0:
+            whole = secondary_value(w, other, secondary, _S_PARAMETERS, _NS_PARAMETERS) >= all_of
+            return other if whole and secondary_value(w, other, secondary, _S_MOVED, _NS_MOVED) == 0 else -1
+    return -1
+
+
+@kernel
+def secondary_value(w: Found, row: int, secondary: int, at: int, nt_at: int) -> int:
+    """A field of a further part, by its offsets in both forms."""
+    body = w.rows[row, M_BODY]
+    return le32(w.arena, body + nt_at) if secondary == _NT_SECONDARY else le16(w.arena, body + at)
+
+
+@kernel
 def read_transaction_request(w: Found, row: int) -> None:
     """[MS-CIFS 2.2.4.33.1, 2.2.5] Pipe functions, RAP, or a mailslot (which is passed over)."""
     if word_count(w, row) < 14 or not has(w, row, TRANSACTION_FIXED, _P_TRANSACTION):
@@ -1121,6 +1212,14 @@ def read_transaction_request(w: Found, row: int) -> None:
         if is_rap:  # RAPOpcode, the first two parameter bytes [MS-RAP 2.5.1]
             place = clip(w, row, le16(w.arena, body + _X_PARAMETERS_AT))
             size = min(le16(w.arena, body + _X_PARAMETERS), w.rows[row, M_END] - place)
+            other = (
+                parameters_row(w, row, le16(w.arena, body + _X_ALL_PARAMETERS), size, _SECONDARIES[0])
+                if size == 0
+                else -1
+            )
+            if other > row:
+                place = clip(w, other, le16(w.arena, w.rows[other, M_BODY] + _S_PARAMETERS_AT))
+                size = w.rows[other, M_END] - place
             w.items[item, I_VALUE + 1] = le16(w.arena, place) if size >= 2 else NO_FUNCTION
         add_name(w, item, FIELD_NAME, at, end - at, ENCODING_UTF16 if unicode else ENCODING_OEM)
     elif function == _PIPE_CALL:
@@ -1178,8 +1277,14 @@ def read_transaction2_request(w: Found, row: int) -> None:
         w.messages[row, D_KIND] = _KIND_OTHER
         return
     at = clip(w, row, le16(w.arena, body + _X_PARAMETERS_AT))
-    end = at + min(le16(w.arena, body + _X_PARAMETERS), w.rows[row, M_END] - at)
-    read_string(w, item, FIELD_NAME, at + skip, end, is_unicode(w, row))
+    here = le16(w.arena, body + _X_PARAMETERS)
+    other = parameters_row(w, row, le16(w.arena, body + _X_ALL_PARAMETERS), here, _SECONDARIES[1])
+    if other > row:
+        at = clip(w, other, le16(w.arena, w.rows[other, M_BODY] + _S_PARAMETERS_AT))
+        here = le16(w.arena, w.rows[other, M_BODY] + _S_PARAMETERS)
+    if other >= 0:  # of a name that is spread over several messages nothing is said
+        end = at + min(here, w.rows[other, M_END] - at)
+        read_string(w, item, FIELD_NAME, at + skip, end, is_unicode(w, row))
 
 
 @kernel
@@ -1195,12 +1300,17 @@ def read_nt_transact_request(w: Found, row: int) -> None:
         item = add_item(w, row, TABLE_OPEN_REQUEST)
         w.items[item, I_VALUE] = _VIA_NT_TRANSACT
         at = clip(w, row, le32(w.arena, body + _NT_PARAMETERS_AT))
-        end = at + min(le32(w.arena, body + _NT_PARAMETERS), w.rows[row, M_END] - at)
+        here = le32(w.arena, body + _NT_PARAMETERS)
+        other = parameters_row(w, row, le32(w.arena, body + _NT_ALL_PARAMETERS), here, _NT_SECONDARY)
+        if other > row:
+            at = clip(w, other, le32(w.arena, w.rows[other, M_BODY] + _NS_PARAMETERS_AT))
+            here = le32(w.arena, w.rows[other, M_BODY] + _NS_PARAMETERS)
+        end = at + min(here, w.rows[other, M_END] - at) if other >= 0 else at
         if end - at >= _NTC_SIZE:
             unicode = is_unicode(w, row)
             w.items[item, I_VALUE + 1] = le32(w.arena, at + _NTC_ACCESS)
             size = le32(w.arena, at + _NTC_NAME_SIZE)
-            at = text_start(w, row, at + _NTC_SIZE, unicode)
+            at = text_start(w, other, at + _NTC_SIZE, unicode)
             read_string(w, item, FIELD_NAME, at, min(end, at + size), unicode)
     elif function == NT_TRANSACT_IOCTL and byte(w.arena, body + _NT_SETUP) >= 4:
         code = le32(w.arena, body + _NT_CODE)

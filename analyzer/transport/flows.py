@@ -87,6 +87,7 @@ D_UNPARSED = 18  # payload bytes passed over while looking for the next message
 D_QUEUED = 19  # parked segments
 D_PARKED = 20  # their payload bytes
 D_SINCE = 21  # when the first of them was parked
+D_RAW = 22  # 1: bytes without an SMB header are to come in a message of their own, by READ_RAW or WRITE_RAW
 D_WIDTH = 24
 F_WIDTH = F_DIRECTIONS + 2 * D_WIDTH
 
@@ -145,6 +146,7 @@ G_FLOWS_USED = 9
 G_NUMBER = 10  # messages so far, whether kept or not
 G_ROWS_DROPPED = 11
 G_SEALED_WHOLE = 12  # 1: encrypted messages are kept whole, not only their heads
+G_DIFFERENT = 13  # segments that bring other bytes than an earlier copy, as far as that was at hand
 G_WIDTH = 16
 
 # Pieces of a stream, in order, as `streams.arrange` hands them on. #

@@ -4,7 +4,8 @@
 segment that came too early and is parked), the segment itself, or more if it fills a hole. A hole that is not filled
 within the limits of `flows` is given up: the piece before it says how many bytes are missing.
 
-The first copy of a byte wins, as it does for most receivers, whatever a later copy says. Sequence arithmetic is modulo
+The first copy of a byte wins, as it does for most receivers, whatever a later copy says. That they differ is counted where
+the first one is still at hand: parked, or among the last `LOOK_BACK` segments of this block. Sequence arithmetic is modulo
 2^32 with signed distances [RFC 9293 3.4]; positions in a stream are 64-bit and do not wrap.
 """
 
@@ -13,12 +14,18 @@ from __future__ import annotations
 from analyzer.capture.packets import (
     T_ACK,
     T_DATA,
+    T_DST_HI,
+    T_DST_LO,
+    T_DST_PORT,
     T_FILE,
     T_FLAGS,
     T_FRAME,
     T_HAVE,
     T_SEQ,
     T_SIZE,
+    T_SRC_HI,
+    T_SRC_LO,
+    T_SRC_PORT,
     T_TIME,
     TCP_RST,
     TCP_SYN,
@@ -38,6 +45,7 @@ from analyzer.transport.flows import (
     D_STRAYS,
     D_WIDTH,
     F_DIRECTIONS,
+    G_DIFFERENT,
     G_FREE_PARKED,
     G_GIVEN_UP,
     MAX_PARKED_BYTES,
@@ -67,10 +75,13 @@ from analyzer.transport.flows import (
     take_block,
 )
 from analyzer.wire.loads import copy_bytes, signed32
+from analyzer.wire.texts import same_bytes
 
 STRAY_DISTANCE = 1 << 26
 """A segment farther than this from what is expected is a stray; `MAX_STRAYS` in a row are believed: much was lost."""
 MAX_STRAYS = 4
+LOOK_BACK = 256
+"""So many SMB segments before a repetition are searched for the first copy. TCP mostly repeats within a few round trips."""
 
 
 @kernel
@@ -98,6 +109,8 @@ def arrange(m: Memory, buf: Bytes, segments: Table, row: int, f: int, d: int) ->
         m.flows[f, base + D_NEXT] = seq
         distance = 0
     m.flows[f, base + D_STRAYS] = 0
+    if distance < 0 or m.flows[f, base + D_QUEUE] >= 0:
+        m.state[G_DIFFERENT] += is_different(m, buf, segments, row, f, base, seq, distance)
     if distance > 0:
         park(m, buf, segments, row, f, base, seq)
         return give_up_holes(m, f, base, segments[row, T_TIME], count)
@@ -116,6 +129,60 @@ def arrange(m: Memory, buf: Bytes, segments: Table, row: int, f: int, d: int) ->
         count = release_ready(m, f, base, count)
         taken = signed32(m.flows[f, base + D_NEXT] - seq)
     return count
+
+
+@kernel
+def is_different(m: Memory, buf: Bytes, segments: Table, row: int, f: int, base: int, seq: int, distance: int) -> int:
+    """1 if a segment has other bytes than a parked one, or than one before it in this block, for the same place."""
+    have = segments[row, T_HAVE]
+    if distance == -1 and segments[row, T_SIZE] == 1:
+        return 0  # a keep-alive: any byte in front of what is expected [RFC 9293 3.8.4]
+    q = m.flows[f, base + D_QUEUE]
+    while q >= 0 and signed32(m.parked[q, Q_SEQ] - seq) < have:
+        if m.parked[q, Q_BLOCK] >= 0 and differs_from_parked(m, buf, segments, row, q, seq):
+            return 1
+        q = m.parked[q, Q_NEXT]
+    if distance >= 0:
+        return 0
+    for before in range(row - 1, max(-1, row - 1 - LOOK_BACK), -1):
+        if (
+            segments[before, T_SRC_PORT] != segments[row, T_SRC_PORT]
+            or segments[before, T_DST_PORT] != segments[row, T_DST_PORT]
+            or segments[before, T_SRC_LO] != segments[row, T_SRC_LO]
+            or segments[before, T_DST_LO] != segments[row, T_DST_LO]
+            or segments[before, T_SRC_HI] != segments[row, T_SRC_HI]
+            or segments[before, T_DST_HI] != segments[row, T_DST_HI]
+        ):
+            continue
+        if segments[before, T_FLAGS] & TCP_SYN:
+            return 0  # before it was another connection
+        begins = signed32(segments[before, T_SEQ] - seq)
+        first = max(0, begins)
+        size = min(have, begins + segments[before, T_HAVE]) - first
+        place = segments[before, T_DATA] + first - begins
+        if not segments[before, T_FLAGS] & TCP_RST and not same_bytes(
+            buf, segments[row, T_DATA] + first, buf, place, size
+        ):
+            return 1
+    return 0
+
+
+@kernel
+def differs_from_parked(m: Memory, buf: Bytes, segments: Table, row: int, q: int, seq: int) -> int:
+    """1 if a segment has other bytes than a parked one whose bytes are stored."""
+    at = signed32(m.parked[q, Q_SEQ] - seq)  # where its next block begins in the segment
+    left = m.parked[q, Q_HAVE]
+    block = m.parked[q, Q_BLOCK]
+    while block >= 0:
+        step = min(BLOCK, left)
+        first = max(0, at)
+        size = min(segments[row, T_HAVE], at + step) - first
+        if not same_bytes(buf, segments[row, T_DATA] + first, m.blocks, block * BLOCK + first - at, size):
+            return 1
+        at += step
+        left -= step
+        block = m.block_next[block]
+    return 0
 
 
 @kernel

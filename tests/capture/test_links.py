@@ -363,4 +363,3 @@ def test_any_bytes(link: int, data: bytes, more: int) -> None:
 
 def test_every_link_that_is_read_has_a_name() -> None:
     assert {link for link, _ in LINKS.values()} == set(links.NAMES)
-

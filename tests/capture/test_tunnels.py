@@ -74,6 +74,16 @@ def test_what_scapy_writes(packet: Packet, kernels: Kernels) -> None:
     assert (seen.seq, seen.ack, seen.flags, seen.payload, seen.size) == (7, 8, 0x18, PAYLOAD, len(PAYLOAD))
 
 
+@pytest.mark.parametrize("redirect", [b"", b"\x05\x59\x00\x48", b"\0\0\0\0"], ids=["version 1", "version 2", "zeros"])
+def test_what_a_router_redirects(redirect: bytes, kernels: Kernels) -> None:
+    """WCCP: version 2 puts four bytes (flags, service, two buckets) between GRE and the packet."""
+    data = ethernet(ipv4(gre(redirect + bytes(INNER), 0x883E), protocol=PROTO_GRE))
+    seen, counted = peel(data, LINK_ETHERNET, kernels)
+    assert counted == {p.C_TCP: 1}
+    assert seen is not None
+    assert (seen.source, seen.payload) == (("10.1.0.1", 50_000), PAYLOAD)
+
+
 @pytest.mark.parametrize("number", range(16))
 def test_every_option_of_gre(number: int, kernels: Kernels) -> None:
     """Checksum, routing, key, sequence number: the four upper bits, in any combination. [RFC 1701, 2890]"""

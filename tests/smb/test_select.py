@@ -62,6 +62,79 @@ def brief(rows: list[Row]) -> list[tuple[int, int, bytes]]:
     return [(row.protocol, row.command, row.data) for row in rows]
 
 
+# Raw data: a message without an SMB header, where READ_RAW or WRITE_RAW announced it. [MS-CIFS 2.2.4.22, 2.2.4.25]
+
+READ_RAW = smb1(Smb1(0x1A, struct.pack("<HIHHIH", 7, 0, 4096, 0, 0, 0)))
+WRITE_RAW = smb1(Smb1(0x1D, struct.pack("<HHHIIHIHH", 7, 5000, 0, 0, 0, 0, 0, 0, 0)))
+GO_ON = smb1(Smb1(0x1D, struct.pack("<H", 0xFFFF)), flags=0x98)
+COMPLETE = smb1(Smb1(0x20, struct.pack("<H", 5000)), flags=0x98)
+CLOSE, CLOSED = smb1(b.smb1_close(7)), smb1(Smb1(0x04, b""), flags=0x98)
+RAW_SIZES = (1, 3, 4, 15, 16, 63, 64, 65, 5000, 65_535)
+
+
+def raw(size: int) -> bytes:
+    """Bytes that look like no header."""
+    return bytes(n * 7 % 251 for n in range(size))
+
+
+def told(kernels: Kernels, *said: tuple[int, bytes], cut: int = 0) -> Following:
+    """What both sides say, in turns (1: the server), in segments of `cut` bytes."""
+    talk = Conversation().open()
+    for side, message in said:
+        data = framed(message)
+        for at in range(0, len(data), cut or len(data)):
+            talk.send(data[at : at + (cut or len(data))], from_server=bool(side))
+    return Following(kernels).feed(talk.segments).sweep()
+
+
+@pytest.mark.parametrize("cut", [0, 1000, 5])
+@pytest.mark.parametrize("size", RAW_SIZES)
+def test_raw_data_is_passed_over(size: int, cut: int, kernels: Kernels) -> None:
+    if size > 5000 and cut == 5:
+        cut = 1460
+    for said in (
+        [(0, READ_RAW), (1, raw(size)), (0, CLOSE), (1, CLOSED)],
+        [(0, WRITE_RAW), (1, GO_ON), (0, raw(size)), (1, COMPLETE), (0, CLOSE), (1, CLOSED)],
+    ):
+        following = told(kernels, *said, cut=cut)
+        assert [row.command for row in following.messages] == [m[4] for _, m in said if m[:4] == b"\xffSMB"]
+        assert following.problems == []
+        assert following.ended[0].unparsed == (0, 0)
+        sent = [sum(4 + len(m) for side, m in said if side == way) for way in (0, 1)]
+        assert following.ended[0].taken == tuple(sent)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(0, CLOSE), (1, raw(500))],
+        [(0, READ_RAW), (1, b""), (0, CLOSE), (1, raw(500))],
+        [(0, READ_RAW), (1, raw(500)), (1, raw(500))],
+        [(0, READ_RAW), (1, raw(65_536))],
+        [(0, READ_RAW), (0, raw(500))],
+        [(0, WRITE_RAW), (1, raw(500))],
+        [(0, WRITE_RAW), (1, CLOSED), (0, CLOSE), (0, raw(500))],
+        [(1, READ_RAW), (1, raw(500))],
+    ],
+    ids=["none announced", "refused", "twice", "too large", "by the other side", "likewise", "refused", "by an answer"],
+)
+def test_raw_data_that_nobody_announced(said: list[tuple[int, bytes]], kernels: Kernels) -> None:
+    following = told(kernels, *said)
+    assert [code for code, _ in following.problems] == [PROBLEM_NOT_SMB]
+
+
+def test_raw_data_with_a_hole(kernels: Kernels) -> None:
+    """A segment of it was lost: the stream stays in step."""
+    talk = Conversation().open()
+    talk.client(framed(READ_RAW))
+    data = framed(raw(5000))
+    parts = [talk.server(data[at : at + 1000]) for at in range(0, len(data), 1000)]
+    talk.server(framed(CLOSED))
+    following = Following(kernels).feed([s for s in talk.segments if s is not parts[2]]).sweep()
+    assert [row.command for row in following.messages] == [0x1A, 0x04]
+    assert (following.problems, following.ended[0].missing) == ([], (0, 1000))
+
+
 # Framing.
 
 STREAM = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -376,6 +377,106 @@ def test_a_transaction_in_several_messages(sent_first: int) -> None:
     assert first == answer
     assert {interim, more, rest} == {smb1.NO_KEY}
     assert next(body["bytes"] for body in found.bodies["data_answers"]) == 70
+
+
+def of_parameters(first: Smb1, total: int) -> Smb1:
+    """A first part with the totals of all. [MS-CIFS 2.2.4.33.1, 2.2.4.62.1]"""
+    words = bytearray(first.words)
+    if first.command == 0xA0:
+        words[3:7] = total.to_bytes(4, "little")
+    else:
+        words[0:2] = total.to_bytes(2, "little")
+    return replace(first, words=bytes(words))
+
+
+def more_parameters(command: int, parameters: bytes, total: int, displacement: int = 0) -> Smb1:
+    """[MS-CIFS 2.2.4.34.1, 2.2.4.47.1, 2.2.4.63.1]"""
+    if command == 0xA1:
+        at = 32 + 1 + 36 + 2
+        words = packed(
+            ("reserved1", "3s", bytes(3)),
+            ("total_parameter_count", "I", total),
+            ("total_data_count", "I", 0),
+            ("parameter_count", "I", len(parameters)),
+            ("parameter_offset", "I", at + 1),
+            ("parameter_displacement", "I", displacement),
+            ("data_count", "I", 0),
+            ("data_offset", "I", 0),
+            ("data_displacement", "I", 0),
+            ("reserved2", "B", 0),
+        )
+    else:
+        at = 32 + 1 + 16 + (2 if command == 0x33 else 0) + 2
+        words = packed(
+            ("total_parameter_count", "H", total),
+            ("total_data_count", "H", 0),
+            ("parameter_count", "H", len(parameters)),
+            ("parameter_offset", "H", at + 1),
+            ("parameter_displacement", "H", displacement),
+            ("data_count", "H", 0),
+            ("data_offset", "H", 0),
+            ("data_displacement", "H", 0),
+            *[("fid", "H", 0xFFFF)] * (command == 0x33),
+        )
+    return Smb1(command, words, b"\0" + parameters)
+
+
+GO_ON = message(b.failed(0x25), flags=RESPONSE)
+RAP_PARAMETERS = b"\x0d\0WrLh\0B16\0"
+DFS_PARAMETERS = b"\4\0" + b.utf16("\\FILES1\\dfs\0")
+NAME = b.utf16("\\srvsvc")
+CREATE_PARAMETERS = packed(
+    ("flags", "I", 0), ("root_directory_fid", "I", 0), ("desired_access", "I", 0x2019F), ("allocation_size", "Q", 0),
+    ("ext_file_attributes", "I", 0), ("share_access", "I", 7), ("create_disposition", "I", 1), ("create_options", "I", 0),
+    ("security_descriptor_length", "I", 0), ("ea_length", "I", 0), ("name_length", "I", len(NAME)),
+    ("impersonation_level", "I", 2), ("security_flags", "B", 0),
+)  # fmt: skip
+SPLIT = {
+    # what the first part is, the further part's command, the parameters, and what is to be read of them
+    "rap": (b.transaction("\\PIPE\\LANMAN"), 0x26, RAP_PARAMETERS, "call_requests", {"function": 13}),
+    "dfs": (b.transaction("", setup=(0x10,), command=0x32), 0x33, DFS_PARAMETERS, "call_requests", {"name": "\\FILES1\\dfs"}),
+    "nt create": (
+        # The name is aligned to two bytes from the header, which is 32 + 1 + 36 + 2 + 1 + 53 bytes before.
+        b.nt_transact(1), 0xA1, CREATE_PARAMETERS + b"\0" + NAME, "open_requests",
+        {"name": "\\srvsvc", "access_mask": 0x2019F},
+    ),
+}  # fmt: skip
+NOTHING = {"function": smb1.NO_FUNCTION, "name": None, "access_mask": 0}
+
+
+@pytest.mark.parametrize("split", SPLIT.values(), ids=SPLIT)
+def test_parameters_that_come_in_a_further_message(split: tuple[Any, ...], kernels: Kernels) -> None:
+    first, command, parameters, table, wanted = split
+    whole = message(of_parameters(first, len(parameters)), mid=7)
+    more = message(more_parameters(command, parameters, len(parameters)), mid=7)
+    between = [
+        message(more_parameters(command, b"another's", 9), mid=8),
+        message(more_parameters(command, b"", 9), mid=7),
+    ]
+    for messages in ([whole, GO_ON, more], [whole, GO_ON, *between, more]):
+        body = read(*messages, kernels=kernels).one(table)
+        assert {name: body[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("split", SPLIT.values(), ids=SPLIT)
+def test_parameters_that_are_not_all_in_one_message(split: tuple[Any, ...], kernels: Kernels) -> None:
+    """They never come, the ids are used again before they do, or they are spread: nothing is said of them."""
+    first, command, parameters, table, wanted = split
+    size = len(parameters)
+    whole = message(of_parameters(first, size), mid=7)
+    for others in (
+        [],
+        [message(b.smb1_close(9), mid=7), message(more_parameters(command, parameters, size), mid=7)],
+        [message(more_parameters(command, parameters[4:], size, displacement=4), mid=7)],
+        [
+            message(more_parameters(command, parameters[:-3], size), mid=7),
+            message(more_parameters(command, parameters[-3:], size, size - 3), mid=7),
+        ],
+        [message(more_parameters(command, parameters, size), mid=7, pid=1)],
+    ):
+        found = read(whole, GO_ON, *others, kernels=kernels)
+        body = found.one(table)
+        assert {name: body[name] for name in wanted} == {name: NOTHING[name] for name in wanted}
 
 
 @pytest.mark.parametrize("function", [0x01, 0x21, 0x22, 0x23], ids=["set state", "query state", "query info", "peek"])

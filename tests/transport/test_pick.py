@@ -177,7 +177,10 @@ def test_many_other_connections_do_not_push_out_smb(kernels: Kernels) -> None:
     for _ in range(21 if kernels.compiled else 1):
         crowd[:, p.T_SRC_LO] = rng.integers(0xFFFF_0000_0000, 0xFFFF_FFFF_FFFF, len(crowd))
         crowd[:, p.T_SRC_PORT] = rng.integers(1024, 65_536, len(crowd))
-        assert kernels.pick(buffer, crowd.copy(), len(crowd), picking.ports, picking.seen, picking.recent, picking.counts) == 0
+        assert (
+            kernels.pick(buffer, crowd.copy(), len(crowd), picking.ports, picking.seen, picking.recent, picking.counts)
+            == 0
+        )
     for spoken in known:
         assert picking.frames([spoken.server(b"follows")]) == [1]
 

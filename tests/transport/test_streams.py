@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.compiled import Kernels, compiled_kernels, plain_kernels
-from analyzer.transport.flows import BLOCK, G_FREE_BLOCK, G_FREE_PARKED, G_GIVEN_UP
+from analyzer.transport.flows import BLOCK, G_DIFFERENT, G_FREE_BLOCK, G_FREE_PARKED, G_GIVEN_UP
 from analyzer.transport.messages import PROBLEM_CUT, PROBLEM_GAP
+from analyzer.transport.streams import LOOK_BACK
 from tests.build import ACK, FIN, NEGOTIATE, RESPONSE, RST, SYN, Conversation, Segment, framed, smb2
 from tests.transport.following import Following
 
@@ -65,6 +66,77 @@ def test_both_directions(kernels: Kernels) -> None:
 
 
 # Repetitions: the first copy of a byte wins.
+
+
+def different(kernels: Kernels, *segments: Segment) -> int:
+    """How many segments were counted as other than an earlier copy."""
+    return int(Following(kernels).feed(segments).sweep().memory.state[G_DIFFERENT])
+
+
+def changed(segment: Segment, place: int) -> Segment:
+    """The same segment with another byte at a place."""
+    payload = bytearray(segment.payload)
+    payload[place] ^= 0xFF
+    return replace(segment, payload=bytes(payload))
+
+
+@pytest.mark.parametrize("place", [0, 100, 199])
+def test_a_copy_that_differs_is_counted(kernels: Kernels, place: int) -> None:
+    segments = sent(*MESSAGES)
+    assert different(kernels, *segments, *segments[3:]) == 0
+    copy = changed(segments[4], place)
+    assert different(kernels, *segments, copy) == 1
+    assert kept(Following(kernels).feed([*segments, copy])) == MESSAGES
+
+
+def test_a_copy_with_other_boundaries_that_differs_is_counted(kernels: Kernels) -> None:
+    """It begins in the middle of one and ends in the middle of the next."""
+    segments = sent(*MESSAGES)
+    both = shifted(segments[3], 150, (MESSAGES[0] + MESSAGES[1])[150:330])
+    assert different(kernels, *segments, both) == 0
+    assert [different(kernels, *segments, changed(both, place)) for place in (0, 49, 50, 179)] == [1, 1, 1, 1]
+
+
+def test_a_copy_of_what_is_parked_that_differs_is_counted(kernels: Kernels) -> None:
+    """Of several blocks, in another piece of the stream than that in which it came first: nothing of that one is at hand."""
+    long = message(9, 2 * BLOCK + 500)
+    first, parked, last = sent(MESSAGES[0], long, MESSAGES[1])[3:]
+    opening = sent(MESSAGES[0])[:3]
+    for place in (0, BLOCK - 1, BLOCK, 2 * BLOCK + 499):
+        following = Following(kernels).feed([*opening, parked]).feed([changed(parked, place)]).feed([parked])
+        assert following.memory.state[G_DIFFERENT] == 1
+        following.feed([first, last]).sweep()
+        assert following.memory.state[G_DIFFERENT] == 1
+        assert kept(following) == [MESSAGES[0], long, MESSAGES[1]]
+    whole = shifted(first, 0, MESSAGES[0] + long)
+    following = Following(kernels).feed([*opening, parked]).feed([changed(whole, 200 + BLOCK), last])
+    assert following.memory.state[G_DIFFERENT] == 1
+    assert kept(following) == [MESSAGES[0], long, MESSAGES[1]]
+
+
+def test_what_is_no_other_copy(kernels: Kernels) -> None:
+    """A keep-alive with a byte of its own; bytes that were not captured; another direction; a connection before it."""
+    segments = sent(*MESSAGES)
+    alive = shifted(segments[-1], len(MESSAGES[-1]) - 1, b"\0" if MESSAGES[-1][-1:] != b"\0" else b"\1")
+    assert different(kernels, *segments, alive) == 0
+    cut = replace(changed(segments[4], 150), have=100)
+    assert different(kernels, *segments, cut) == 0
+    assert different(kernels, *segments, replace(changed(segments[4], 99), have=100)) == 1
+    talk = Conversation(client_seq=5_000, server_seq=5_000).open()
+    sent(*MESSAGES, talk=talk)
+    answers = [talk.server(message(n, answer=True)) for n in range(3)]
+    assert different(kernels, *talk.segments, answers[1]) == 0
+    again = sent(*[message(n) for n in range(20, 26)], talk=Conversation(client_seq=1_300).open())
+    assert different(kernels, *segments, *again) == 0
+
+
+def test_a_copy_that_comes_late_is_not_compared(kernels: Kernels) -> None:
+    """The first one is not at hand any more: too many segments before, or in an earlier piece of the capture."""
+    segments = sent(*[message(n) for n in range(LOOK_BACK + 2)])
+    assert different(kernels, *segments, changed(segments[3], 9)) == 0
+    assert different(kernels, *segments, changed(segments[5], 9)) == 1
+    following = Following(kernels).feed(segments).feed([changed(segments[-1], 9)])
+    assert following.memory.state[G_DIFFERENT] == 0
 
 
 def test_duplicates(kernels: Kernels) -> None:
