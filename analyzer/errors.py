@@ -27,6 +27,19 @@ class CaptureError(AnalyzerError):
         super().__init__(f"{capture}: {reason}{place}")
 
 
+class LogError(AnalyzerError):
+    """A log of a server or an endpoint that cannot be read, or not further.
+
+    log: the path as given; reason: what is wrong; place: where, in words ("line 12"), empty where no place is known.
+    """
+
+    def __init__(self, log: str, reason: str, place: str = "") -> None:
+        self.log = log
+        self.reason = reason
+        self.place = place
+        super().__init__(f"{log}{', ' if place else ''}{place}: {reason}")
+
+
 class UsageError(AnalyzerError):
     """Arguments that make no sense together or name what does not exist."""
 
