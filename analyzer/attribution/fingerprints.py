@@ -1,0 +1,118 @@
+"""What software a client is, by what it says of itself: rows of `knowledge/fingerprints.csv`, of which the first that fits
+holds. A row that names a program tells the application too; one that names a release of Windows does not.
+
+The cells of a row are patterns; an empty one asks for nothing, `<missing>` that the client sent nothing of the kind. The
+ClientGuid is matched as its 16 bytes on the wire, a character each. A client that no row fits is called by its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from analyzer import knowledge
+from analyzer.attribution.matching import Distinct, Says, by_row, first_of, globs
+from analyzer.attribution.patterns import CONFIDENCE
+from analyzer.groups import Groups, Mask, Numbers, looked_up, places
+from analyzer.sessions.joins import NONE
+from analyzer.tables import Columns, TableSet
+
+OF_SESSIONS = ("native_os", "native_lanman", "client_build", "workstation", "ntlm_flags")
+OF_CONNECTIONS = ("client_guid", "netbios_calling")
+LONGEST = 100
+"""Characters of a client's own words that are kept."""
+MISSING = "<missing>"
+
+
+class Fingerprint(NamedTuple):
+    """A row of `fingerprints`. cells: what it asks of which column; a text that is not there answers with the truth value."""
+
+    software: str
+    application: str
+    confidence: int
+    cells: tuple[tuple[str, Says, bool], ...]
+
+
+def client_software(uses: Columns, rows: TableSet) -> Columns:
+    """For each use `client_software` and `application` (codes of `rows.texts`), and `confidence` of the last."""
+    sessions = rows.columns("sessions", "session_key", "connection_id", *OF_SESSIONS)
+    connections = rows.columns("connections", "connection_id", *OF_CONNECTIONS)
+    who = Groups(uses["session_key"], uses["connection_id"])
+    session = places(uses["session_key"][who.first], sessions["session_key"])
+    own = looked_up(sessions["connection_id"], session, NONE)
+    of_use = uses["connection_id"][who.first]
+    connection = places(np.where(of_use >= 0, of_use, own), connections["connection_id"])
+    says = {name: looked_up(sessions[name], session, NONE) for name in OF_SESSIONS}
+    says |= {name: looked_up(connections[name], connection, NONE) for name in OF_CONNECTIONS}
+    # Clients of a kind say the same: these few are looked at.
+    same = Groups(*(_dense(column) for column in says.values()))
+    found = _told({name: column[same.first] for name, column in says.items()}, rows)
+    return {name: column[same.number][who.number] for name, column in found.items()}
+
+
+def _dense(column: Numbers) -> Numbers:
+    """The same numbers where the column has the same, but small."""
+    return np.unique(column, return_inverse=True)[1]
+
+
+def _told(says: Columns, rows: TableSet) -> Columns:
+    text: dict[str, Callable[[int], str | None]] = dict.fromkeys(says, rows.texts.text)
+    text["ntlm_flags"] = lambda flags: None if flags < 0 else hex(flags)
+    text["client_guid"] = lambda code: _wire_bytes(rows.texts.text(code))
+    columns = {name: Distinct(column, text[name]) for name, column in says.items()}
+    prints = _fingerprints()
+    length = len(says["native_os"])
+    masks: list[Mask] = []
+    for one in prints:
+        fits = np.ones(length, dtype=bool)
+        for name, cell, missing in one.cells:
+            fits &= columns[name].are(cell, missing)
+        masks.append(fits)
+    row = first_of(masks, length)
+    software = by_row([rows.texts.code(one.software) for one in prints], row)
+    return {
+        "client_software": np.where(software >= 0, software, _own_words(says, rows)),
+        "application": by_row([rows.texts.code(one.application) if one.application else NONE for one in prints], row),
+        "confidence": by_row([one.confidence for one in prints], row),
+    }
+
+
+@cache
+def _fingerprints() -> list[Fingerprint]:
+    found = []
+    for row in knowledge.rows("fingerprints"):
+        cells = []
+        for name in (*OF_SESSIONS, *OF_CONNECTIONS):
+            if row[name] == MISSING:
+                cells.append((name, globs([]), True))
+            elif row[name]:
+                cells.append((name, globs([row[name]], any_case=name != "client_guid"), False))
+        sure = CONFIDENCE.get(row["confidence"], NONE)
+        found.append(Fingerprint(row["software"], row["application"] if sure >= 0 else "", sure, tuple(cells)))
+    return found
+
+
+def _wire_bytes(guid: str | None) -> str | None:
+    """The 16 bytes of a GUID as they were sent, a character each: its first three groups are turned around there."""
+    digits = (guid or "").replace("-", "")
+    try:
+        octets = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    if len(octets) != 16:
+        return None
+    return (octets[3::-1] + octets[5:3:-1] + octets[7:5:-1] + octets[8:]).decode("latin-1")
+
+
+def _own_words(says: Columns, rows: TableSet) -> Numbers:
+    """What clients of SMB 1 call their system and LAN manager, as one text; missing where that is nothing."""
+    os, manager = says["native_os"], says["native_lanman"]
+    pairs = Groups(os, manager)
+    spelt = []
+    for both in zip(os[pairs.first].tolist(), manager[pairs.first].tolist(), strict=True):
+        words = [word[:LONGEST] for word in map(rows.texts.text, both) if word]
+        spelt.append(rows.texts.code(" / ".join(words)) if words else NONE)
+    return np.array(spelt, dtype=np.int64)[pairs.number]
