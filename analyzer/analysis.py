@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from analyzer.attribution import Rule
+    from analyzer.logs.join import LogFindings
+
 PORTS = (445, 139)
 DETAILS = ("default", "all")
 LARGE = 10_000_000
@@ -53,21 +56,36 @@ class Analysis:
     channels = _Table()
     trees = _Table()
     pipe_opens = _Table()
+    binds = _Table()
     calls = _Table()
     credentialed_uses = _Table()
     disk_opens = _Table()
     hosts = _Table()
     problems = _Table()
+    endpoint_processes = _Table()
+    endpoint_unseen = _Table()
     dependencies = _Table()
+    applications = _Table()
     clients = _Table()
     servers = _Table()
     pipes = _Table()
     timeline = _Table()
     coverage = _Table()
 
-    def __init__(self, rows: dict[str, pa.Table], counts: dict[str, int], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        rows: dict[str, pa.Table],
+        counts: dict[str, int],
+        settings: dict[str, Any],
+        rules: Sequence[Rule] = (),
+        logged: LogFindings | None = None,
+    ) -> None:
         self.settings = settings
+        self.problems_of_logs: list[str] = []
+        """What could not be read of endpoint and server logs, and where."""
         self._counts = counts
+        self._rules = rules
+        self._logged = logged
         self._arrow = dict(rows)
         self._frames: dict[str, pd.DataFrame] = {}
 
@@ -90,13 +108,15 @@ class Analysis:
         from analyzer import tables  # noqa: PLC0415
         from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
 
-        if name in ("clients", "servers"):
+        if name in ("applications", "clients", "servers"):
             self.arrow("dependencies")
         rows = tables.TableSet(self._arrow)
         if name == "coverage":
-            return coverage.coverage(rows, self._counts)
+            return coverage.coverage(rows, self._counts, self._logged.coverage() if self._logged else ())
+        if name == "dependencies":
+            return dependencies.dependencies(rows, self._rules)
         make = {
-            "dependencies": dependencies.dependencies,
+            "applications": overview.applications,
             "clients": overview.clients,
             "servers": overview.servers,
             "pipes": overview.pipes,
@@ -121,6 +141,8 @@ def analyze(
     detail: str = "default",
     separate: bool = False,
     hosts: str | Path | None = None,
+    applications: str | Path | None = None,
+    endpoint_logs: str | Path | Sequence[str | Path] = (),
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
@@ -133,6 +155,10 @@ def analyze(
     separate: each folder is a site of its own: the same addresses in two folders are different machines.
     hosts: a file with the names of addresses, which count for more than any in the captures: CSV (`address,name`) or the
     format of a hosts file.
+    applications: a file with rules that say which application a use belongs to, whose it is, and which clients are scanners
+    (TOML; see the README).
+    endpoint_logs: logs of clients and servers, which name processes and show logins that no capture does: Windows events
+    (.evtx, or exported as XML, JSON or CSV), Samba's audit of logins, or lists of connections (CSV).
     announce: told what a person should know, such as that a wait begins.
 
     Files that cannot be read (further) are reported in `captures.errors`; what could be read of them is in the result.
@@ -143,6 +169,15 @@ def analyze(
     if not ports or not all(0 < port < 65536 for port in ports):
         raise UsageError("ports are numbers from 1 to 65535")
     listed = read_list(hosts) if hosts is not None else {}
+    rules: list[Rule] = []
+    if applications is not None:
+        from analyzer.attribution import read_rules  # noqa: PLC0415 - brings Arrow, which is imported in the background
+
+        rules = read_rules(applications)
+    logged = [Path(path) for path in ([endpoint_logs] if isinstance(endpoint_logs, str | Path) else endpoint_logs)]
+    for path in logged:
+        if not path.is_file():
+            raise UsageError(f"{as_text(str(path))}: no such file")
     inputs = find_captures([str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)])
     reader = engines.make(engine, tuple(dict.fromkeys(ports)), announce)
     importing = _import_in_background()
@@ -156,7 +191,28 @@ def analyze(
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
         memory.give_back()
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate, "hosts": len(listed)}
-    return Analysis(*_tables(reader, parts, listed), settings)
+    settings["applications"] = len(rules)
+    settings["endpoint_logs"] = len(logged)
+    rows, counts = _tables(reader, parts, listed)
+    if not logged:
+        return Analysis(rows, counts, settings, rules)
+    findings, problems = _join_logs(logged, ports, rows)
+    rows |= {"endpoint_processes": findings.processes, "endpoint_unseen": findings.unseen}
+    analysis = Analysis(rows, counts, settings, rules, findings)
+    analysis.problems_of_logs = problems
+    return analysis
+
+
+def _join_logs(paths: list[Path], ports: Sequence[int], rows: dict[str, pa.Table]) -> tuple[LogFindings, list[str]]:
+    """What logs say beside the captures; and what could not be read of them."""
+    from analyzer import tables  # noqa: PLC0415 - imported in the background, see below
+    from analyzer.logs.join import join  # noqa: PLC0415 - brings the readers of logs
+    from analyzer.logs.read import read_logs  # noqa: PLC0415
+
+    captured = tables.TableSet(rows)
+    used = captured.columns("connections", "server_port")["server_port"]
+    logs = read_logs(paths, ports={*ports, *used.tolist()})
+    return join(logs, captured), [str(problem) for file in logs.files for problem in file.problems]
 
 
 def _sites(inputs: list[Input], separate: bool) -> dict[str, list[Input]]:
@@ -213,7 +269,7 @@ def _tables(
     ]
     names = [file.capture for file in files]
     counts = reader.counts()
-    keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "calls", "session_no"), 0)
+    keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "binds", "calls", "session_no"), 0)
     made = []
     for site in list(parts):
         _, reduced, gathered = parts.pop(site)
@@ -228,7 +284,7 @@ def _tables(
             counts[name] = counts.get(name, 0) + value
         made.append(part | {"hosts": found_hosts.table})
         del gathered
-    found = {"captures": assemble.captures(files, sites)}
+    found = {"captures": assemble.captures(files, sites)} | {name: tables.empty(name) for name in tables.LOGGED}
     return found | {
-        name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name != "captures"
+        name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name not in found
     }, counts

@@ -6,7 +6,7 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,19 @@ import pyarrow as pa
 from analyzer import knowledge, tables
 from analyzer.capture.reader import Ends, FileFacts
 from analyzer.records import CallProtocol, Layer, Mechanism, Protocol, Via
+from analyzer.rpc.pipes import (
+    RESULT_DONE,
+    RESULT_FAULT,
+    RESULT_NAK,
+    RESULT_NONE,
+    RESULT_REFUSED,
+    RESULT_SMB,
+    TRANSFER_FEATURES,
+)
 from analyzer.sessions.identity import Asked, Confidence, Identity, Outcome, sign_text
 from analyzer.sessions.joins import NONE, Ints, Rows
+from analyzer.sessions.operations import KINDS, CallStatus, Operations, statuses
+from analyzer.sessions.operations import results as call_results
 from analyzer.sessions.reducer import Reduced, bare_pipe_name, call_names, in_force
 from analyzer.sessions.uses import HOUR_NS
 
@@ -36,6 +47,7 @@ class _Keys:
     connection: Ints
     session: Ints
     tree: Ints
+    open: Ints
     whose: dict[str, Ints]
 
 
@@ -73,15 +85,15 @@ def site_tables(
     """All tables of one site but `captures` and `hosts`.
 
     names: paths of the capture files by capture_no; files: those of this site. keys_from: for `connections`, `sessions`,
-    `trees`, `pipe_opens`, `calls` and session numbers (`session_no`) the first key to give; it is moved on.
+    `trees`, `pipe_opens`, `binds`, `calls` and session numbers (`session_no`) the first key to give; it is moved on.
     """
     none = np.empty(0, dtype=np.int64)
     first_connection = keys_from["connections"]
     connections, connection_key = _connections(reduced, names, site, files, keys_from)
     bindings = reduced.channels.copy()
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
-    whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "calls", "disks")}
-    keys = _Keys(first_connection, connection_key, none, none, whose | {"channels": in_force(reduced, bindings)})
+    whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "binds", "calls", "disks")}
+    keys = _Keys(first_connection, connection_key, none, none, none, whose | {"channels": in_force(reduced, bindings)})
     made = {"connections": connections, "credentialed_uses": _credentialed_uses(reduced, names, site)}
     _let_go(reduced, "connections", "uses")
     made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
@@ -90,8 +102,9 @@ def site_tables(
     made["trees"] = _trees(reduced, names, keys, keys_from)
     _let_go(reduced, "channels", "trees")
     made["pipe_opens"] = _pipe_opens(reduced, names, keys, keys_from)
+    made["binds"] = _binds(reduced, names, keys, keys_from)
     made["calls"] = _calls(reduced, names, keys, keys_from)
-    _let_go(reduced, "opens", "calls")
+    _let_go(reduced, "opens", "binds", "calls")
     made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
     made["problems"] = _problems(reduced, names, keys)
     _let_go(reduced, "disks", "problems")
@@ -143,8 +156,8 @@ def _place(rows: Rows | _Ordered, names: list[str]) -> dict[str, object]:
     }
 
 
-NT, DOS, WIN32 = 0, 1, 2
-_STATUS_KINDS = ("nt", "dos", "win32")
+NT, DOS = 0, 1
+_STATUS_KINDS = ("nt", "dos", "win32", "fault", "werr", "hresult", "bind_result", "bind_nak")
 
 
 def _statuses(status: npt.NDArray[np.generic], kind: npt.NDArray[np.generic]) -> pa.Array:
@@ -410,6 +423,7 @@ def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict
     rows = _Ordered(reduced.opens, order)
     first = keys_from["pipe_opens"]
     keys_from["pipe_opens"] += len(rows)
+    keys.open = _new_keys(order, first)
     return tables.table(
         "pipe_opens",
         {
@@ -427,9 +441,89 @@ def _pipe_opens(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict
             "inferred": tables.bools(rows["inferred"]),
             "bytes_written": tables.ints(rows["bytes_written"]),
             "bytes_read": tables.ints(rows["bytes_read"]),
+            "secondary_address": tables.texts(rows["secondary"], reduced.texts),
+            "form": tables.categories(rows["form"], (None, *tables.PIPE_FORM), tables.PIPE_FORM),
+            "first_bytes": _first_bytes(rows["first_bytes"], rows["first_size"]),
         },
         len(rows),
     )
+
+
+def _first_bytes(values: npt.NDArray[np.generic], sizes: npt.NDArray[np.generic]) -> pa.Array:
+    """The bytes of little-endian numbers in hexadecimal; of none nothing."""
+    count = sizes.astype(np.int64)
+    marked = np.where(count > 0, values.astype(np.int64) * 8 + count, NONE)
+    return tables.formatted(
+        marked, lambda code: None if code < 0 else (code >> 3).to_bytes(8, "little")[: code & 7].hex()
+    )
+
+
+_BIND_STATUS = {RESULT_FAULT: "fault", RESULT_SMB: "nt", RESULT_REFUSED: "bind_result", RESULT_NAK: "bind_nak"}
+_BIND_RESULT = {
+    RESULT_NONE: "unanswered",
+    RESULT_DONE: "accepted",
+    RESULT_FAULT: "fault",
+    RESULT_SMB: "smb",
+    RESULT_REFUSED: "refused",
+    RESULT_NAK: "rejected",
+}
+
+
+def _binds(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
+    order = _in_order(reduced.binds)
+    rows = reduced.binds[order]
+    first = keys_from["binds"]
+    keys_from["binds"] += len(rows)
+    results = [_BIND_RESULT.get(result, "not_told") for result in range(256)]
+    kinds = np.array([_STATUS_KINDS.index(_BIND_STATUS.get(result, "nt")) for result in range(256)])
+    has_status = np.isin(rows["result"], list(_BIND_STATUS))
+    return tables.table(
+        "binds",
+        {
+            "bind_key": tables.ints(np.arange(first, first + len(rows))),
+            **_of_pipe(rows, reduced, names, keys, keys.whose["binds"][order]),
+            "interface": tables.formatted(rows["interface"], _interface_names(reduced)),
+            "transfer_syntax": tables.categories(
+                np.minimum(rows["transfer"], TRANSFER_FEATURES),
+                ("other", "ndr", "ndr64", "other"),
+                tables.TRANSFER_SYNTAX,
+            ),
+            "context_id": tables.ints(rows["context"]),
+            "by_alter_context": tables.bools(rows["alter"]),
+            "result": tables.categories(rows["result"], results, tables.BIND_RESULT),
+            "status": _statuses(np.where(has_status, rows["code"], NONE), kinds[rows["result"]]),
+            "secondary_address": tables.texts(rows["secondary"], reduced.texts),
+        },
+        len(rows),
+    )
+
+
+def _of_pipe(rows: Rows, reduced: Reduced, names: list[str], keys: _Keys, whose: Ints) -> dict[str, object]:
+    """The columns that binds and calls have in common."""
+    interfaces = reduced.interfaces
+    return {
+        "open_key": tables.ints(keys.open[rows["open"]]),
+        "tree_key": tables.ints(keys.tree[rows["tree"]]),
+        "session_key": tables.ints(keys.session[whose]),
+        "connection_id": tables.ints(keys.connection[rows["connection"]]),
+        **_place(rows, names),
+        "time": tables.times(rows["time_ns"]),
+        "pipe": tables.texts(rows["pipe"], reduced.texts),
+        "interface_uuid": tables.formatted(rows["interface"], lambda n: None if n < 0 else interfaces[n].uuid),
+        "interface_version": tables.formatted(rows["interface"], lambda n: None if n < 0 else interfaces[n].version),
+        "auth_type": tables.ints(rows["auth_type"]),
+        "auth_level": tables.ints(rows["auth_level"]),
+    }
+
+
+def _interface_names(reduced: Reduced) -> Callable[[int], str | None]:
+    """From the number of an interface to its name, or its UUID."""
+    listed = reduced.interfaces
+    return lambda number: None if number < 0 else listed[number].name or listed[number].uuid
+
+
+_STATUS_OF = [None, "smb", "smb", "rap", "fault", "stub", "stub", "stub"]
+assert len(_STATUS_OF) == len(CallStatus)
 
 
 def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str, int]) -> pa.Table:
@@ -438,10 +532,8 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
     first = keys_from["calls"]
     keys_from["calls"] += len(rows)
     texts = reduced.texts
-    _, kind = tables.distinct((rows["protocol"].astype(np.int64) << 40) + rows["function"])
-    named = rows[np.unique(kind, return_index=True)[1]]  # one of each kind, in their order
-    operations = call_names(named, texts, lambda name: name)[1][kind]
-    own_code = (rows["code"] >= 0) & (rows["status"] == 0)
+    operations, classes, returns = _operations(rows, reduced)
+    code, kind = statuses(rows, returns)
     is_pipe_wait = (rows["protocol"] == CallProtocol.FSCTL) & (rows["name"] >= 0)
 
     def name(code: int) -> str | None:
@@ -452,26 +544,46 @@ def _calls(reduced: Reduced, names: list[str], keys: _Keys, keys_from: dict[str,
 
     marked = np.where(rows["name"] >= 0, rows["name"].astype(np.int64) * 2 + is_pipe_wait, NONE)
     marked = np.where(rows["protocol"] == CallProtocol.RAP, NONE, marked)
+    kinds = np.array([_STATUS_KINDS.index(kind or "nt") for kind in KINDS])
     return tables.table(
         "calls",
         {
             "call_key": tables.ints(np.arange(first, first + len(rows))),
-            "tree_key": tables.ints(keys.tree[rows["tree"]]),
-            "session_key": tables.ints(keys.session[keys.whose["calls"][order]]),
-            "connection_id": tables.ints(keys.connection[rows["connection"]]),
-            **_place(rows, names),
-            "time": tables.times(rows["time_ns"]),
+            **_of_pipe(rows, reduced, names, keys, keys.whose["calls"][order]),
             "protocol": tables.categories(rows["protocol"], _CALL_PROTOCOL, tables.CALL_PROTOCOL),
+            "interface": tables.formatted(rows["interface"], _interface_names(reduced)),
             "opnum": tables.ints(rows["function"]),
             "operation": tables.texts(operations, texts),
+            "operation_class": tables.texts(classes, texts),
+            "server_name": tables.texts(rows["server"], texts),
             "name": tables.formatted(marked, name),
+            "level": tables.ints(rows["level"]),
             "answered": tables.bools(rows["status"] >= 0),
-            "status": _statuses(
-                np.where(own_code, rows["code"], rows["status"]), np.where(own_code, WIN32, rows["dos_status"])
-            ),
+            "result": tables.categories(call_results(rows, returns), tables.CALL_RESULT, tables.CALL_RESULT),
+            "status": _statuses(code, kinds[kind]),
+            "status_of": tables.categories(kind, _STATUS_OF, tables.STATUS_OF),
         },
         len(rows),
     )
+
+
+def _operations(calls: Rows, reduced: Reduced) -> tuple[Ints, Ints, Ints]:
+    """For each call the codes of its operation's name and class, and what it returns (`sessions.operations.Returns`)."""
+    texts = reduced.texts
+    operation, classes, returns = (np.full(len(calls), NONE, dtype=np.int64) for _ in range(3))
+    through_pipes = np.flatnonzero(calls["protocol"] == CallProtocol.DCERPC)
+    look_up = Operations(texts, lambda: reduced.interfaces).look_up
+    rpc = calls[through_pipes]
+    _, operation[through_pipes], returns[through_pipes], classes[through_pipes] = look_up(
+        rpc["interface"], rpc["function"]
+    )
+    others = np.flatnonzero(calls["protocol"] != CallProtocol.DCERPC)
+    if len(others):
+        kind = (calls["protocol"][others].astype(np.int64) << 40) + calls["function"][others]
+        _, one, place = np.unique(kind, return_index=True, return_inverse=True)
+        named = call_names(calls[others[one]], texts, lambda name: name)[1]
+        operation[others] = named[place.reshape(-1)]
+    return operation, classes, np.maximum(returns, 0)
 
 
 def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:

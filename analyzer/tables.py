@@ -59,6 +59,12 @@ MECHANISM = (
 LAYER = ("capture", "tcp", "netbios", "smb1", "smb2", "spnego", "ntlmssp")
 VERDICT = ("depends", "unknown", "covered", "denied", "probe")
 RUNG = ("session_setup", "tree_connect", "open", "bind", "fault", "stub")
+APPLICATION_SOURCE = ("pattern", "fingerprint", "rule", "process")
+CALL_RESULT = ("unanswered", "worked", "failed", "refused", "not_told")
+STATUS_OF = ("smb", "rap", "fault", "stub")
+BIND_RESULT = ("unanswered", "accepted", "refused", "rejected", "fault", "smb", "not_told")
+TRANSFER_SYNTAX = ("ndr", "ndr64", "other")
+PIPE_FORM = ("dcerpc", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("server_guid", TEXT, "ServerGuid"),
         ("encrypted_messages", INT, "SMB 3 messages that cannot be looked into"),
         ("compressed_messages", INT, "SMB 3 messages that are compressed, and not unpacked"),
-        ("process_id", INT, "a process behind it, where the capture tool noted any; see the README on how far to trust it"),
+        (
+            "process_id",
+            INT,
+            "a process behind it, where the capture tool noted any; see the README on how far to trust it",
+        ),
         ("process_name", TEXT, "its name, where noted (macOS)"),
         ("process_side", CLOSED_BY, "whose process it is: the capture was made there"),
     ),
@@ -211,7 +221,36 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("inferred", BOOL, "its answer is not in the captures, but the handle that only it can have given was used"),
         ("bytes_written", INT, "bytes that the client wrote to it"),
         ("bytes_read", INT, "bytes that it read from it"),
-        ("secondary_address", TEXT, "what the bind acknowledgement named; not decoded yet"),
+        ("secondary_address", TEXT, "what the bind acknowledgement named, such as \\pipe\\lsass"),
+        ("form", PIPE_FORM, "what it carried; <NA>: nothing that was captured"),
+        ("first_bytes", TEXT, "the first bytes that the client sent, in hexadecimal, if it was no DCE/RPC"),
+    ),
+    "binds": _columns(
+        ("bind_key", INT, "key: an interface that a client asked for on a pipe, or a presentation context"),
+        ("open_key", INT, "key of `pipe_opens`; <NA>: its open was not captured"),
+        ("tree_key", INT, "key of `trees`"),
+        _SESSION_KEY,
+        _CONNECTION_ID,
+        _CAPTURE,
+        _FRAME,
+        _ANSWER_FRAME,
+        ("time", TIME, "time of the request"),
+        ("pipe", TEXT, "the pipe; <NA>: its open was not captured"),
+        ("interface", TEXT, "name of the interface, its UUID if it has no known one"),
+        ("interface_uuid", TEXT, "UUID"),
+        ("interface_version", TEXT, "major.minor"),
+        ("transfer_syntax", TRANSFER_SYNTAX, "how arguments are written"),
+        ("context_id", INT, "number of the presentation context"),
+        ("by_alter_context", BOOL, "it was added later"),
+        (
+            "auth_type",
+            INT,
+            "authentication inside RPC (RPC_C_AUTHN_): 9 SPNEGO, 10 NTLM, 16 Kerberos, 68 Netlogon; <NA>: none",
+        ),
+        ("auth_level", INT, "2 connect ... 5 integrity, 6 privacy"),
+        ("result", BIND_RESULT, "refused: this context; rejected: all of the bind (bind_nak); smb: by the SMB answer"),
+        ("status", TEXT, "why it was not accepted"),
+        ("secondary_address", TEXT, "what the acknowledgement named"),
     ),
     "calls": _columns(
         ("call_key", INT, "key"),
@@ -224,16 +263,26 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _ANSWER_FRAME,
         ("time", TIME, "time of the request"),
         ("protocol", CALL_PROTOCOL, "what it belongs to"),
-        ("interface", TEXT, "DCE/RPC: name of the interface"),
+        ("pipe", TEXT, "DCE/RPC: the pipe that it went through; <NA>: its open was not captured"),
+        (
+            "interface",
+            TEXT,
+            "DCE/RPC: name of the interface, its UUID if it has no known one; <NA>: its bind was not captured",
+        ),
         ("interface_uuid", TEXT, "DCE/RPC"),
-        ("interface_version", TEXT, "DCE/RPC"),
+        ("interface_version", TEXT, "DCE/RPC: major.minor"),
         ("opnum", INT, "DCE/RPC operation number, RAP function number, or control code"),
-        ("operation", TEXT, "its name"),
-        ("name", TEXT, "DFS: path asked for; pipe wait: the pipe"),
-        ("auth_type", INT, "DCE/RPC"),
-        ("auth_level", INT, "DCE/RPC"),
+        ("operation", TEXT, "its name; `opnum 7` if it has no known one; <NA>: only the answer was captured"),
+        ("operation_class", TEXT, "what kind of thing that is"),
+        ("server_name", TEXT, "DCE/RPC: who is asked, in the request's words"),
+        ("name", TEXT, "DCE/RPC: account or domain asked about; DFS: path asked for; pipe wait: the pipe"),
+        ("level", INT, "DCE/RPC: information level asked for"),
+        ("auth_type", INT, "DCE/RPC: authentication inside RPC (RPC_C_AUTHN_); <NA>: none"),
+        ("auth_level", INT, "DCE/RPC: 2 connect ... 5 integrity, 6 privacy (then nobody can read what is asked)"),
         ("answered", BOOL, "an answer was captured"),
-        _STATUS,
+        ("result", CALL_RESULT, "how it came out; failed: with an error that is no refusal of access"),
+        ("status", TEXT, "status of the answer by name, else in hexadecimal; <NA>: none, or it cannot be read"),
+        ("status_of", STATUS_OF, "who gave it: SMB, RAP, an RPC fault, or the operation itself (stub)"),
     ),
     "credentialed_uses": _columns(
         _SITE,
@@ -282,15 +331,58 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("code", TEXT, "what is wrong"),
         ("detail", TEXT, "more of it"),
     ),
+    "endpoint_processes": _columns(
+        _CONNECTION_ID,
+        ("session_key", INT, "key of `sessions`; <NA>: only the connection is known"),
+        ("side", CLOSED_BY, "whose process or user it is: of the end that logged it"),
+        ("process", TEXT, "the program, as logged; <NA>: the event names none"),
+        ("process_id", INT, "its number"),
+        ("user", TEXT, "who it ran for, or who logged on, as logged"),
+        ("event", TEXT, "the kind of event, such as sysmon.3 or security.4624"),
+        ("time", TIME, "time of the event, by the clock of its log"),
+        ("offset_ms", INT, "how far that clock was ahead of the captures'; <NA>: not known, none was assumed"),
+        ("computer", TEXT, "the machine that logged it, by its own name; <NA>: not said"),
+        ("log", TEXT, "path of the log, as given"),
+        ("record", INT, "number of the record in it, or the line"),
+        (
+            "confidence",
+            CONFIDENCE,
+            "certain: by both ends and the time; strong: by the client's; weak: by addresses or names",
+        ),
+    ),
+    "endpoint_unseen": _columns(
+        ("time", TIME, "time of the event, by the clock of its log"),
+        ("offset_ms", INT, "how far that clock was ahead of the captures'; <NA>: not known, none was assumed"),
+        ("client_ip", TEXT, "address of the client; <NA>: not said, and its name is not known in the captures"),
+        ("client_port", INT, "its port"),
+        ("client_name", TEXT, "its name, as logged"),
+        ("server_ip", TEXT, "address of the server, where known"),
+        ("server", TEXT, "the machine that logged it, by its own name"),
+        ("event", TEXT, "the kind of event: an anonymous login, use or refusal"),
+        ("detail", TEXT, "share, pipe, status"),
+        ("reason", TEXT, "why no capture shows it"),
+        ("log", TEXT, "path of the log, as given"),
+        ("record", INT, "number of the record in it, or the line"),
+    ),
     "dependencies": _columns(
         _SITE,
         _CLIENT,
         ("client", TEXT, "its name, where known"),
         _SERVER,
         ("server", TEXT, "its name, where known"),
-        ("application", TEXT, "not told apart yet"),
+        ("application", TEXT, "what on the client it belongs to; <NA>: not known"),
+        ("application_source", APPLICATION_SOURCE, "how that is known, the weakest first"),
+        ("application_confidence", CONFIDENCE, "how sure it is"),
+        ("function", TEXT, "what such uses are for"),
+        ("client_software", TEXT, "what the client says of itself in its login"),
+        ("owner", TEXT, "whose business it is, by your own rules"),
+        ("note", TEXT, "a note of your own rules"),
+        ("excluded", BOOL, "by your own rules the client is a scanner: it counts for nothing"),
         ("resource", TEXT, "pipe, share, `rap`, `dfs`; IPC$: nothing more was done; <NA>: not even that"),
-        ("operation", TEXT, "not decoded yet"),
+        ("interface", TEXT, "DCE/RPC interface; <NA>: none, or its bind was not captured"),
+        ("operation", TEXT, "what was called; <NA>: nothing, the resource itself was opened"),
+        ("operation_class", TEXT, "what kind of thing that is"),
+        ("rpc_auth", TEXT, "authentication inside RPC: the session was anonymous, the call was not; <NA>: none"),
         ("identity", IDENTITY, "of the sessions that decide the verdict"),
         ("verdict", VERDICT, "see the README"),
         ("reason", TEXT, "why, in a sentence"),
@@ -308,6 +400,25 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("evidence", TEXT, "the signs that led to it"),
         _CAPTURE,
         ("frame", INT, "the packet to look at first"),
+    ),
+    "applications": _columns(
+        _SITE,
+        ("application", TEXT, "its name; <NA>: those that are not known, a row for each function"),
+        ("application_source", APPLICATION_SOURCE, "how it is known, at its best"),
+        ("functions", TEXT, "what its uses are for, separated by |"),
+        ("owner", TEXT, "by your own rules"),
+        ("excluded", BOOL, "by your own rules a scanner"),
+        ("verdict", VERDICT, "the first that holds for any of its rows"),
+        ("clients", INT, "clients that it was seen on"),
+        ("servers", INT, "servers that it used"),
+        ("client_ips", TEXT, "some of the clients, separated by |"),
+        ("client_software", TEXT, "what these say of themselves, separated by |"),
+        ("resources", TEXT, "pipes, shares ..., separated by |"),
+        ("operations", TEXT, "separated by |"),
+        ("uses", INT, "uses"),
+        *[(f"rows_{name}", INT, f"dependency rows: {name}") for name in VERDICT],
+        _FIRST,
+        _LAST,
     ),
     "clients": _columns(
         _SITE,
@@ -366,10 +477,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
 """All tables: first the contract, then the summaries."""
 
 ROWS = (
-    "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "calls", "credentialed_uses", "disk_opens",
-    "hosts", "problems",
+    "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "binds", "calls", "credentialed_uses",
+    "disk_opens", "hosts", "problems", "endpoint_processes", "endpoint_unseen",
 )  # fmt: skip
-SUMMARIES = ("dependencies", "clients", "servers", "pipes", "timeline", "coverage")
+LOGGED = ("endpoint_processes", "endpoint_unseen")
+"""Those of them that logs give; without logs they are empty."""
+SUMMARIES = ("dependencies", "applications", "clients", "servers", "pipes", "timeline", "coverage")
 
 _ARROW = {
     TEXT: pa.dictionary(pa.int32(), pa.large_string()),

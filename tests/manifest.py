@@ -17,6 +17,8 @@ SESSION_FIELDS = (
 )  # fmt: skip
 TREE_FIELDS = ("share", "path", "kind", "status")
 OPEN_FIELDS = ("pipe", "via", "status")
+CALL_FIELDS = ("protocol", "interface", "opnum", "operation", "status")
+CREDENTIALED = ("user", "machine", "authenticated")
 DEPENDENCY_FIELDS = ("client_ip", "server_ip", "resource", "identity", "verdict", "refused_at")
 
 
@@ -60,21 +62,91 @@ def found_sessions(analysis: Any) -> list[dict[str, Any]]:
         session["disk_shares"] = sorted(
             (name, *(int(value) for value in counts)) for name, *counts in shares.itertuples()
         )
-        calls = analysis.calls[(analysis.calls["session_key"] == key) & (analysis.calls["protocol"] != "dcerpc")]
         session["calls"] = [
-            (plain(call["protocol"]), call["name"] if call["protocol"] == "dfs" else call["operation"])
-            for _, call in calls.iterrows()
+            found_call(call) for _, call in analysis.calls[analysis.calls["session_key"] == key].iterrows()
         ]
         found.append(session)
     return found
 
 
+def found_call(row: Any) -> dict[str, Any]:
+    """A row of `calls` in the manifest's form: numbers of DCE/RPC operations only, of DFS the path in place of a name."""
+    call = {name: plain(row[name]) for name in CALL_FIELDS}
+    if call["protocol"] != "dcerpc":
+        call["opnum"] = None
+    if call["protocol"] == "dfs":
+        call["operation"] = row["name"]
+    if call["operation"] == f"opnum {call['opnum']}":
+        call["operation"] = None
+    return call
+
+
+def expected_call(told: dict[str, Any]) -> dict[str, Any]:
+    """A call of the manifest. RAP's result is named there as LAN Manager does; its zero is that of Windows."""
+    call = {name: told.get(name) for name in CALL_FIELDS}
+    if call["protocol"] != "dcerpc":
+        call["opnum"] = None
+    if call["protocol"] == "rap" and call["status"] == "NERR_Success":
+        call["status"] = "ERROR_SUCCESS"
+    return call
+
+
+def expected_calls(entry: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The calls of each session of the manifest.
+
+    What was tried on a session after a failed login on it belongs, in the tables, to the identity that it had before.
+    """
+    sessions = entry.get("sessions", [])
+    calls: list[list[dict[str, Any]]] = [[] for _ in sessions]
+    for place, told in enumerate(sessions):
+        same = [at for at in range(place) if sessions[at]["session"] == told["session"]]
+        accepted = [at for at in same if sessions[at]["outcome"] == "accepted"]
+        whose = accepted[-1] if told["outcome"] == "refused" and accepted else place
+        calls[whose] += [expected_call(call) for call in told.get("calls", [])]
+    return calls
+
+
+def found_without_credentials(analysis: Any) -> list[list[dict[str, Any]]]:
+    """The calls of each session without credentials, whatever the detail."""
+    identity = analysis.sessions.set_index("session_key")["identity"]
+    keys = [key for key, name in identity.items() if name not in CREDENTIALED]
+    return [
+        [found_call(call) for _, call in analysis.calls[analysis.calls["session_key"] == key].iterrows()]
+        for key in keys
+    ]
+
+
+def expected_without_credentials(entry: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Likewise of the manifest."""
+    return [
+        calls
+        for told, calls in zip(entry.get("sessions", []), expected_calls(entry), strict=True)
+        if told["identity"] not in CREDENTIALED
+    ]
+
+
+def found_stub_refusals(analysis: Any) -> set[tuple[Any, ...]]:
+    """Client, server and pipe of each use that was refused by the operation itself."""
+    calls = analysis.calls[(analysis.calls["result"] == "refused") & (analysis.calls["status_of"] == "stub")]
+    rows = calls.merge(analysis.sessions[["session_key", "client_ip", "server_ip"]], on="session_key")
+    return {(row["client_ip"], row["server_ip"], row["pipe"]) for _, row in rows.iterrows()}
+
+
+def expected_stub_refusals(entry: dict[str, Any]) -> set[tuple[Any, ...]]:
+    """Likewise of the manifest."""
+    return {
+        (told["client"], told["server"], told["resource"])
+        for told in entry.get("dependencies", [])
+        if told.get("stub_refused")
+    }
+
+
 def expected_sessions(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sessions of the manifest in the same form. What is not decoded yet (DCE/RPC calls) is left out."""
+    """The sessions of the manifest in the same form."""
     numbers: dict[int, int] = {}
     expected = []
-    for told in entry.get("sessions", []):
-        credentialed = told["identity"] in ("user", "machine", "authenticated")
+    for told, calls in zip(entry.get("sessions", []), expected_calls(entry), strict=True):
+        credentialed = told["identity"] in CREDENTIALED
         session = {
             **{name: told[name] for name in ("client", "server", "port")},
             "dialect": told.get("dialect"),
@@ -88,9 +160,7 @@ def expected_sessions(entry: dict[str, Any]) -> list[dict[str, Any]]:
                 (share["share"], share["opens"], share["succeeded"], share["denied"])
                 for share in told.get("disk_shares", [])
             ),
-            "calls": [
-                (call["protocol"], call["operation"]) for call in told.get("calls", []) if call["protocol"] != "dcerpc"
-            ],
+            "calls": calls,
         }
         expected.append(session)
     return expected
@@ -114,28 +184,73 @@ def host_differences(expected: list[dict[str, Any]], found: pd.DataFrame) -> lis
     return told
 
 
-def found_dependencies(analysis: Any) -> list[dict[str, Any]]:
-    """The dependency rows, in an order of their own. Where a row was refused tells only if all of it was."""
-    rows = picked(analysis.dependencies, DEPENDENCY_FIELDS)
-    return sorted(
-        ({**row, "refused_at": row["refused_at"] if row["verdict"] == "denied" else None} for row in rows), key=str
-    )
-
-
-def expected_dependencies(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """Likewise of the manifest, which tells identities apart: a row is a client, a server and a resource, and the first
-    verdict in their order holds.
-    """
-    renamed = {"client_ip": "client", "server_ip": "server"}
-    rows = [
-        {name: told.get(renamed.get(name, name)) for name in DEPENDENCY_FIELDS}
-        for told in entry.get("dependencies", [])
-    ]
-    rows.sort(key=lambda row: (tables.VERDICT.index(row["verdict"]), tables.IDENTITY.index(row["identity"])))
+def by_resource(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each client, server and resource: the first verdict in their order holds. Where it was refused tells only
+    if all of it was."""
+    rows = sorted(rows, key=lambda row: (tables.VERDICT.index(row["verdict"]), tables.IDENTITY.index(row["identity"])))
     first: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
         first.setdefault((row["client_ip"], row["server_ip"], row["resource"]), row)
-    return sorted(first.values(), key=str)
+    return sorted(
+        ({**row, "refused_at": row["refused_at"] if row["verdict"] == "denied" else None} for row in first.values()),
+        key=str,
+    )
+
+
+def found_dependencies(analysis: Any) -> list[dict[str, Any]]:
+    """The dependency rows, without telling applications and operations apart."""
+    return by_resource(picked(analysis.dependencies, DEPENDENCY_FIELDS))
+
+
+def expected_dependencies(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Likewise of the manifest, which tells identities apart. What only the answer's own status refused is refused."""
+    renamed = {"client_ip": "client", "server_ip": "server"}
+    refused = {"verdict": "denied", "refused_at": "stub"}
+    return by_resource(
+        [
+            {name: told.get(renamed.get(name, name)) for name in DEPENDENCY_FIELDS}
+            | (refused if told.get("stub_refused") else {})
+            for told in entry.get("dependencies", [])
+        ]
+    )
+
+
+REFUSED_CALLS = ("STATUS_ACCESS_DENIED", "WERR_ACCESS_DENIED")
+
+
+def expected_operations(entry: dict[str, Any]) -> set[tuple[str, str, str, str, bool]]:
+    """What was called in sessions without proven credentials: client, server, interface (or protocol), operation, and
+    whether all such calls were refused."""
+    calls: dict[tuple[str, str, str, str], list[bool]] = {}
+    for session in entry.get("sessions", []):
+        if session["identity"] not in ("user", "machine", "authenticated", "rejected"):
+            for call in session.get("calls", []):
+                operation = "GetDfsReferral" if call["protocol"] == "dfs" else call.get("operation")
+                key = (session["client"], session["server"], call.get("interface", call["protocol"]), operation or "")
+                calls.setdefault(key, []).append(call.get("status") in REFUSED_CALLS)
+    return {(*key, all(refused)) for key, refused in calls.items()}
+
+
+def expected_verdicts(entry: dict[str, Any]) -> list[str]:
+    """The verdicts of all rows where no two applications use the same: a resource is a row for each of its operations;
+    where none was called it is one itself."""
+    called = expected_operations(entry)
+    rows = expected_dependencies(entry)
+    whole = {row["resource"] for row in rows} - {row[2] for row in called}
+    verdicts = ["denied" if refused else "depends" for *_, refused in called]
+    return verdicts + [row["verdict"] for row in rows if row["resource"] in whole]
+
+
+def found_operations(analysis: Any) -> set[tuple[str, str, str, str, bool]]:
+    """The same of the dependencies."""
+    calls: dict[tuple[str, str, str, str], list[bool]] = {}
+    for _, row in analysis.dependencies.iterrows():
+        if (operation := plain(row["operation"])) is not None and not operation.startswith("FSCTL_"):
+            unknown = plain(row["interface"]) is None and operation.startswith("opnum ")
+            interface = plain(row["interface"]) or ("dcerpc" if unknown else row["resource"])
+            key = (row["client_ip"], row["server_ip"], interface, "" if unknown else operation)
+            calls.setdefault(key, []).append(row["verdict"] == "denied")
+    return {(*key, all(refused)) for key, refused in calls.items()}
 
 
 def differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:

@@ -14,16 +14,38 @@ ENTRIES = manifest.entries()
 
 @pytest.mark.usefixtures("kernel_form")
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
-def test_sessions_trees_opens(entry: dict[str, Any]) -> None:
+def test_sessions_trees_opens_calls(entry: dict[str, Any]) -> None:
     analysis = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
     assert not manifest.differences(manifest.expected_sessions(entry), manifest.found_sessions(analysis))
     assert not analysis.captures["errors"].notna().any()
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
+def test_calls_of_sessions_without_credentials(entry: dict[str, Any]) -> None:
+    """By default the others are only counted; no call of any session appears that was not made."""
+    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
+    expected = manifest.expected_without_credentials(entry)
+    assert manifest.found_without_credentials(analysis) == expected
+    assert len(analysis.calls) == sum(map(len, expected))
+    assert manifest.found_stub_refusals(analysis) == manifest.expected_stub_refusals(entry)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
+def test_every_interface_called_was_bound(entry: dict[str, Any]) -> None:
+    """What is called is known from the binds, each of which was accepted; nothing is bound that was not asked for."""
+    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    called = {
+        call["interface"] for told in entry.get("sessions", []) for call in told.get("calls", []) if "interface" in call
+    }
+    accepted = analysis.binds[analysis.binds["result"] == "accepted"]
+    assert set(accepted["interface"]) == called
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_dependencies(entry: dict[str, Any]) -> None:
     analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
     assert not manifest.differences(manifest.expected_dependencies(entry), manifest.found_dependencies(analysis))
+    assert manifest.found_operations(analysis) == manifest.expected_operations(entry)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])

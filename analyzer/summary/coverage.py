@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -29,8 +31,11 @@ MEANINGS = {
     "encrypted_messages": "SMB 3 messages that could not be looked into",
     "compressed_messages": "SMB 3 messages that are compressed: they are not unpacked",
     "sessions_unchecked": "anonymous or guest sessions that sign or encrypt, and what that takes is not all in the captures",
-    "results_not_decoded": "pipes without proven credentials that were opened: what the service answered is not decoded",
+    "results_not_decoded": "pipes without proven credentials on which data went both ways, of which no call could be read",
+    "calls_not_told": "calls without proven credentials that were answered, and how is encrypted or was not captured",
+    "calls_unanswered": "calls without proven credentials whose answer is not in the captures",
     "duplicate_packets": "packets that had been captured before, at another point or twice; counted nowhere else",
+    "retransmissions_that_differ": "TCP segments whose bytes are not those of an earlier copy, which counts: damage, or an attack",
     "ip_fragments": "IP fragments, which are put together",
     "datagrams_incomplete": "IP packets in fragments of which one never came: what they carried is missing",
     "fragments_given_up": "IP fragments that contradict themselves or others, or for which there was no room",
@@ -41,6 +46,8 @@ MEANINGS = {
     "rows_given_up": "messages dropped because too many came in one segment",
     "trees_forgotten": "trees whose kind was forgotten because a connection had too many",
     "connections_let_go": "connections that were taken for over, since too many were open: those idle for longest",
+    "payload_let_go": "bytes of pipes that were not decoded, since too much was waiting for its answer",
+    "rpc_given_up": "parts of DCE/RPC that were too many for what one pipe, or all, may take",
     "messages_let_go": "messages whose counterpart was waited for until there was no more room",
     "datagrams_dropped": "datagrams that may name hosts and were not looked into: too many of a kind or of a host, or cut off",
     "datagrams_unreadable": "datagrams that may name hosts and could not be understood",
@@ -50,8 +57,31 @@ MEANINGS = {
 }
 
 
-def coverage(rows: TableSet, counts: dict[str, int]) -> pa.Table:
-    """One row a measure: of all first, then of each server. counts: what the engine and the reducer counted."""
+Measure = tuple[str | None, str, int, str]
+"""A server (None: of all), what is measured of it, how much it is, and what that means."""
+
+
+def coverage(rows: TableSet, counts: dict[str, int], logged: Sequence[Measure] = ()) -> pa.Table:
+    """One row a measure: of all first, then of each server, then what logs show. counts: by the engine and the reducer."""
+    captured = _of_captures(rows, counts)
+    if not logged:
+        return captured
+    server, measure, value, meaning = (list(column) for column in zip(*logged, strict=True))
+    further = tables.table(
+        "coverage",
+        {
+            "site": tables.listed([""] * len(logged)),
+            "server_ip": tables.listed(server),
+            "measure": tables.listed(measure),
+            "value": tables.ints(np.array(value), np.zeros(len(value), dtype=bool)),
+            "meaning": tables.listed(meaning),
+        },
+        len(logged),
+    )
+    return tables.stacked([captured, further])
+
+
+def _of_captures(rows: TableSet, counts: dict[str, int]) -> pa.Table:
     texts = rows.texts
     site, server, measured = _by_server(rows)
     whole = _of_all(rows) | {name: int(values.sum()) for name, values in measured.items()}
@@ -116,11 +146,17 @@ def _by_server(rows: TableSet) -> tuple[Numbers, Numbers, dict[str, Ints]]:
     site, server = (connections[name][by_server.first] for name in ("site", "server_ip"))
     sessions = rows.columns("sessions", "session_key", "site", "server_ip", "identity", "outcome")
     of_server = places_of((sessions["site"], sessions["server_ip"]), (site, server))
-    opens = rows.columns("pipe_opens", "session_key", "status")
-    opened = opens["session_key"][opens["status"] == rows.texts.code("STATUS_SUCCESS")]
-    session = places(opened, sessions["session_key"])
-    session = session[~np.isin(looked_up(sessions["identity"], session, NONE), PROVEN)]
-    opened_at = looked_up(of_server, session, NONE)
+    opens = rows.columns("pipe_opens", "open_key", "session_key", "bytes_written", "bytes_read")
+    calls = rows.columns("calls", "open_key", "session_key", "protocol", "result")
+    read = np.append(calls["open_key"], rows.columns("binds", "open_key")["open_key"])
+    both_ways = (opens["bytes_written"] > 0) & (opens["bytes_read"] > 0) & ~np.isin(opens["open_key"], read)
+
+    def server_of(session_key: Numbers) -> Numbers:
+        """The server of a session that is not proven to have credentials."""
+        session = places(session_key, sessions["session_key"])
+        session = session[~np.isin(looked_up(sessions["identity"], session, NONE), PROVEN)]
+        return looked_up(of_server, session, NONE)
+
     unknown = sessions["identity"] == tables.IDENTITY.index("unknown")
     of_outcome = {
         "sessions_not_captured": "not_captured",
@@ -135,5 +171,8 @@ def _by_server(rows: TableSet) -> tuple[Numbers, Numbers, dict[str, Ints]]:
     measured["sessions_unknown"] = counted(of_server[unknown])
     for name, outcome in of_outcome.items():
         measured[name] = counted(of_server[unknown & (sessions["outcome"] == tables.OUTCOME.index(outcome))])
-    measured["results_not_decoded"] = counted(opened_at)
+    measured["results_not_decoded"] = counted(server_of(opens["session_key"][both_ways]))
+    for name, result in (("calls_not_told", "not_told"), ("calls_unanswered", "unanswered")):
+        which = calls["result"] == tables.CALL_RESULT.index(result)
+        measured[name] = counted(server_of(calls["session_key"][which]))
     return site, server, measured

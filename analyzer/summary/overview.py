@@ -73,14 +73,68 @@ def _by_host(mine: str, theirs: str, rows: TableSet) -> tuple[_Hosts, dict[str, 
     }
     for place, identity in enumerate(tables.IDENTITY):
         made[identity] = tables.ints(by_host.sums(sessions["identity"] == place))
-    found = rows.columns("dependencies", "site", mine, "verdict")
-    host = hosts.of(found["site"], found[mine])
+    found = rows.columns("dependencies", "site", mine, "verdict", "excluded")
+    host = np.where(found["excluded"], NONE, hosts.of(found["site"], found[mine]))
     for place, verdict in enumerate(tables.VERDICT):
         which = host[(found["verdict"] == place) & (host >= 0)]
         made[f"rows_{verdict}"] = tables.ints(np.bincount(which, minlength=len(hosts)))
     names = names_at(hosts.site, hosts.ip, by_host.most(sessions["started"]), rows)
     made[mine.removesuffix("_ip")] = tables.texts(names, rows.texts)
     return hosts, made
+
+
+MOST_LISTED = 20
+"""Texts that are listed in one cell."""
+
+
+def applications(rows: TableSet) -> pa.Table:
+    """One row an application of a site, and one for each function whose applications are not known."""
+    found = rows.columns(
+        "dependencies", "site", "application", "application_source", "function", "owner", "excluded", "verdict",
+        "client_ip", "server_ip", "client_software", "resource", "operation", "uses", "first_seen", "last_seen",
+    )  # fmt: skip
+    known = found["application"] >= 0
+    unknown = np.where(known, NONE, found["function"])
+    # Its name last of all where there is none.
+    ranked = [tables.ranks(column, rows.texts) for column in (found["site"], found["application"], unknown)]
+    by_application = Groups(found["excluded"].astype(np.int64), *ranked)
+    first = by_application.first
+    texts = rows.texts
+    made = {
+        "site": tables.texts(found["site"][first], texts),
+        "application": tables.texts(found["application"][first], texts),
+        "application_source": tables.places_in(
+            by_application.most(found["application_source"]), tables.APPLICATION_SOURCE
+        ),
+        "functions": _listed(by_application, found["function"], rows),
+        "owner": _listed(by_application, found["owner"], rows),
+        "excluded": tables.bools(found["excluded"][first]),
+        "verdict": tables.places_in(by_application.least(found["verdict"]), tables.VERDICT),
+        "clients": tables.ints(by_application.different(found["client_ip"])),
+        "servers": tables.ints(by_application.different(found["server_ip"])),
+        "client_ips": _listed(by_application, found["client_ip"], rows),
+        "client_software": _listed(by_application, found["client_software"], rows),
+        "resources": _listed(by_application, found["resource"], rows),
+        "operations": _listed(by_application, found["operation"], rows),
+        "uses": tables.ints(by_application.sums(found["uses"])),
+        "first_seen": tables.times(by_application.least(found["first_seen"])),
+        "last_seen": tables.times(by_application.most(found["last_seen"])),
+    }
+    for place, verdict in enumerate(tables.VERDICT):
+        made[f"rows_{verdict}"] = tables.ints(by_application.sums(found["verdict"] == place))
+    return tables.table("applications", made, len(by_application))
+
+
+def _listed(groups: Groups, codes: Numbers, rows: TableSet) -> pa.Array:
+    """For each group some of its different texts in alphabetical order; missing if there is none."""
+    pairs = Groups(groups.number, tables.ranks(codes, rows.texts)).first
+    pairs = pairs[codes[pairs] >= 0]
+    number = groups.number[pairs]
+    place = np.arange(len(pairs)) - np.searchsorted(number, number)
+    pairs, number = pairs[place < MOST_LISTED], number[place < MOST_LISTED]
+    how_many = np.bincount(number, minlength=len(groups))
+    listed = tables.piped(codes[pairs], how_many, rows.texts)
+    return listed.take(tables.ints(np.where(how_many > 0, np.arange(len(groups)), NONE)))
 
 
 def pipes(rows: TableSet) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -375,6 +376,19 @@ def many_at_once(count: int) -> list[Smb2]:
         talk.use(0x11, 1, "srvsvc")
         talks.append(talk)
     return talks
+
+
+def test_copies_that_differ(path: Path) -> None:
+    """TCP sends again, in an IP packet with an identification of its own: once the same bytes, then others."""
+    packets = packets_of(segments_of(whole()))
+    at = next(n for n, packet in enumerate(packets) if len(packet.data) > 200)
+    for last, count in ((packets[at].data[-1], 0), (packets[at].data[-1] ^ 1, 1)):
+        again = bytearray(packets[at].data)
+        again[18:20], again[-1] = b"\xab\xcd", last
+        path.write_bytes(build.pcap([*packets[: at + 1], replace(packets[at], data=bytes(again)), *packets[at + 1 :]]))
+        found = measured(analyzer.analyze(path))
+        assert found["retransmissions_that_differ"] == count
+        assert found["duplicate_packets"] == 0
 
 
 def test_the_table_of_connections_grows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

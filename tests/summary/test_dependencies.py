@@ -35,7 +35,7 @@ def _pipe(client: str) -> Made:
     talk = Smb2(client)
     opened = talk.anonymous_use(0x11, "srvsvc")
     return [talk], [
-        Row("srvsvc", "depends", confidence="weak", at=opened, evidence=("result.not_decoded", "ntlm.empty_user"))
+        Row("srvsvc", "depends", confidence="strong", at=opened, evidence=("pipe.not_rpc", "ntlm.empty_user"))
     ]
 
 
