@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
     from analyzer.compiled import Kernels
     from analyzer.records import Batch, Reread, Rows
 
-NAMES = ("native",)
+NAMES = ("native", "tshark", "scapy")
 
 
 class Engine(Protocol):
@@ -47,13 +47,29 @@ class Engine(Protocol):
         """What was met and not looked into, by name: fragments, unknown link types, bytes given up ..."""
 
 
+def check(name: str) -> None:
+    """Raises UsageError if no engine has this name."""
+    if name not in NAMES:
+        raise UsageError(f"no engine is called {name!r}; there is {', '.join(NAMES)}")
+
+
 def make(name: str, ports: tuple[int, ...], announce: Callable[[str], None]) -> Engine:
     """The engine of this name. announce: told what a person should know, such as that a wait begins.
 
     Raises UsageError for an unknown name.
     """
-    if name == "native":
-        from analyzer.engines.native import NativeEngine  # noqa: PLC0415 - each engine brings its own libraries
+    check(name)
+    # Each engine brings its own libraries.
+    if name == "scapy":
+        from analyzer.names.quiet import quiet_scapy  # noqa: PLC0415
 
-        return NativeEngine(ports, announce)
-    raise UsageError(f"no engine is called {name!r}; there is {', '.join(NAMES)}")
+        with quiet_scapy():
+            from analyzer.engines.scapy import ScapyEngine  # noqa: PLC0415
+        return ScapyEngine(ports, announce)
+    if name == "tshark":
+        from analyzer.engines.tshark import TsharkEngine  # noqa: PLC0415
+
+        return TsharkEngine(ports, announce)
+    from analyzer.engines.native import NativeEngine  # noqa: PLC0415
+
+    return NativeEngine(ports, announce)

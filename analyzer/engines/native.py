@@ -175,6 +175,7 @@ class NativeEngine:
             "bad_packets": int(self._counts[packets.C_BAD]),
             "bytes_given_up": int(self._memory_counts[flows.G_GIVEN_UP]),
             "rows_given_up": int(self._memory_counts[flows.G_ROWS_DROPPED]),
+            "retransmissions_that_differ": int(self._memory_counts[flows.G_DIFFERENT]),
             "trees_forgotten": int(self._memory_counts[flows.G_TREES_FORGOTTEN]),
             "connections_let_go": self._connections_let_go,
             "datagrams_dropped": int(

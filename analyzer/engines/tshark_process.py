@@ -1,0 +1,168 @@
+"""Running tshark: where it is, what it is told so that nobody's own settings matter, and that it is ended on every path.
+
+pyshark finds the program and spells out its parameters. Its process handling is not used: it runs an event loop, which
+cannot be done where one runs already (notebooks). Its readers are not used either: see `tshark`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from analyzer.errors import AnalyzerError
+
+OLDEST = (4, 0)
+LONGEST_LINE = 32 * 1024 * 1024
+"""No frame makes a longer line; what is longer is given up."""
+
+PREFERENCES = {
+    "ip.defragment": "TRUE",
+    "ipv6.defragment": "TRUE",
+    "tcp.desegment_tcp_streams": "TRUE",
+    "tcp.check_checksum": "FALSE",  # offload leaves wrong ones
+    "tcp.analyze_sequence_numbers": "TRUE",
+    "tcp.no_subdissector_on_error": "TRUE",
+    "nbss.desegment_nbss_commands": "TRUE",
+    "smb.trans_reassembly": "FALSE",  # each part of a transaction by itself, as it was sent
+    "smb2.pipe_reassembly": "FALSE",  # likewise: putting PDUs of pipes together is not left to tshark
+}
+
+INSTALL = {
+    "darwin": "`brew install --cask wireshark`, or the package of wireshark.org",
+    "win32": "it comes with Wireshark (`winget install WiresharkFoundation.Wireshark`)",
+}
+INSTALL_ELSEWHERE = "`apt-get install tshark` on Debian and Ubuntu, elsewhere it comes with Wireshark"
+
+
+def find_tshark() -> str:
+    """Where tshark is: on the PATH, else where pyshark looks. Raises AnalyzerError if it is nowhere."""
+    from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path  # noqa: PLC0415 - brings asyncio, lxml
+
+    found = shutil.which("tshark")
+    if found is not None:
+        return found
+    # pyshark would also run what a config.ini in the current folder names; that may be anybody's.
+    if not (Path.cwd() / "config.ini").exists():
+        with contextlib.suppress(TSharkNotFoundException):
+            return str(get_process_path())
+    how = INSTALL.get(sys.platform, INSTALL_ELSEWHERE)
+    raise AnalyzerError(f"the engine tshark needs tshark, which was not found: {how}")
+
+
+def version_of(program: str) -> tuple[int, int]:
+    """Its version. Raises AnalyzerError if it is too old, or is no tshark."""
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+        ).stdout[:400]
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise AnalyzerError(f"{program} cannot be run: {problem}") from None
+    found = re.match(rb"TShark \(Wireshark\) (\d+)\.(\d+)", said)
+    if found is None:
+        raise AnalyzerError(f"{program} does not say that it is tshark; install it again or take it out of the PATH")
+    version = int(found[1]), int(found[2])
+    if version < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise AnalyzerError(f"{program} is version {version[0]}.{version[1]}; the engine needs {needed} or later")
+    return version
+
+
+def parameters(disabled: str, preferences: dict[str, str], ports: tuple[int, ...], *more: str) -> list[str]:
+    """What tshark is told, but for the file: without names, with our preferences, SMB expected on these ports."""
+    from pyshark.capture.capture import Capture  # noqa: PLC0415 - see `find_tshark`
+
+    settings = Capture(
+        eventloop=object(),  # never used; without one it would replace that of the caller
+        override_prefs=PREFERENCES | preferences,
+        decode_as={f"tcp.port=={port}": "nbss" for port in ports},
+        disable_protocol=disabled,
+        custom_parameters=list(more),
+    )
+    return ["-n", *settings.get_parameters()]
+
+
+class Run:
+    """A run of tshark. Leaving the `with` block ends it."""
+
+    def __init__(self, program: str, path: str, arguments: list[str]) -> None:
+        self.ended_by_us = False
+        self.too_long = 0
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._home = tempfile.TemporaryDirectory(prefix="nullsession-")
+        home = self._home.name
+        nobody = {"HOME": home, "XDG_CONFIG_HOME": home, "WIRESHARK_CONFIG_DIR": home, "APPDATA": home}
+        path = path if not path.startswith("-") else f"./{path}"
+        command = [program, *arguments, "-r", path]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env=os.environ | nobody | {"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            )
+        except OSError as problem:
+            self._tidy()
+            raise AnalyzerError(f"{program} cannot be run: {problem}") from None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines it prints, without their ends."""
+        assert self._process.stdout is not None
+        read = self._process.stdout.readline
+        while line := read(LONGEST_LINE):
+            if not line.endswith(b"\n") and len(line) == LONGEST_LINE:
+                self.too_long += 1
+                while line and not line.endswith(b"\n"):
+                    line = read(LONGEST_LINE)
+                continue
+            yield line[:-1] if line.endswith(b"\n") else line
+
+    def complaint(self) -> str:
+        """Once its output is at the end: what went wrong, empty if nothing did."""
+        code = self._process.wait()
+        if code == 0:
+            return ""
+        if code < 0:
+            return f"tshark was ended by signal {-code} before the end of the file"
+        said = self.said()
+        return f"tshark: {said}" if said else f"tshark ended with status {code} and said nothing"
+
+    def said(self) -> str:
+        """The last thing that it wrote to its standard error, in one line."""
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 4000))
+        lines = self._said.read().decode("utf-8", "replace").splitlines()
+        lines = [line.strip().removeprefix("tshark: ") for line in lines if not line.startswith("Running as user")]
+        return " ".join(line for line in lines if line)[:400]
+
+    def close(self) -> None:
+        """End it, if it still runs, and wait for that."""
+        if self._process.poll() is None:
+            self.ended_by_us = True
+            self._process.kill()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process.wait()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        self._said.close()
+        with contextlib.suppress(OSError):
+            self._home.cleanup()

@@ -1,0 +1,280 @@
+"""Several engines on the same captures: where they agree, and each difference with its place.
+
+In: paths and the names of engines. Out: `Verification`: agreement by table, and differences. Every engine makes the same
+tables (`tables`); rows are the same row if they say the same place (file and frames), and are then compared column by column,
+on those that both engines can know: what one cannot is declared in its module (`GAPS`), once.
+
+Judging and pairing (`sessions`), the decoding of DCE/RPC (`rpc`) and the tables are the same code for all engines, so no
+difference can show a fault of theirs. What further stages an engine shares with another one it says itself (`SHARED`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from analyzer import analysis as analyses
+from analyzer import engines, tables
+from analyzer.analysis import Analysis, Progress
+from analyzer.errors import UsageError
+
+SHARED_BY_ALL = ("sessions: judging and pairing", "rpc: DCE/RPC", "tables and summaries")
+
+PLACES: dict[str, tuple[str, ...]] = {
+    "connections": ("client_ip", "client_port", "server_ip", "server_port", "capture", "first_frame"),
+    "sessions": ("capture", "frame", "answer_frame", "session_id"),
+    "channels": ("capture", "frame"),
+    "trees": ("capture", "frame", "answer_frame"),
+    "pipe_opens": ("capture", "frame", "answer_frame"),
+    "calls": ("capture", "frame", "answer_frame", "protocol", "opnum"),
+}
+"""What says which row it is."""
+NUMBERED = ("connection_id", "session_key", "session_no", "tree_key", "open_key", "call_key")
+"""Numbers that each analysis gives as it goes: they mean a row, and differ where one engine has a row more."""
+MOST_DIFFERENCES = 100_000
+"""So many are kept; all are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Two engines say different things of a row, or only one has it (`column` is empty then)."""
+
+    table: str
+    capture: str | None
+    frame: int | None
+    column: str
+    engine: str
+    value: str | None
+    other: str
+    other_value: str | None
+    evidence: str | None
+    """Of a session: the signs that led to its identity, by the first engine that has it."""
+
+
+@dataclass(slots=True)
+class Agreement:
+    """A table of two engines."""
+
+    table: str
+    engine: str
+    other: str
+    rows: int = 0
+    """Rows that both have ..."""
+    equal: int = 0
+    """... and that are equal in all columns that both can know."""
+    only_engine: int = 0
+    only_other: int = 0
+
+
+@dataclass(slots=True)
+class Verification:
+    """The outcome. The first engine is compared with each of the others."""
+
+    engines: tuple[str, ...]
+    shared: dict[str, tuple[str, ...]]
+    """Stages that an engine shares with the first one, besides those that all share."""
+    gaps: dict[str, dict[str, str]]
+    """What each engine cannot know: `table.column` and why."""
+    agreement: list[Agreement] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    count: int = 0
+    """Differences in all."""
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    """What each engine could not read."""
+
+    def is_equal(self) -> bool:
+        """True if no engine differs."""
+        return self.count == 0
+
+
+def verify(
+    paths: str | Path | Sequence[str | Path],
+    names: Sequence[str] = engines.NAMES,
+    *,
+    ports: Sequence[int] = analyses.PORTS,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Run engines over captures, with all rows kept, and compare what they find. See `analysis.analyze` for the options.
+
+    Raises UsageError if there are not two engines, or one of them is not known; AnalyzerError if a program is missing that
+    one needs.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    if len(chosen) < 2:
+        raise UsageError(f"it takes two engines to compare; there are {', '.join(engines.NAMES)}")
+    found = Verification(
+        chosen,
+        {name: _declared(name, "SHARED", ()) for name in chosen},
+        {name: _declared(name, "GAPS", {}) for name in chosen},
+    )
+    first: dict[str, _Rows] = {}
+    for name in chosen:
+        announce(f"Reading with {name} ...")
+        analysis = analyses.analyze(paths, engine=name, ports=ports, detail="all", progress=progress, announce=announce)
+        found.errors[name] = [error for error in analysis.arrow("captures")["errors"].to_pylist() if error is not None]
+        rows = {table: _Rows(table, analysis) for table in PLACES}
+        if not first:
+            first = rows
+            continue
+        for table in PLACES:
+            _compare(table, (chosen[0], first[table]), (name, rows[table]), found)
+    return found
+
+
+def _declared(engine: str, what: str, otherwise: Any) -> Any:
+    """What the module of an engine says of itself."""
+    engines.check(engine)
+    return getattr(importlib.import_module(f"analyzer.engines.{engine}"), what, otherwise)
+
+
+class _Rows:
+    """A table by the places of its rows; of rows that say the same place the first is 0, the next 1 ..."""
+
+    def __init__(self, table: str, analysis: Analysis) -> None:
+        found = analysis.arrow(table)
+        columns = {name: _values(found[name]) for name in found.column_names}
+        for name, target in (("session_key", "sessions"), ("connection_id", "connections")):
+            if name in columns and name != tables.TABLES[table][0].name:
+                columns[name] = _meant(columns[name], target, analysis)
+        self.columns = columns
+        met: Counter[tuple[Any, ...]] = Counter()
+        self.at: dict[tuple[Any, ...], int] = {}
+        for row, place in enumerate(zip(*(columns[name] for name in PLACES[table]), strict=True)):
+            self.at[*place, met[place]] = row
+            met[place] += 1
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    is_time = pa.types.is_timestamp(column.type)
+    values: list[Any] = (column.cast(pa.int64()) if is_time else column).to_pylist()
+    return values
+
+
+def _meant(keys: list[Any], table: str, analysis: Analysis) -> list[Any]:
+    """Keys of another table as the place of the row that they mean."""
+    target = analysis.arrow(table)
+    first = {"sessions": "session_key", "connections": "connection_id"}[table]
+    places = zip(*(target[name].to_pylist() for name in PLACES[table]), strict=True)
+    place_of = dict(zip(target[first].to_pylist(), places, strict=True))
+    return [None if key is None else place_of.get(key) for key in keys]
+
+
+def _compare(table: str, one: tuple[str, _Rows], two: tuple[str, _Rows], found: Verification) -> None:
+    (engine, mine), (other, theirs) = one, two
+    outcome = Agreement(table, engine, other)
+    found.agreement.append(outcome)
+    gaps = found.gaps[engine].keys() | found.gaps[other].keys()
+    if table in gaps:
+        return
+    names = [
+        column.name
+        for column in tables.TABLES[table]
+        if f"{table}.{column.name}" not in gaps
+        and (
+            column.name not in NUMBERED
+            or (column.name in ("session_key", "connection_id") and column is not tables.TABLES[table][0])
+        )
+        and column.name not in ("session_no", "tree_key", "open_key")
+    ]
+    for place in sorted(mine.at.keys() | theirs.at.keys(), key=repr):
+        a, b = mine.at.get(place), theirs.at.get(place)
+        if a is None or b is None:
+            outcome.only_engine += a is not None
+            outcome.only_other += b is not None
+            _note(
+                found,
+                table,
+                engine,
+                other,
+                mine,
+                theirs,
+                a,
+                b,
+                "",
+                None if a is None else "a row",
+                None if b is None else "a row",
+            )
+            continue
+        outcome.rows += 1
+        differ = [name for name in names if mine.columns[name][a] != theirs.columns[name][b]]
+        outcome.equal += not differ
+        for name in differ:
+            _note(found, table, engine, other, mine, theirs, a, b, name, mine.columns[name][a], theirs.columns[name][b])
+
+
+def _note(
+    found: Verification,
+    table: str,
+    engine: str,
+    other: str,
+    mine: _Rows,
+    theirs: _Rows,
+    a: int | None,
+    b: int | None,
+    column: str,
+    value: Any,
+    other_value: Any,
+) -> None:
+    found.count += 1
+    if len(found.differences) >= MOST_DIFFERENCES:
+        return
+    rows, row = (mine, a) if a is not None else (theirs, b)
+
+    def of(name: str) -> Any:
+        return rows.columns[name][row] if row is not None and name in rows.columns else None
+
+    frame = next((of(name) for name in ("frame", "answer_frame", "first_frame") if of(name) is not None), None)
+    found.differences.append(
+        Difference(
+            table=table,
+            capture=of("capture"),
+            frame=frame,
+            column=column,
+            engine=engine,
+            value=_said(value),
+            other=other,
+            other_value=_said(other_value),
+            evidence=of("evidence"),
+        )
+    )
+
+
+def _said(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def as_tables(found: Verification) -> Iterator[tuple[str, pa.Table]]:
+    """The outcome as two tables, `agreement` and `differences`."""
+    numbers = ("rows", "equal", "only_engine", "only_other")
+    yield (
+        "agreement",
+        pa.table(
+            {
+                name: tables.listed([getattr(row, name) for row in found.agreement])
+                for name in ("table", "engine", "other")
+            }
+            | {name: tables.ints(np.array([getattr(row, name) for row in found.agreement])) for name in numbers}
+        ),
+    )
+    texts = ("column", "engine", "value", "other", "other_value", "evidence")
+    differences = found.differences
+    yield (
+        "differences",
+        pa.table(
+            {name: tables.listed([getattr(row, name) for row in differences]) for name in ("table", "capture")}
+            | {
+                "frame": tables.ints(
+                    np.array([-1 if row.frame is None else row.frame for row in differences], dtype=np.int64)
+                )
+            }
+            | {name: tables.listed([getattr(row, name) for row in differences]) for name in texts}
+        ),
+    )

@@ -1,0 +1,333 @@
+"""The engine tshark finds what the native engine finds, and is a good guest of the machine: no orphan, no hang.
+
+The native engine's reading of these captures is checked elsewhere, against tshark's PDML and servers' logs; here the two
+engines check each other. Where they differ, `KNOWN` says so with the reason; a difference that is not listed fails, and
+so does a listed one that no longer occurs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analyzer
+from analyzer import engines
+from analyzer.analysis import Analysis
+from analyzer.capture.inputs import Input
+from analyzer.engines import tshark_process, tshark_records
+from analyzer.engines.tshark import GAPS
+from analyzer.engines.tshark_fields import FIELDS, Part, read_line, read_nested
+from analyzer.errors import AnalyzerError
+from analyzer.records import BODIES
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+CORPUS = os.environ.get("NULLSESSION_CORPUS")
+SUFFIXES = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcap.zst")
+OWN = sorted(path for path in CAPTURES.iterdir() if path.name.endswith(SUFFIXES))
+PUBLIC = sorted(path for path in Path(CORPUS).iterdir() if path.name.endswith(SUFFIXES)) if CORPUS else []
+
+needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+needs_editcap = pytest.mark.skipif(shutil.which("editcap") is None, reason="editcap is not installed")
+
+COLUMNS = {
+    "connections": [
+        "client_ip", "client_port", "server_ip", "server_port", "first_frame", "transport", "first_seen", "last_seen",
+        "dialect", "signing_required", "midstream", "directions", "closed_by", "client_bytes", "netbios_calling",
+        "netbios_called", "client_guid", "server_guid",
+    ],
+    "sessions": [
+        "frame", "asked", "identity", "confidence", "user", "domain", "workstation", "mechanism", "ntlm_flags", "status",
+        "outcome", "native_os", "server_name", "server_domain", "started", "session_id", "answer_frame", "client_build", "realm",
+        "service", "ticket_etype", "session_flags",
+    ],
+    "trees": ["frame", "answer_frame", "time", "tree_id", "path", "share", "kind", "status", "session_key"],
+    "pipe_opens": [
+        "frame", "answer_frame", "opened", "pipe", "via", "access_mask", "status", "bytes_read", "bytes_written", "form",
+        "session_key",
+    ],
+    "calls": [
+        "frame", "answer_frame", "protocol", "interface", "operation", "opnum", "name", "result", "status", "answered",
+    ],
+    "binds": None,
+    "credentialed_uses": None,
+    "channels": None,
+}  # fmt: skip
+"""What is compared; None: all columns. `GAPS` names what cannot be."""
+
+ENCRYPTED = "what null sessions encrypt is looked into by the native engine only"
+BARE = (
+    "bare acknowledgements on ports that are not listed count for tshark too; the native engine does not look at them"
+)
+LATE_NAMES = "tshark reads a session request that is not the first payload of its connection"
+SPLIT = "tshark loses the messages of a stream in which a NetBIOS header is split over two segments"
+OEM = "tshark shows a byte of an OEM text that is no ASCII as U+FFFD"
+NUL = "tshark shows a name that is a NUL as empty; the NetBIOS domain is taken in its stead"
+DIALECT = "tshark does not look into a segment that it takes for a repetition, here the one with the negotiation"
+KNOWN: dict[str, dict[str, str]] = {
+    "anonymous-encrypted.pcap": dict.fromkeys(("trees", "pipe_opens", "calls", "binds"), ENCRYPTED),
+    "anonymous-port4455.pcapng": {"connections.last_seen": BARE},
+    "nDPI__netbios.pcap": dict.fromkeys(("connections.netbios_called", "connections.netbios_calling"), LATE_NAMES),
+    "suricata-verify__smb-eicar-file-segmentation-random.pcap": dict.fromkeys(
+        (
+            "connections.dialect", "connections.signing_required", "sessions.asked", "sessions.client_build",
+            "sessions.confidence", "sessions.domain", "sessions.frame", "sessions.identity", "sessions.mechanism",
+            "sessions.native_os", "sessions.ntlm_flags", "sessions.started", "sessions.user", "sessions.workstation",
+            "trees.frame", "trees.path", "trees.share", "trees.time",
+        ),
+        SPLIT,
+    ),
+    "suricata-verify__smb-filename.pcap": {"sessions.native_os": OEM},
+    "suricata-verify__smb-length-5770.pcap": {"connections.last_seen": BARE},
+    "suricata-verify__smb1-02__smb1_osx.pcap": {
+        "connections.dialect": DIALECT,
+        "connections.signing_required": DIALECT,
+        "sessions.server_domain": NUL,
+    },
+    "suricata-verify__smb2-09-trunc-file-logging.pcap": {"sessions.native_os": OEM},
+} | {
+    name: {"sessions.server_domain": NUL}
+    for name in (
+        "suricata-verify__smb1-03-midstream__smb1_osx-s1-midstream-modified.pcap",
+        "suricata-verify__smb2-01__smb2-peter.pcap",
+        "suricata-verify__smb2-async-read.pcap",
+        "suricata-verify__smb2-frames-gap-payload-logging-02__smb2-peter-minus-p191-p192.pcap",
+        "suricata-verify__smb2-frames-gap-payload-logging__smb2-peter-minus-p191.pcap",
+        "zeek__dce-rpc__20-fids-no-close.pcap",
+        "zeek__dce-rpc__20-fids.pcap",
+        "zeek__smb__smb2-zero-byte-error-ioctl.pcapng",
+        "zeek__smb__smb2_100_small_files.pcap",
+        "zeek__smb__smb_many_open_files_500.pcap.gz",
+    )
+}  # fmt: skip
+
+
+def captures() -> list[object]:
+    """All captures, each by its name."""
+    return [pytest.param(path, id=path.name) for path in (*OWN, *PUBLIC)]
+
+
+def differences(native: Analysis, other: Analysis) -> set[str]:
+    """Tables with another number of rows, and columns with other values."""
+    found = set()
+    for table, wanted in COLUMNS.items():
+        one, two = native.table(table), other.table(table)
+        if len(one) != len(two):
+            found.add(table)
+            continue
+        columns = [column for column in (wanted or one.columns) if column != "capture"]
+        assert columns
+        found |= {
+            f"{table}.{column}"
+            for column in columns
+            if [str(value) for value in one[column]] != [str(value) for value in two[column]]
+        }
+    return found
+
+
+@needs_tshark
+@pytest.mark.parametrize("path", captures())
+def test_both_engines_find_the_same(path: Path) -> None:
+    native = analyzer.analyze(path, detail="all")
+    other = analyzer.analyze(path, engine="tshark", detail="all")
+    assert differences(native, other) == set(KNOWN.get(path.name, ()))
+    assert all(KNOWN.get(path.name, {"": "-"}).values())
+
+
+@needs_tshark
+@needs_editcap
+@pytest.mark.parametrize("kind", ["netmon2", "snoop"])
+def test_reads_formats_that_the_native_engine_refuses(kind: str, tmp_path: Path) -> None:
+    source, converted = CAPTURES / "anonymous-smb311.pcap", tmp_path / f"capture.{kind}"
+    subprocess.run(["editcap", "-F", kind, str(source), str(converted)], check=True, capture_output=True)
+    assert "does not read" in str(analyzer.analyze(converted).captures["errors"].iloc[0])
+    other = analyzer.analyze(converted, engine="tshark", detail="all")
+    assert differences(analyzer.analyze(source, detail="all"), other) == set()
+
+
+@needs_tshark
+@needs_editcap
+def test_a_connection_goes_on_in_the_next_file(tmp_path: Path) -> None:
+    whole = CAPTURES / "pipe-transceive.pcap"
+    subprocess.run(["editcap", "-c", "15", str(whole), str(tmp_path / "part.pcap")], check=True, capture_output=True)
+    parts = sorted(tmp_path.iterdir(), reverse=True)
+    assert len(parts) > 1
+    one = analyzer.analyze(whole, engine="tshark", detail="all")
+    two = analyzer.analyze(parts, engine="tshark", detail="all")
+    assert len(two.connections) == len(one.connections)
+    assert two.connections["client_bytes"].tolist() == one.connections["client_bytes"].tolist()
+    assert two.pipe_opens["pipe"].tolist() == one.pipe_opens["pipe"].tolist()
+    assert two.calls["operation"].tolist() == one.calls["operation"].tolist()
+    assert two.sessions["identity"].tolist() == ["anonymous"]
+
+
+@needs_tshark
+def test_nobody_s_profile_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / ".config" / "wireshark"
+    settings.mkdir(parents=True)
+    (settings / "preferences").write_text("tcp.desegment_tcp_streams: FALSE\nnbss.tcp.port: 1\n")
+    (settings / "disabled_protos").write_text("smb2\nsmb\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.setenv("WIRESHARK_CONFIG_DIR", str(settings))
+    found = analyzer.analyze(CAPTURES / "anonymous-smb311.pcap", engine="tshark", detail="all")
+    assert not differences(analyzer.analyze(CAPTURES / "anonymous-smb311.pcap", detail="all"), found)
+
+
+# Processes. #
+
+
+def children() -> set[int]:
+    """Processes that this one started and that are not reaped."""
+    listed = Path("/proc/self/task").glob("*/children")
+    return {int(number) for file in listed for number in file.read_text().split()}
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc to see processes in")
+
+
+def script(folder: Path, body: str) -> None:
+    """A tshark that is none, first on the PATH."""
+    program = folder / "tshark"
+    version = '[ "$1" = "--version" ] && { echo "TShark (Wireshark) 4.0.17."; exit; }\n'
+    program.write_text(f"#!/bin/sh\n{version}{body}\n")
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def test_a_missing_tshark_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pyshark.tshark import tshark  # noqa: PLC0415
+
+    def nowhere(*_: object) -> str:
+        raise tshark.TSharkNotFoundException
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(tshark, "get_process_path", nowhere)
+    with pytest.raises(AnalyzerError, match=r"needs tshark, which was not found: .*(install|Wireshark)"):
+        analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+
+
+def test_what_is_no_tshark_is_said(path_first: Path) -> None:
+    (path_first / "tshark").write_text("#!/bin/sh\necho hello\n")
+    (path_first / "tshark").chmod(0o755)
+    with pytest.raises(AnalyzerError, match="does not say that it is tshark"):
+        analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+
+
+def test_an_old_tshark_is_said(path_first: Path) -> None:
+    (path_first / "tshark").write_text('#!/bin/sh\necho "TShark (Wireshark) 3.6.2"\n')
+    (path_first / "tshark").chmod(0o755)
+    with pytest.raises(AnalyzerError, match=r"version 3\.6.* 4\.0 or later"):
+        analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+
+
+@needs_proc
+def test_garbage_becomes_problems(path_first: Path) -> None:
+    script(path_first, "head -c 300000 /dev/urandom; printf '1\\t2\\tx\\n'")
+    before = children()
+    found = analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+    assert "none of which can be read" in found.captures["errors"].iloc[0]
+    assert set(found.problems["code"]) == {"unreadable_line"}
+    assert children() <= before
+
+
+@needs_proc
+def test_a_tshark_that_fails_is_said(path_first: Path) -> None:
+    script(path_first, 'echo "tshark: it is broken" >&2; exit 2')
+    found = analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+    assert "it is broken" in found.captures["errors"].iloc[0]
+
+
+@needs_proc
+def test_a_tshark_that_is_killed_is_said(path_first: Path) -> None:
+    script(path_first, "kill -9 $$")
+    before = children()
+    found = analyzer.analyze(CAPTURES / "guest.pcap", engine="tshark")
+    assert "signal 9" in found.captures["errors"].iloc[0]
+    assert children() <= before
+
+
+@needs_proc
+def test_a_closed_reading_leaves_no_process(path_first: Path) -> None:
+    line = "\\t".join(["1", "1.0", "60", "60", "eth", *[""] * (len(FIELDS) - 5)])
+    script(path_first, f"case \"$*\" in *-Y*) exec sleep 600;; esac\nwhile true; do printf '{line}\\n'; done")
+    before = children()
+    engine = engines.make("tshark", (445, 139), lambda _: None)
+    # The survey has a filter too; it must not wait for the sleeper.
+    script(path_first, f"case \"$*\" in *pdml*) exec sleep 600;; *-Y*) exit 0;; esac\nyes '' | sed 's/^/{line}/'")
+    batches = engine.read([Input(str(CAPTURES / "guest.pcap"), "")])
+    next(batches)
+    assert len(children() - before) >= 1
+    batches.close()  # type: ignore[attr-defined]
+    for _ in range(50):
+        if children() <= before:
+            break
+        time.sleep(0.1)
+    assert children() <= before
+
+
+# What is printed, as values. #
+
+
+def test_lines_that_make_no_sense_are_none() -> None:
+    empty = [""] * (len(FIELDS) - 5)
+    assert read_line("\t".join(["7", "1.5", "60", "60", "eth:ip", *empty]).encode()) is not None
+    for values in (["x", "1.5", "60", "60"], ["7", "soon", "60", "60"], ["7", "1.5", "", "60"], ["0", "1", "1", "1"]):
+        assert read_line("\t".join([*values, "eth:ip", *empty]).encode()) is None
+    assert read_line(b"") is None
+    assert read_line(b"\xff\xfe\t" * len(FIELDS)) is None
+
+
+def test_pdml_that_is_no_xml_is_passed_over() -> None:
+    packet = (
+        b"<packet>", b'<proto name="geninfo">', b'<field name="num" show="%d"/>', b"</proto>",
+        b'<proto name="smb2">', b'<field name="smb2.cmd" show="1" size="2"/>', b"</proto>", b"</packet>",
+    )  # fmt: skip
+    broken = [line for line in packet if line != b"</proto>"]
+    lines = [*broken, *(line % 5 if b"%d" in line else line for line in packet)]
+    assert [(number, [part.values for part in parts]) for number, parts in read_nested(lines)] == [
+        (5, [{"smb2.cmd": ["1"]}])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "expected"),
+    [
+        (["NULL", "NULL", "NULL"], [], [0, 0, 0]),
+        (["NULL", "NULL", "HOST"], [8], [0, 0, 8]),
+        (["DOM", "NULL", "HOST"], [6, 8, 8], [6, 8, 8]),  # somebody is called so
+        (["NULL", "NULL", "HOST"], [8, 8], None),  # one of them is, and nobody can say which
+        (["DOM", "alice", "HOST"], [6], None),
+    ],
+)
+def test_lengths_tell_which_names_are_empty(names: list[str], sizes: list[int], expected: list[int] | None) -> None:
+    found = tshark_records._sizes_of(names, sizes, tshark_records._may_be_empty_name, tshark_records._fits_name)
+    assert found == expected
+
+
+def test_numbers_that_no_field_can_hold_are_told() -> None:
+    collector = tshark_records.Collector(tshark_records.Texts())
+    seen = tshark_records.Seen(connection=0, from_server=False, capture_no=0, frame=1, time_ns=0, position=-1)
+    huge = {"smb2.protocol_id": ["0"], "smb2.cmd": ["5"], "smb2.flags": ["0"], "smb.access_mask": [str(1 << 80)]}
+    collector.take(seen, [Part(huge)])
+    _, bodies, problems, _ = collector.hand_over()
+    assert {name: len(table) for name, table in bodies.items() if len(table)} == {}
+    assert len(problems) == 1
+    assert all(table.dtype == np.dtype(BODIES[name]) for name, table in bodies.items())
+
+
+def test_gaps_have_reasons() -> None:
+    assert all(GAPS.values())
+    assert tshark_process.OLDEST == (4, 0)
