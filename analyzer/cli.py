@@ -1,11 +1,12 @@
 """The command line: parses, calls, prints. Results on standard output, talk on standard error.
 
-Exit status: 0 done; 2 wrong usage; 3 some input unreadable, the rest reported; 4 nothing usable, or a needed program is
-missing; 130 interrupted.
+Exit status: 0 done; 1 done, and engines differ (`verify`); 2 wrong usage; 3 some input unreadable, the rest reported;
+4 nothing usable, or a needed program is missing; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,9 +27,12 @@ from analyzer import __version__, engines
 from analyzer.errors import AnalyzerError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from analyzer.analysis import Analysis, Progress
 
-DONE, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 2, 3, 4, 130
+DONE, DIFFERENT, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+MOST_ROWS = 1000
 READER_GONE = 141
 """128 and SIGPIPE: what a shell makes of a program that is ended by writing to a closed pipe."""
 
@@ -120,46 +124,55 @@ def _common(
     del version
 
 
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")
+]
+EngineName = Annotated[str, typer.Option(help=f"What decodes: {', '.join(engines.NAMES)}.")]
+Ports = Annotated[list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")]
+Kept = Annotated[Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")]
+Printed = Annotated[Format, typer.Option("--format", help="What to print.")]
+Hosts = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Names of addresses: CSV (address,name) or the format of a hosts file."),
+]
+Applications = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Your own rules: which application a use belongs to, who scans (TOML)."),
+]
+Logs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--endpoint-log",
+        metavar="FILE",
+        help="Log of a client or server (may be given several times): Windows events (.evtx, XML, JSON, CSV), Samba's audit, "
+        "or CSV with time, source_ip, source_port, destination_ip, destination_port, process, user.",
+    ),
+]
+Separate = Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")]
+
+
 @app.command()
 def analyze(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")
-    ],
+    paths: Paths,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.")
     ] = None,
-    engine: Annotated[str, typer.Option(help=f"What decodes: {', '.join(engines.NAMES)}.")] = "native",
-    port: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")
-    ] = None,
-    detail: Annotated[
-        Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")
-    ] = Detail.DEFAULT,
-    format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
-    hosts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Names of addresses: CSV (address,name) or the format of a hosts file."),
-    ] = None,
-    separate: Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")] = False,
+    engine: EngineName = "native",
+    port: Ports = None,
+    detail: Kept = Detail.DEFAULT,
+    format_: Printed = Format.TABLE,
+    hosts: Hosts = None,
+    applications: Applications = None,
+    endpoint_log: Logs = None,
+    separate: Separate = False,
+    quiet: Quiet = False,
 ) -> None:
     """Who depends on null sessions, on which server, for what."""
-    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
-
     if output:
         _check_folder(output)
-    _keep_memory_small()
-    with _progress(quiet) as progress:
-        analysis = analyses.analyze(
-            paths,
-            engine=engine,
-            ports=(*analyses.PORTS, *(port or ())),
-            detail=detail.value,
-            separate=separate,
-            hosts=hosts,
-            progress=progress,
-            announce=(lambda _: None) if quiet else _announce,
-        )
+    further = {"hosts": hosts, "applications": applications, "endpoint_logs": endpoint_log or (), "separate": separate}
+    analysis = _analyze(paths, quiet, engine, port, detail, **further)
     if output:
         from analyzer import results  # noqa: PLC0415
 
@@ -167,6 +180,126 @@ def analyze(
     if not quiet:
         _print(analysis, format_)
     raise typer.Exit(_exit_status(analysis))
+
+
+@app.command("tables")
+def print_table(
+    table: Annotated[str, typer.Argument(metavar="NAME", help="A table, or `list` for all their names and columns.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH...", help="Files, folders, patterns, or - for standard input.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Print so many rows; 0: all. Usually all, in a terminal 1,000."),
+    ] = None,
+    engine: EngineName = "native",
+    port: Ports = None,
+    detail: Kept = Detail.DEFAULT,
+    format_: Printed = Format.TABLE,
+    hosts: Hosts = None,
+    applications: Applications = None,
+    endpoint_log: Logs = None,
+    separate: Separate = False,
+) -> None:
+    """One table on its own: calls, binds, sessions, hosts, dependencies ..."""
+    from analyzer import tables  # noqa: PLC0415 - Arrow; not needed for help
+
+    if table == "list":
+        from analyzer.report import listing  # noqa: PLC0415
+
+        listing.describe(_console())
+        return
+    if table not in tables.TABLES:
+        raise UsageError(f"no table is called {table!r}; there are {', '.join(tables.TABLES)}")
+    wanted = [column.strip() for column in columns.split(",")] if columns else []
+    known = [column.name for column in tables.TABLES[table]]
+    if unknown := [column for column in wanted if column not in known]:
+        raise UsageError(f"table {table} has no column {', '.join(unknown)}; it has {', '.join(known)}")
+    if not paths:
+        raise UsageError(f"which captures? nullsession tables {table} PATH...")
+    further = {"hosts": hosts, "applications": applications, "endpoint_logs": endpoint_log or (), "separate": separate}
+    analysis = _analyze(paths, False, engine, port, detail, **further)
+    found = analysis.arrow(table).select(wanted or known)
+    if rows is None and format_ is Format.TABLE:
+        rows = MOST_ROWS
+    left_out = max(0, len(found) - rows) if rows else 0
+    found = found.slice(0, len(found) - left_out)
+    if format_ is Format.TABLE:
+        from analyzer.report import listing  # noqa: PLC0415
+
+        listing.render(found, _console(), left_out)
+    elif format_ is Format.CSV:
+        from analyzer import results  # noqa: PLC0415
+
+        results.write_csv(found, sys.stdout.buffer)
+    else:
+        frame = tables.to_pandas(table, found)
+        print(frame.to_json(orient="records", date_format="iso", date_unit="ns", indent=2))
+    raise typer.Exit(_exit_status(analysis))
+
+
+@app.command()
+def verify(
+    paths: Paths,
+    engines_: Annotated[
+        str, typer.Option("--engines", metavar="A,B,...", help="Engines to compare; the first with each of the others.")
+    ] = ",".join(engines.NAMES),
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write agreement and differences as CSV.")
+    ] = None,
+    port: Ports = None,
+    quiet: Quiet = False,
+) -> None:
+    """Have the same captures decoded by several engines, and compare what they find.
+
+    Ends with 1 if they differ.
+    """
+    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
+    from analyzer import results  # noqa: PLC0415
+    from analyzer import verify as verifying  # noqa: PLC0415
+
+    if output:
+        _check_folder(output)
+    _keep_memory_small()
+    with _progress(quiet) as progress:
+        found = verifying.verify(
+            paths,
+            [name.strip() for name in engines_.split(",")],
+            ports=(*analyses.PORTS, *(port or ())),
+            progress=progress,
+            announce=(lambda _: None) if quiet else _announce,
+        )
+    if output:
+        for name, rows in verifying.as_tables(found):
+            results.write_csv(rows, output / f"{name}.csv")
+    if not quiet:
+        from analyzer.report import agreement  # noqa: PLC0415
+
+        agreement.render(found, _console())
+    errors = list(dict.fromkeys(error for told in found.errors.values() for error in told))
+    for error in errors:
+        _say(error)
+    raise typer.Exit(PARTLY_READ if errors else DONE if found.is_equal() else DIFFERENT)
+
+
+def _analyze(
+    paths: list[str], quiet: bool, engine: str, port: list[int] | None, detail: Detail, **further: Any
+) -> Analysis:
+    """The analysis that the options ask for, with progress on standard error. further: other options of `analyze`."""
+    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
+
+    _keep_memory_small()
+    with _progress(quiet) as progress:
+        return analyses.analyze(
+            paths,
+            engine=engine,
+            ports=(*analyses.PORTS, *(port or ())),
+            detail=detail.value,
+            progress=progress,
+            announce=(lambda _: None) if quiet else _announce,
+            **further,
+        )
 
 
 def _check_folder(directory: Path) -> None:
@@ -191,14 +324,9 @@ def _announce(message: str) -> None:
 
 def _print(analysis: Analysis, format_: Format) -> None:
     if format_ is Format.TABLE:
-        from rich.console import Console  # noqa: PLC0415
-
         from analyzer.report import terminal  # noqa: PLC0415
 
-        console = Console(highlight=False)
-        if not console.is_terminal and "COLUMNS" not in os.environ:
-            console = Console(highlight=False, width=160)
-        terminal.render(analysis, console)
+        terminal.render(analysis, _console())
         return
     from analyzer import results  # noqa: PLC0415
 
@@ -209,14 +337,24 @@ def _print(analysis: Analysis, format_: Format) -> None:
     print(json.dumps({"summary": results.summary(analysis), "dependencies": rows}, indent=2))
 
 
+def _console() -> Console:
+    """Standard output. Where it is no terminal, lines are wide."""
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=160)
+    return console
+
+
 def _exit_status(analysis: Analysis) -> int:
     """Files with errors are told on standard error as well; the report tells them too."""
     captures = analysis.arrow("captures")
     errors = [error for error in captures["errors"].to_pylist() if error is not None]
-    for error in errors:
+    for error in errors + analysis.problems_of_logs:
         _say(error)
     if not errors:
-        return DONE
+        return PARTLY_READ if analysis.problems_of_logs else DONE
     return PARTLY_READ if sum(captures["packets"].to_pylist()) else NOTHING_USABLE
 
 
@@ -264,13 +402,16 @@ def doctor(
     state = "ready" if compiled.cache_is_warm() else "empty; `nullsession doctor --compile` fills it"
     print(f"kernel cache: {state} ({compiled.user_cache_directory()})")
     print("engine native: available")
+    for name, library in (("scapy", "scapy"), ("tshark", "pyshark")):
+        there = importlib.util.find_spec(library) is not None
+        print(f"engine {name}: {'available' if there else f'needs {library}; `pip install {library}`'}")
     print(f"tshark: {_tshark()}")
 
 
 def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal", "lz4", "scapy"):
+    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal", "lz4", "scapy", "pyshark", "evtx"):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

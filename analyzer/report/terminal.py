@@ -15,6 +15,7 @@ from rich.text import Text
 
 from analyzer import tables
 from analyzer.analysis import Analysis
+from analyzer.groups import Groups
 from analyzer.sessions.joins import Ints
 from analyzer.summary import coverage
 
@@ -23,6 +24,9 @@ MOST_ROWS = 40
 
 LONG_NAME = 16
 """A name longer than this is shown up to its first dot."""
+
+MOST_OPERATIONS = 4
+"""Names of operations that are printed in a line."""
 
 WIDE = 120
 """Columns of a terminal from which on the reasons are shown."""
@@ -33,9 +37,12 @@ STYLES = {"depends": "bold red", "unknown": "yellow", "covered": "cyan", "denied
 def render(analysis: Analysis, console: Console) -> None:
     """Print the whole report."""
     dependencies = analysis.arrow("dependencies")
-    verdict = tables.TableSet({"dependencies": dependencies}).columns("dependencies", "verdict")["verdict"]
+    verdict, excluded = (
+        tables.TableSet({"dependencies": dependencies}).columns("dependencies", "verdict", "excluded").values()
+    )
     is_kept = np.isin(verdict, [tables.VERDICT.index(name) for name in ("depends", "unknown", "covered")])
-    kept, rest = np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
+    kept, rest = np.flatnonzero(is_kept & ~excluded), np.flatnonzero(~is_kept & ~excluded)
+    scanners = np.flatnonzero(excluded)
     console.print(Text(answer(analysis), style="bold"))
     if len(kept):
         console.print()
@@ -43,6 +50,9 @@ def render(analysis: Analysis, console: Console) -> None:
     if len(rest):
         console.print()
         console.print(_dependency_table("Refused already, or merely probed", rest, analysis, console.width))
+    if len(scanners):
+        console.print()
+        console.print(_dependency_table("Left out: scanners by your own rules", scanners, analysis, console.width))
     console.print()
     console.print(_blind_spots(analysis))
 
@@ -52,7 +62,8 @@ def answer(analysis: Analysis) -> str:
     if not len(analysis.arrow("sessions")):
         return "No SMB login and no use of an SMB session was found in these captures."
     rows = tables.TableSet({"dependencies": analysis.arrow("dependencies")})
-    columns = rows.columns("dependencies", "verdict", "client_ip", "server_ip", "resource")
+    columns = rows.columns("dependencies", "verdict", "client_ip", "server_ip", "resource", "excluded")
+    columns = {name: column[~columns["excluded"]] for name, column in columns.items()}
     depends = np.isin(columns["verdict"], [tables.VERDICT.index(name) for name in ("depends", "covered")])
     unknown = columns["verdict"] == tables.VERDICT.index("unknown")
     if depends.any():
@@ -74,8 +85,8 @@ def answer(analysis: Analysis) -> str:
     return first
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 def printable(text: Any) -> str:
@@ -89,6 +100,7 @@ def printable(text: Any) -> str:
 
 
 def _dependency_table(title: str, rows: Ints, analysis: Analysis, width: int) -> RenderableType:
+    """A line for each client, server, resource and what they are used for; the operations stand in one cell."""
     wide = width >= WIDE
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("Verdict", no_wrap=True)
@@ -102,30 +114,68 @@ def _dependency_table(title: str, rows: Ints, analysis: Analysis, width: int) ->
     several = len(analysis.arrow("captures")) > 1
     table.add_column("Look at" if several else "Frame", overflow="fold")
     if wide:
-        table.add_column("Why", overflow="fold", min_width=32)
+        table.add_column("What for, and why", overflow="fold", min_width=32)
     names = _short_names(analysis)
-    printed = analysis.arrow("dependencies").take(tables.ints(rows[:MOST_ROWS]))
-    for row in _python(printed):
+    groups = _alike(rows, analysis)
+    for members in groups[:MOST_ROWS]:
+        some = list(_python(analysis.arrow("dependencies").take(tables.ints(members))))
+        row = some[0]
         verdict = row["verdict"]
+        seen = [each["last_seen"] for each in some if each["last_seen"] is not None]
         cells = [
             Text(verdict, style=STYLES[verdict]),
             _host(row["client_ip"], row["client"]),
             _host(row["server_ip"], row["server"]),
-            Text(printable(row["resource"]) or "(login)"),
-            Text(f"{row['uses']:,}"),
+            _resource(row, wide),
+            Text(f"{sum(each['uses'] for each in some):,}"),
         ]
         if wide:
-            cells += [
-                Text(row["identity"]),
-                Text("" if row["last_seen"] is None else f"{row['last_seen']:%Y-%m-%d %H:%M}"),
-            ]
+            cells += [Text(row["identity"]), Text(f"{max(seen):%Y-%m-%d %H:%M}" if seen else "")]
         cells.append(Text(f"{names[row['capture']]}\nframe {row['frame']}" if several else f"{row['frame']}"))
         if wide:
-            cells.append(Text(_why(row)))
+            cells.append(_what_for(some).append(_why(row)))
         table.add_row(*cells)
-    if len(rows) <= MOST_ROWS:
+    if len(groups) <= MOST_ROWS:
         return table
-    return Group(table, Text(f"... and {len(rows) - MOST_ROWS:,} more; all are in the files that -o DIR writes", "dim"))
+    more = f"... and {len(groups) - MOST_ROWS:,} more; all are in the files that -o DIR writes"
+    return Group(table, Text(more, "dim"))
+
+
+def _alike(rows: Ints, analysis: Analysis) -> list[Ints]:
+    """Rows of `dependencies` that differ in their operations only, in the table's order."""
+    columns = tables.TableSet({"dependencies": analysis.arrow("dependencies")}).columns(
+        "dependencies", "verdict", "identity", "site", "client_ip", "server_ip", "application", "function", "resource",
+        "rpc_auth",
+    )  # fmt: skip
+    alike = Groups(*[column[rows] for column in columns.values()])
+    order = np.argsort(alike.number, kind="stable")
+    members = np.split(rows[order], np.cumsum(alike.sizes())[:-1])
+    return [members[number] for number in np.argsort(alike.first).tolist()]
+
+
+def _resource(row: dict[str, Any], wide: bool) -> Text:
+    """The resource; in a narrow terminal what it is used for stands below it."""
+    text = Text(printable(row["resource"]) or "(login)")
+    if not wide and row["operation"] is not None and row["function"] is not None:
+        text.append(f"\n{printable(row['function'])}", style="dim")
+    return text
+
+
+def _what_for(rows: list[dict[str, Any]]) -> Text:
+    """The application, the function, the first operations, if anything was called."""
+    row = rows[0]
+    operations = [printable(each["operation"]) for each in rows if each["operation"] is not None]
+    shown = ", ".join(operations[:MOST_OPERATIONS])
+    if len(operations) > MOST_OPERATIONS:
+        shown += f" and {len(operations) - MOST_OPERATIONS} more"
+    function = row["function"] if operations else None
+    text = Text("")
+    words = "; ".join(dict.fromkeys(printable(word) for word in (row["application"], function) if word is not None))
+    if words or shown:
+        text.append(": ".join(filter(None, (words, shown))) + "\n", style="italic")
+    if row["rpc_auth"] is not None:
+        text.append(f"authenticated inside RPC ({printable(row['rpc_auth'])})\n", style="italic")
+    return text
 
 
 def _python(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -212,13 +262,24 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
         "sessions_unchecked": ("null or guest session", "{was} signed or encrypted, and could not be looked into."),
         "ip_fragments": ("IP fragment", "{was} not put together."),
         "unknown_link_packets": ("packet", "{has} a link type that is not known."),
-        "results_not_decoded": ("pipe", "{was} opened whose answers are not decoded: some may have been refusals."),
+        "results_not_decoded": (
+            "pipe",
+            "{was} used in a way that is not decoded: some answers may have been refusals.",
+        ),
+        "calls_not_told": ("call", "{was} answered, and how is encrypted or was not captured: taken for granted ones."),
+        "calls_unanswered": ("call", "{was} not seen to be answered."),
         "problems": ("place", "could not be understood; see the table problems."),
     }
     for measure, (noun, rest) in others.items():
         if number := overall.get(measure, 0):
             verbs = {"was": "was", "has": "has"} if number == 1 else {"was": "were", "has": "have"}
             yield f"{_count(number, noun)} {rest.format(**verbs)}"
+    if overall.get("log_events", 0):
+        yield (
+            f"Logs: {_count(overall['log_events'], 'event')}, of which {overall['log_events_matched']:,} belong to what was "
+            f"captured; {_count(overall['anonymous_logons_unseen'], 'anonymous login or use', 'anonymous logins or uses')} "
+            "in them that no capture shows; see the table endpoint_unseen."
+        )
     yield "SMB over QUIC or RDMA, and RPC over TCP, are not looked at."
 
 

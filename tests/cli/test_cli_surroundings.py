@@ -67,7 +67,7 @@ def test_a_closed_standard_input_is_told_in_a_line() -> None:
 
 def test_one_is_not_several(called: Called, tmp_path: Path) -> None:
     path = written(tmp_path / "one.pcap", anonymous_pipe().packets())
-    assert "1 pipe was opened" in called("analyze", path).out
+    assert "1 pipe was used" in called("analyze", path).out
 
 
 def test_help_into_a_closed_pipe_ends_as_by_the_signal() -> None:

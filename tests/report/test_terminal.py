@@ -126,7 +126,7 @@ def test_what_matters_stands_first(width: int, analysis: analyzer.Analysis) -> N
 def test_wide_terminals_say_why_and_as_whom(analysis: analyzer.Analysis) -> None:
     text = rendered(analysis, 200)
     assert "guest" in line_of(text, "10.0.0.15", "spoolss").split()
-    assert "not decoded" in line_of(text, "10.0.0.11", "srvsvc")
+    assert "no DCE/RPC" in line_of(text, "10.0.0.11", "srvsvc")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
