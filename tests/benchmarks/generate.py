@@ -10,10 +10,11 @@ The same arguments and the same recorded captures give the same bytes. README.md
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,9 @@ from conversations import (
     transfer,
     transfer_places,
 )
+from logins import count_sessions
 from recorded import Template, read_folders
-from replay import LATE, Library, Written, plan_connections, write
+from replay import LATE, LOST, Library, Written, plan_connections, write
 from scripts import Script, Style, play
 
 RECORDED = Path(__file__).resolve().parents[2] / "captures"
@@ -106,7 +108,8 @@ KINDS: dict[str, Callable[[Source, float, int | None], list[Group]]] = {
 
 
 def _played(conversation: Conversation, styles: list[Style], rng: np.random.Generator) -> list[Script]:
-    return [play(conversation, style, rng) for style in styles]
+    sessions = count_sessions(conversation.messages)
+    return [replace(play(conversation, style, rng), sessions=sessions) for style in styles]
 
 
 def _control_group(source: Source, size: float, connections: int | None) -> Group:
@@ -140,7 +143,7 @@ def _transfer_group(source: Source, size: float, connections: int | None) -> Gro
     for number, length in enumerate(source.rng.permutation(spread)):
         style = Style(0.5, merge=0.5, split=0.02, offload=OFFLOAD, timestamps=number % 2 == 1)
         conversation = transfer(places[number % len(places)], int(0.95 * length), source.bodies, source.rng)
-        scripts.append(play(conversation, style, source.rng))
+        scripts += _played(conversation, [style], source.rng)
     return Group(scripts, np.ones(len(scripts)), size, SERVERS_OF_FILES, average if connections else 0.0)
 
 
@@ -196,7 +199,15 @@ def draw(group: Group, rng: np.random.Generator) -> np.ndarray:
 
 
 def generate(
-    kind: str, size: float, path: Path, *, seed: int, connections: int | None, folders: list[Path], late: float = LATE
+    kind: str,
+    size: float,
+    path: Path,
+    *,
+    seed: int,
+    connections: int | None,
+    folders: list[Path],
+    late: float = LATE,
+    lost: float = LOST,
 ) -> Written:
     """Make one capture. Raises ValueError if the recorded sessions do not suffice."""
     rng = np.random.default_rng(seed)
@@ -210,16 +221,20 @@ def generate(
         servers.append(np.full(len(picked), group.servers))
         scripts += group.scripts
     library = Library.of(scripts)
-    rows = plan_connections(library, np.concatenate(chosen), np.concatenate(servers), rng)
+    every = np.concatenate(chosen)
+    rows = plan_connections(library, every, np.concatenate(servers), rng)
     counted = f"{len(source.templates)} recorded sessions, {len(scripts):,} scripts, {len(rows):,} connections"
     print(counted, file=sys.stderr)
-    return write(path, library, rows, rng, late)
+    made = write(path, library, rows, rng, late, lost)
+    made.sessions = int(np.array([script.sessions for script in scripts])[every].sum())
+    return made
 
 
 def described(made: Written) -> str:
     return (
         f"{made.bytes:,} bytes, {made.packets:,} packets ({made.bytes / made.packets:.0f} bytes on average), "
-        f"{made.connections:,} connections over {made.seconds:,.0f} s, {made.lost:,} segments lost, {made.late:,} late"
+        f"{made.connections:,} connections with {made.sessions:,} sessions over {made.seconds:,.0f} s, "
+        f"{made.lost:,} segments lost, {made.late:,} late"
     )
 
 
@@ -238,7 +253,11 @@ def main() -> int:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--connections", type=int, metavar="N", help=f"how many, up to {MOST_CONNECTIONS:,}")
-    parser.add_argument("--late", type=float, default=LATE, metavar="SHARE", help="of the segments, out of order (0.01)")
+    parser.add_argument(
+        "--late", type=float, default=LATE, metavar="SHARE", help="of the segments, out of order (0.01)"
+    )
+    parser.add_argument("--lost", type=float, default=LOST, metavar="SHARE", help="of the segments, missing (0.001)")
+    parser.add_argument("--told", type=Path, metavar="FILE", help="write what is in the capture there, as JSON")
     parser.add_argument("--captures", type=Path, action="append", metavar="DIR", help="folders of recorded sessions")
     asked = parser.parse_args()
     if asked.connections is not None and not 1 <= asked.connections <= MOST_CONNECTIONS:
@@ -248,10 +267,12 @@ def main() -> int:
         made = generate(
             asked.kind, asked.size, asked.out,
             seed=asked.seed, connections=asked.connections, folders=asked.captures or [RECORDED],
-            late=asked.late,
+            late=asked.late, lost=asked.lost,
         )  # fmt: skip
     except ValueError as error:
         parser.error(str(error))
+    if asked.told:
+        asked.told.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
     took = time.monotonic() - began
     print(f"{asked.out}: {described(made)}; took {took:.1f} s, {made.bytes / 1e6 / took:.0f} MB/s")
     return 0

@@ -75,6 +75,8 @@ class Written:
     bytes: int
     packets: int
     connections: int
+    sessions: int = 0
+    """That its connections show, if none of their segments are lost."""
     lost: int = 0
     late: int = 0
     seconds: float = 0.0
@@ -116,14 +118,19 @@ def late_share(library: Library, connections: np.ndarray, late: float) -> float:
 
 
 def write(
-    path: Path, library: Library, connections: np.ndarray, rng: np.random.Generator, late: float = LATE
+    path: Path,
+    library: Library,
+    connections: np.ndarray,
+    rng: np.random.Generator,
+    late: float = LATE,
+    lost: float = LOST,
 ) -> Written:
-    """Replay the connections into a pcap file, `late` of their segments out of order."""
+    """Replay the connections into a pcap file, `late` of their segments out of order and `lost` not in it."""
     total = Written(len(PCAP_HEADER), 0, len(connections))
     first_us = last_us = 0
     with path.open("wb", buffering=0) as file:
         file.write(PCAP_HEADER)
-        for events in windows(library, connections, total, rng, late):
+        for events in windows(library, connections, total, rng, late, lost):
             total.bytes += write_events(file, library, connections, events)
             total.packets += len(events)
             first_us, last_us = first_us or int(events["at_us"][0]), int(events["at_us"][-1])
@@ -132,7 +139,7 @@ def write(
 
 
 def windows(
-    library: Library, connections: np.ndarray, total: Written, rng: np.random.Generator, late: float
+    library: Library, connections: np.ndarray, total: Written, rng: np.random.Generator, late: float, lost: float
 ) -> Iterator[np.ndarray]:
     """EVENT rows in the order of time, a piece at a time. Counts in `total` what is lost and late."""
     share = late_share(library, connections, late)
@@ -141,8 +148,8 @@ def windows(
     starts = np.flatnonzero(np.diff(part, prepend=-1)).tolist()
     waiting = np.zeros(0, EVENT)
     for start, stop in pairwise([*starts, len(connections)]):
-        fresh, lost, late = events_of(library, connections[start:stop], start, share, rng)
-        total.lost, total.late = total.lost + lost, total.late + late
+        fresh, are_lost, are_late = events_of(library, connections[start:stop], start, share, lost, rng)
+        total.lost, total.late = total.lost + are_lost, total.late + are_late
         waiting = np.concatenate([waiting, fresh])
         is_last = stop == len(connections)
         due = np.ones(len(waiting), bool) if is_last else waiting["at_us"] < connections["began_us"][stop]
@@ -152,11 +159,12 @@ def windows(
 
 
 def events_of(
-    library: Library, rows: np.ndarray, first: int, share: float, rng: np.random.Generator
+    library: Library, rows: np.ndarray, first: int, share: float, lost: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, int]:
     """The packets of some connections that the capture shows, unsorted; how many it lost, and how many are late.
 
-    rows: of the connections from number `first`, counted from 0. share: of what can be late, how much is.
+    rows: of the connections from number `first`, counted from 0. share: of what can be late, how much is. lost: of the
+    segments with data, how many.
     """
     counts = rows["packets"]
     total = int(counts.sum())
@@ -166,7 +174,7 @@ def events_of(
     events["packet"] = np.arange(total) + np.repeat(shift, counts)
     late_us = library.packets["late_us"][events["packet"]]
     is_late = (late_us >= 0) & (rng.random(total) < share)
-    is_lost = library.packets["has_data"][events["packet"]] & (rng.random(total) < LOST)
+    is_lost = library.packets["has_data"][events["packet"]] & (rng.random(total) < lost)
     at_us = np.where(is_late, late_us, library.packets["at_us"][events["packet"]])
     events["at_us"] = at_us + np.repeat(rows["began_us"], counts)
     return events[~is_lost], int(is_lost.sum()), int((is_late & ~is_lost).sum())

@@ -78,6 +78,8 @@ class Script:
     marks: np.ndarray
     """MARK, by packet."""
     port: int
+    sessions: int = 0
+    """That the conversation shows."""
 
     @property
     def duration_us(self) -> int:
