@@ -743,6 +743,7 @@ def encrypted(session_id: int, secret: bytes = bytes(96)) -> bytes:
 
 # SMB 1. #
 
+
 def compressed(message: bytes, *, plain: int = 64, chained: bool = False) -> bytes:
     """A message in a compression transform: `plain` bytes of it in clear, then what is not read. [MS-SMB2 2.2.42]"""
     header = packed(

@@ -6,12 +6,15 @@ packets and returns packets; the link type goes with them to the writer.
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+import zstandard
 from scapy.utils import PcapNgReader, RawPcapNgReader, RawPcapReader
 
 from tests import build
@@ -56,10 +59,18 @@ class Packet:
         return int.from_bytes(self.data[12:14], "big")
 
 
+def unpacked(path: Path) -> bytes:
+    """The bytes of a capture, without what packs it."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(data)
+    return zstandard.decompress(data) if path.suffix == ".zst" else data
+
+
 def read(path: Path) -> list[Packet]:
     """The packets of a capture of Ethernet."""
     found = []
-    with RawPcapReader(str(path)) as reader:
+    with RawPcapReader(BytesIO(unpacked(path))) as reader:
         for data, about in reader:
             if isinstance(reader, RawPcapNgReader | PcapNgReader):
                 ticks = about.tshigh << 32 | about.tslow
@@ -380,9 +391,9 @@ def seen_again(packet: Packet, after_ns: int, hops: int = 1) -> Packet:
     ip = bytearray(packet.ip)
     if packet.kind == IPV4:
         ip[1] ^= 0x28
-        ip[8] -= hops
+        ip[8] = max(1, ip[8] - hops)
     else:
-        ip[7] -= hops
+        ip[7] = max(1, ip[7] - hops)
     frame = b"\x0a" * 12 + packet.data[12:14] + bytes(ip)
     return replace(packet, time_ns=packet.time_ns + after_ns, data=frame)
 

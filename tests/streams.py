@@ -39,7 +39,11 @@ class Segment:
 
 def read_segments(path: Path) -> list[Segment]:
     """The TCP segments of a little-endian pcap file of Ethernet packets."""
-    data = path.read_bytes()
+    return segments_in(path.read_bytes())
+
+
+def segments_in(data: bytes) -> list[Segment]:
+    """The same of the bytes of the file."""
     assert data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
     at, found = 24, []
     while at < len(data):

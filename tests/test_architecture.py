@@ -16,13 +16,15 @@ ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
     "pandas": {"tables", "analysis"},
-    "pyarrow": {"tables", "assemble", "hosts", "summary", "analysis", "results", "report", "cli"},
-    "scapy": {"names"},
-    "pyshark": set(),
+    "pyarrow": {"tables", "assemble", "hosts", "logs", "summary", "analysis", "results", "verify", "report", "cli"},
+    "scapy": {"names", "engines"},
+    "evtx": {"logs"},
+    "defusedxml": {"logs"},
+    "pyshark": {"engines"},
     "typer": {"cli"},
     "rich": {"report", "cli"},
 }
-KERNEL_ROOMS = {"wire", "capture", "transport", "smb", "auth", "sessions"}
+KERNEL_ROOMS = {"wire", "capture", "transport", "smb", "auth", "rpc", "sessions"}
 
 
 def rooms() -> list[list[str]]:

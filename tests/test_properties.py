@@ -23,7 +23,7 @@ CAPTURES = Path(__file__).parents[1] / "captures"
 NAMES = (
     "anonymous-smb311", "anonymous-smb1", "anonymous-smb1-plain", "anonymous-lanman", "interleaved-smb1", "interleaved-smb2",
     "reauthentication", "pipe-transact", "pipe-write-read", "rap", "dfs-smb1", "multichannel", "kerberos-user", "guest",
-    "busy", "probe-nmap",
+    "busy", "probe-nmap", "schannel-in-null-session",
 )  # fmt: skip
 COUNTS_OF_PACKETS = {"packets", "bytes", "smb_packets"}
 ORDERS = {"weak": 0, "strong": 1, "certain": 2}
@@ -46,7 +46,13 @@ def recorded(name: str) -> tuple[Segment, ...]:
     return tuple(read_segments(CAPTURES / f"{name}.pcap"))
 
 
-KEYS = {"sessions": "session_key", "trees": "tree_key", "pipe_opens": "open_key", "calls": "call_key"}
+KEYS = {
+    "sessions": "session_key",
+    "trees": "tree_key",
+    "pipe_opens": "open_key",
+    "binds": "bind_key",
+    "calls": "call_key",
+}
 
 
 def comparable(path: Path) -> dict[str, pd.DataFrame]:
@@ -153,7 +159,9 @@ def _of_batch(batch: Batch) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["anonymous-smb311", "interleaved-smb1", "reauthentication", "kerberos-user", "guest", "busy"])
+@pytest.mark.parametrize(
+    "name", ["anonymous-smb311", "interleaved-smb1", "reauthentication", "kerberos-user", "guest", "busy"]
+)
 def test_truncation_gives_a_prefix_of_the_records(name: str, tmp_path: Path) -> None:
     whole = (CAPTURES / f"{name}.pcap").read_bytes()
     expected = records(CAPTURES / f"{name}.pcap")
@@ -194,7 +202,11 @@ def test_damage_never_raises(data: bytes, seed: int, tmp_path: Path) -> None:
 
 
 @quiet
-@given(places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 2000), st.binary(min_size=1, max_size=8)), max_size=30))
+@given(
+    places=st.lists(
+        st.tuples(st.integers(0, 10_000), st.integers(0, 2000), st.binary(min_size=1, max_size=8)), max_size=30
+    )
+)
 def test_damaged_payload_never_raises(places: list[tuple[int, int, bytes]], tmp_path: Path) -> None:
     """Bytes overwritten inside TCP payloads, so that they reach the protocol parsers."""
     segments = list(recorded("busy"))

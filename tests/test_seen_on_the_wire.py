@@ -170,10 +170,19 @@ def test_refusals_on_each_rung() -> None:
     for name, rung in rungs.items():
         rows = recorded(name).dependencies
         assert set(plain(rows, "verdict", "refused_at")) == {("denied", rung)}, name
-    # Only the stub says it, which is not decoded: what could be opened counts as worked, and as weak.
+    # Session, tree, open and bind succeed, and the service itself says no.
     stub = recorded("refused-stub.pcap").dependencies
-    assert set(stub["verdict"]) == {"depends"}
-    assert set(stub["confidence"]) == {"weak"}
+    denied = stub[stub["verdict"] == "denied"]
+    assert sorted(denied["operation"]) == [
+        "NetrSessionEnum",
+        "NetrShareEnumSticky",
+        "SamrConnect2",
+        "SamrConnect4",
+        "SamrConnect5",
+    ]
+    assert set(denied["refused_at"]) == {"stub"}
+    assert set(denied["confidence"]) == {"certain"}
+    assert sorted(stub[stub["verdict"] == "depends"]["operation"]) == ["LsarClose", "LsarLookupNames", "LsarOpenPolicy"]
 
 
 def test_the_identity_of_a_session_id_changes() -> None:

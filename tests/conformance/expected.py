@@ -130,7 +130,9 @@ def has_token(block: Block) -> bool:
 
 def _ntlm_claim(block: Block) -> Claim:
     """[MS-NLMP] 3.2.5.1.2. Empty is what the descriptors say is empty."""
-    user, nt, lm = (next(iter(block.fields.get(f"ntlmssp.auth.{n}", ())), None) for n in ("username", "ntresponse", "lmresponse"))
+    user, nt, lm = (
+        next(iter(block.fields.get(f"ntlmssp.auth.{n}", ())), None) for n in ("username", "ntresponse", "lmresponse")
+    )
     name = user.show if user is not None and user.length else ""
     has_response = nt is not None and bool(nt.length)
     if name:
@@ -290,7 +292,9 @@ def bytes_written(block: Block, protocol: str) -> int:
     if protocol == SMB2:
         return (block.number("smb2.write_length") or 0) if block.command == SMB2_WRITE else block.size("smb2.ioctl.in")
     if block.command == SMB_COM_WRITE_ANDX:
-        return _data_length(block)
+        # The start of a message that is written raw has its length in front.
+        is_start = block.is_set("smb.write.mode.raw") and block.is_set("smb.write.mode.message_start")
+        return _data_length(block) - 2 * is_start
     return (block.number("smb.dc") or 0) if block.command == SMB_COM_TRANSACTION else 0
 
 
@@ -382,7 +386,11 @@ class Conversation:
         return login
 
     def _begin_tree(self, message: Message, block: Block, chain: list[Made]) -> Tree:
-        tree = Tree(message, block.text("smb2.tree" if message.protocol == SMB2 else "smb.path") or "", self._own_session(message))
+        tree = Tree(
+            message,
+            block.text("smb2.tree" if message.protocol == SMB2 else "smb.path") or "",
+            self._own_session(message),
+        )
         tree.place = self.place
         tree.login = next((made for made in chain if isinstance(made, Login)), None)
         login = tree.login or self._login(tree.session, self.place)
@@ -548,7 +556,11 @@ class Conversation:
 
     @staticmethod
     def _tree_key(message: Message, session_id: int, tree_id: int) -> tuple[Any, ...]:
-        return (message.stream.number, tree_id) if message.protocol == SMB1 else (message.stream.server, session_id, tree_id)
+        return (
+            (message.stream.number, tree_id)
+            if message.protocol == SMB1
+            else (message.stream.server, session_id, tree_id)
+        )
 
     # The result.
 

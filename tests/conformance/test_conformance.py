@@ -63,7 +63,8 @@ def public_captures() -> list[Capture]:
         return []
     with (Path(CORPUS) / "INDEX.tsv").open(newline="") as index:
         return [
-            Capture(row["repository"], row["path"], Path(CORPUS) / row["file"]) for row in csv.DictReader(index, delimiter="\t")
+            Capture(row["repository"], row["path"], Path(CORPUS) / row["file"])
+            for row in csv.DictReader(index, delimiter="\t")
         ]
 
 
@@ -87,7 +88,10 @@ def engine_rows(path: Path) -> list[Row]:
     trees = {row["tree_key"]: row for row in _records(analysis.trees)}
     return [
         *(_session(row) for row in sessions.values()),
-        *(Row("channel", row["frame"], None, (("status", _text(row["status"])),)) for row in _records(analysis.channels)),
+        *(
+            Row("channel", row["frame"], None, (("status", _text(row["status"])),))
+            for row in _records(analysis.channels)
+        ),
         *(_tree(row, sessions) for row in trees.values()),
         *(_pipe(row, sessions, trees) for row in _records(analysis.pipe_opens)),
     ]

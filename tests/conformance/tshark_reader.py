@@ -145,16 +145,77 @@ def messages(capture: Path) -> Iterator[Message]:
     """All SMB messages over TCP in a capture, as tshark finds them."""
     with _readable(capture) as path:
         streams, reordered = _survey(path)
-        smb = [stream for stream in streams.values() if stream.is_smb]
-        if not smb:
+        if not any(stream.is_smb for stream in streams.values()):
             return
-        elsewhere = {stream.server[1] for stream in smb if not {stream.server[1], stream.client[1]} & set(SMB_PORTS)}
-        decode = [word for port in sorted(elsewhere) for word in ("-d", f"tcp.port=={port},nbss")]
-        order = ["-o", f"tcp.reassemble_out_of_order:{str(reordered).upper()}"]
         shown = ["-Y", "tcp and (smb or smb2)", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe", "-T", "pdml"]
-        with _tshark(path, [*order, *decode, *shown]) as output:
+        with _tshark(path, [*_ways(streams, reordered), *shown]) as output:
             for packet in _packets(output):
                 yield from _messages_of(packet, streams)
+
+
+def _ways(streams: dict[int, Stream], reordered: bool) -> list[str]:
+    """How tshark must be told to read the SMB streams."""
+    smb = [stream for stream in streams.values() if stream.is_smb]
+    elsewhere = {stream.server[1] for stream in smb if not {stream.server[1], stream.client[1]} & set(SMB_PORTS)}
+    decode = [word for port in sorted(elsewhere) for word in ("-d", f"tcp.port=={port},nbss")]
+    return ["-o", f"tcp.reassemble_out_of_order:{str(reordered).upper()}", *decode]
+
+
+# DCE/RPC. #
+
+PDU_FIELDS = (
+    "frame.number", "dcerpc.pkt_type", "dcerpc.cn_flags", "dcerpc.opnum", "dcerpc.cn_status", "dcerpc.cn_bind_to_uuid",
+    "dcerpc.cn_ack_result", "dcerpc.cn_reject_reason",
+)  # fmt: skip
+LAST_FRAGMENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pdus:
+    """The DCE/RPC PDUs in the SMB messages of a packet."""
+
+    frame: int
+    kinds: list[int]
+    flags: list[int]
+    opnums: list[int]
+    """of requests; of other PDUs tshark's own conclusion"""
+    statuses: list[int]
+    """of faults"""
+    interfaces: list[str]
+    """that binds and alter_contexts ask for"""
+    results: list[int]
+    """of each context"""
+    reasons: list[int]
+    """of bind_naks"""
+
+
+def pdus(capture: Path) -> Iterator[Pdus]:
+    """All packets of a capture whose SMB messages carry DCE/RPC over TCP."""
+    with _readable(capture) as path:
+        streams, reordered = _survey(path)
+        if not any(stream.is_smb for stream in streams.values()):
+            return
+        asked = [word for name in PDU_FIELDS for word in ("-e", name)]
+        shown = [
+            "-Y",
+            "tcp and (smb or smb2) and dcerpc",
+            "-T",
+            "fields",
+            "-E",
+            "separator=/t",
+            "-E",
+            "occurrence=a",
+            *asked,
+        ]
+        with _tshark(path, [*_ways(streams, reordered), *shown]) as output:
+            for line in output:
+                cells = [cell.split(",") if cell else [] for cell in line.decode().rstrip("\n").split("\t")]
+                yield Pdus(
+                    int(cells[0][0]),
+                    *([int(value, 0) for value in cell] for cell in cells[1:5]),
+                    cells[5],
+                    *([int(value, 0) for value in cell] for cell in cells[6:]),
+                )
 
 
 # Running tshark. #
@@ -213,7 +274,9 @@ def _survey(path: Path) -> tuple[dict[int, Stream], bool]:
     asked = [word for name in SEGMENT_FIELDS for word in ("-e", name)]
     with _tshark(path, ["-Y", "tcp", "-T", "fields", "-E", "separator=/t", "-E", "occurrence=l", *asked]) as output:
         for line in output:
-            number, ip, ipv6, port, to_ip, to_ipv6, to_port, flags, late, payload = line.decode().rstrip("\n").split("\t")
+            number, ip, ipv6, port, to_ip, to_ipv6, to_port, flags, late, payload = (
+                line.decode().rstrip("\n").split("\t")
+            )
             if not number or not port or not to_port:
                 continue
             stream, bits = int(number), int(flags or "0", 16)
@@ -391,7 +454,7 @@ WANTED = frozenset(
     smb.cmd smb.wct smb.nt_status smb.error_class smb.error_code smb.flags smb.tid smb.pid smb.pid.high smb.uid smb.mid
     smb.sm.mode smb.security_blob smb.setup.action.guest smb.ansi_pwlen smb.ansi_password smb.unicode_pwlen smb.pwlen
     smb.password smb.account smb.primary_domain smb.path smb.service smb.file smb.fid smb.file_type smb.trans_name
-    smb.nt.function smb.data_len_low smb.data_len_high smb.dc smb_pipe.function
+    smb.write.mode.raw smb.write.mode.message_start smb.nt.function smb.data_len_low smb.data_len_high smb.dc smb_pipe.function
     spnego.MechType spnego.mechToken spnego.responseToken kerberos.msg_type
     ntlmssp.messagetype ntlmssp.auth.lmresponse ntlmssp.auth.ntresponse ntlmssp.auth.domain ntlmssp.auth.username
     ntlmssp.auth.hostname
