@@ -138,7 +138,7 @@ class Pairing:
             self._order += len(batch.messages)
         messages["order"][waiting:] = order
         bodies = {name: _joined(self._bodies[name], batch.bodies[name], waiting) for name in BODIES}
-        arena = batch.arena
+        arena = np.require(batch.arena, requirements="W")  # compiled kernels take no other
         if len(self._payload):
             for name in WITH_PAYLOAD:
                 bodies[name]["payload_at"][: len(self._bodies[name])] += len(arena)
