@@ -81,7 +81,9 @@ class Verification:
     shared: dict[str, tuple[str, ...]]
     """Stages that an engine shares with the first one, besides those that all share."""
     gaps: dict[str, dict[str, str]]
-    """What each engine cannot know: `table.column` and why."""
+    """What each engine cannot know: a table or `table.column`, and why."""
+    limits: dict[str, tuple[str, ...]]
+    """What else makes it differ, in sentences."""
     agreement: list[Agreement] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     count: int = 0
@@ -114,6 +116,7 @@ def verify(
         chosen,
         {name: _declared(name, "SHARED", ()) for name in chosen},
         {name: _declared(name, "GAPS", {}) for name in chosen},
+        {name: _declared(name, "LIMITS", ()) for name in chosen},
     )
     first: dict[str, _Rows] = {}
     for name in chosen:

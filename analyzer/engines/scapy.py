@@ -30,17 +30,26 @@ WINDOW_PACKETS = 20_000
 LARGE = 2_000_000
 """Bytes of files from which on it is worth loading the compiled kernels, with which sessions are judged."""
 
+_NOT_REREAD = "what null sessions sign and encrypt is not looked into: connections are not read a second time"
 GAPS = {
-    "hosts.*": "datagrams (DNS, DHCP, NetBIOS) are not collected",
-    "sessions.evidence": "nothing is read a second time, so signatures and encryption are not looked into",
-    "captures.dropped_packets": "scapy's readers pass over pcapng's statistics",
     "captures.format": "scapy reads no modified pcap",
-    "captures.smb_packets": "scapy has no layers for Cisco HDLC, PKTAP, PPP of pppd, VXLAN-GPE, MPLS over UDP, QinQ of the "
-    "old type, multicast MPLS, and some forms of GRE: what is inside is not seen",
-    "trees.*": "what is encrypted with a zero key is not opened; likewise pipe_opens, binds and calls",
-    "endpoint_processes.*": "notes of packets about processes are not kept",
+    "captures.dropped_packets": "scapy's readers pass over pcapng's statistics",
+    "connections.process_id": "notes of packets about processes are not kept",
+    "connections.process_name": "notes of packets about processes are not kept",
+    "connections.process_side": "notes of packets about processes are not kept",
+    "connections.encrypted_messages": _NOT_REREAD,
+    "sessions.encrypted_messages": _NOT_REREAD,
+    "sessions.evidence": _NOT_REREAD,
+    "sessions.ended": _NOT_REREAD,
+    "hosts": "datagrams (DNS, DHCP, NetBIOS) are not collected",
 }
-"""What this engine cannot tell: table and column, and why."""
+"""What this engine cannot know, or knows otherwise: a column, or a table as a whole, and why."""
+LIMITS = (
+    "trees, pipe_opens, calls and binds: " + _NOT_REREAD,
+    "scapy has no layers for Cisco HDLC, PKTAP, PPP of pppd, VXLAN-GPE, MPLS over UDP, QinQ of the old type, multicast MPLS, "
+    "and some forms of GRE: what is inside is not seen",
+)
+SHARED = ("opening and unpacking of files", "names in NetBIOS session requests")
 
 
 class ScapyEngine:

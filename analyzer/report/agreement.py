@@ -45,6 +45,8 @@ def render(found: Verification, console: Console) -> None:
             console.print(Text(f"  {name} shares besides: {', '.join(found.shared[name])}."))
         for column, reason in found.gaps[name].items():
             console.print(Text(f"  {name} cannot know {column}: {reason}."))
+        for limit in found.limits[name]:
+            console.print(Text(f"  {name}: {limit}."))
 
 
 def _table(*titles: str) -> Table:

@@ -84,8 +84,8 @@ def _by_major() -> dict[tuple[str, str, int], tuple[str, Returns, str]]:
     found: dict[tuple[str, str, int], tuple[str, Returns, str]] = {}
     for row in knowledge.rpc_operations():
         key = (row["uuid"], row["version"].partition(".")[0], int(row["opnum"]))
-        # A row of which we are not sure never decides.
-        returns = _RETURNS.get(row["returns"], Returns.UNKNOWN) if row["confidence"] != "low" else Returns.UNKNOWN
+        # Taken for a status, other bytes could say "denied" of what worked: only what two sources agree on decides.
+        returns = _RETURNS.get(row["returns"], Returns.UNKNOWN) if row["confidence"] == "high" else Returns.UNKNOWN
         found.setdefault(key, (row["name"], returns, row["class"]))
     return found
 
