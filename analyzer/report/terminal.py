@@ -15,7 +15,7 @@ from rich.text import Text
 
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.groups import Groups
+from analyzer.groups import Groups, Numbers
 from analyzer.sessions.joins import Ints
 from analyzer.summary import coverage
 
@@ -24,6 +24,9 @@ MOST_ROWS = 40
 
 LONG_NAME = 16
 """A name longer than this is shown up to its first dot."""
+
+MOST_RESOURCES = 8
+"""Names of resources in the first sentence."""
 
 MOST_OPERATIONS = 4
 """Names of operations that are printed in a line."""
@@ -68,8 +71,7 @@ def answer(analysis: Analysis) -> str:
     unknown = columns["verdict"] == tables.VERDICT.index("unknown")
     if depends.any():
         clients, servers = (len(np.unique(columns[name][depends])) for name in ("client_ip", "server_ip"))
-        used = np.unique(columns["resource"][depends])
-        resources = ", ".join(sorted(printable(rows.texts.text(code)) for code in used.tolist() if code >= 0)[:8])
+        resources = _most_used(columns["resource"][depends], columns["client_ip"][depends], rows)
         first = (
             f"{_count(clients, 'client')} {'depends' if clients == 1 else 'depend'} on null sessions "
             f"at {_count(servers, 'server')}: {resources or 'the session itself'}."
@@ -83,6 +85,19 @@ def answer(analysis: Analysis) -> str:
             f"{_count(int(unknown.sum()), 'use')} may have been anonymous, and the captures do not show enough."
         )
     return first
+
+
+def _most_used(resource: Numbers, client: Numbers, rows: tables.TableSet) -> str:
+    """Names of resources, those that most clients use first; of many only some."""
+    by_resource = Groups(resource)
+    clients = by_resource.different(client)
+    named = [
+        (-count, printable(rows.texts.text(code)))
+        for code, count in zip(resource[by_resource.first].tolist(), clients.tolist(), strict=True)
+        if code >= 0
+    ]
+    shown = ", ".join(name for _, name in sorted(named)[:MOST_RESOURCES])
+    return shown + (f" and {len(named) - MOST_RESOURCES} more" if len(named) > MOST_RESOURCES else "")
 
 
 def _count(number: int, noun: str, several: str = "") -> str:

@@ -7,11 +7,13 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 import analyzer
+from analyzer import tables
 from analyzer.report import terminal
 from tests import build
 from tests.build import ACCESS_DENIED
@@ -348,3 +350,27 @@ def test_with_several_files_each_row_names_its_own(tmp_path: Path) -> None:
             at = text.index(line_of(text, "depends", client))
             assert f"{file}" in text[at:].splitlines()[0]
             assert "frame 12" in " ".join(text[at:].split("10.3.0.", 2)[1].split())
+
+
+def test_the_answer_names_what_most_clients_use_and_says_that_there_is_more() -> None:
+    """Ten shares of one client, a pipe of two: the pipe stands first, and no name is left out in silence."""
+    shares = [f"SHARE{number}" for number in range(10)]
+    resources = [*shares, "samr", "samr"]
+    clients = ["10.0.0.1"] * 11 + ["10.0.0.2"]
+    count = len(resources)
+    made = tables.table(
+        "dependencies",
+        {
+            "client_ip": tables.listed(clients),
+            "server_ip": tables.listed(["10.0.0.9"] * count),
+            "resource": tables.listed(resources),
+            "verdict": tables.named_categories(["depends"] * count, tables.VERDICT),
+            "excluded": tables.bools(np.zeros(count, dtype=bool)),
+        },
+        count,
+    )
+    some_session = tables.table("sessions", {"session_key": tables.ints(np.array([0]))}, 1)
+    told = terminal.answer(analyzer.Analysis({"dependencies": made, "sessions": some_session}, {}, {}))
+    assert told == (
+        "2 clients depend on null sessions at 1 server: samr, SHARE0, SHARE1, SHARE2, SHARE3, SHARE4, SHARE5, SHARE6 and 3 more."
+    )
