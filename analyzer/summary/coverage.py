@@ -53,6 +53,8 @@ MEANINGS = {
     "datagrams_unreadable": "datagrams that may name hosts and could not be understood",
     "addresses_shared": "addresses with several machines behind them at a time: what one did proves nothing for another",
     "capture_notes_given_up": "names and process notes of capture files that were too many, or could not be understood",
+    "lines_unreadable": "lines of tshark that could not be understood: the frames that they told of are missing",
+    "frames_unnested": "frames with several messages of which tshark did not say which value belongs to which: they are missing",
     "problems": "places where bytes could not be understood; see the table `problems`",
 }
 

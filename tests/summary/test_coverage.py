@@ -439,3 +439,12 @@ def test_each_server_has_its_own_measures(path: Path) -> None:
     assert measured(analysis, "10.0.0.9")["sessions_unknown"] == 1
     assert measured(analysis)["sessions_unknown"] == 1
     assert measured(analysis)["connections"] == 2
+
+
+def test_what_the_tshark_engine_could_not_read_is_told() -> None:
+    """What is counted and has no meaning here would be lost in silence."""
+    from analyzer.engines.tshark import TsharkEngine  # noqa: PLC0415
+    from analyzer.summary.coverage import MEANINGS  # noqa: PLC0415
+
+    counted = TsharkEngine((445,), lambda _: None).counts()
+    assert set(counted) - {"tcp_segments", "smb_segments"} <= set(MEANINGS)
