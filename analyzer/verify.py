@@ -36,8 +36,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "calls": ("capture", "frame", "answer_frame", "protocol", "opnum"),
 }
 """What says which row it is."""
-NUMBERED = ("connection_id", "session_key", "session_no", "tree_key", "open_key", "call_key")
-"""Numbers that each analysis gives as it goes: they mean a row, and differ where one engine has a row more."""
+MEANT = {"session_key": "sessions", "connection_id": "connections"}
+"""Numbers that each analysis gives as it goes, and the table whose rows they mean: compared is the place of that row ..."""
+NUMBERED = ("session_no", "tree_key", "open_key", "call_key")
+"""... and these are not, since they say no more than the session does."""
 MOST_DIFFERENCES = 100_000
 """So many are kept; all are counted."""
 
@@ -144,8 +146,8 @@ class _Rows:
     def __init__(self, table: str, analysis: Analysis) -> None:
         found = analysis.arrow(table)
         columns = {name: _values(found[name]) for name in found.column_names}
-        for name, target in (("session_key", "sessions"), ("connection_id", "connections")):
-            if name in columns and name != tables.TABLES[table][0].name:
+        for name, target in MEANT.items():
+            if name in columns and target != table:
                 columns[name] = _meant(columns[name], target, analysis)
         self.columns = columns
         met: Counter[tuple[Any, ...]] = Counter()
@@ -164,10 +166,10 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 def _meant(keys: list[Any], table: str, analysis: Analysis) -> list[Any]:
     """Keys of another table as the place of the row that they mean."""
     target = analysis.arrow(table)
-    first = {"sessions": "session_key", "connections": "connection_id"}[table]
+    (key,) = [name for name, meant in MEANT.items() if meant == table]
     places = zip(*(target[name].to_pylist() for name in PLACES[table]), strict=True)
-    place_of = dict(zip(target[first].to_pylist(), places, strict=True))
-    return [None if key is None else place_of.get(key) for key in keys]
+    place_of = dict(zip(target[key].to_pylist(), places, strict=True))
+    return [None if one is None else place_of.get(one) for one in keys]
 
 
 def _compare(table: str, one: tuple[str, _Rows], two: tuple[str, _Rows], found: Verification) -> None:
@@ -180,12 +182,7 @@ def _compare(table: str, one: tuple[str, _Rows], two: tuple[str, _Rows], found: 
     names = [
         column.name
         for column in tables.TABLES[table]
-        if f"{table}.{column.name}" not in gaps
-        and (
-            column.name not in NUMBERED
-            or (column.name in ("session_key", "connection_id") and column is not tables.TABLES[table][0])
-        )
-        and column.name not in ("session_no", "tree_key", "open_key")
+        if f"{table}.{column.name}" not in gaps and MEANT.get(column.name) != table and column.name not in NUMBERED
     ]
     for place in sorted(mine.at.keys() | theirs.at.keys(), key=repr):
         a, b = mine.at.get(place), theirs.at.get(place)
