@@ -4,7 +4,8 @@
     analysis = analyzer.analyze("captures/")
     analysis.dependencies
 
-`analyze` and `Analysis` are what this package promises; importing it imports nothing heavy.
+`load` reads back what an analysis wrote to a folder. These and `Analysis` are what this package promises; importing it
+imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Analysis", "AnalyzerError", "CaptureError", "UsageError", "__version__", "analyze"]
+__all__ = ["Analysis", "AnalyzerError", "CaptureError", "UsageError", "__version__", "analyze", "load"]
 
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis, analyze
     from analyzer.errors import AnalyzerError, CaptureError, UsageError
+    from analyzer.results import load
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from analyzer import analysis  # noqa: PLC0415 - lazily, see above
 
         return getattr(analysis, name)
+    if name == "load":
+        from analyzer import results  # noqa: PLC0415
+
+        return results.load
     if name in ("AnalyzerError", "CaptureError", "UsageError"):
         from analyzer import errors  # noqa: PLC0415
 

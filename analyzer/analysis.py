@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from analyzer.attribution import Rule
     from analyzer.logs.join import LogFindings
+    from analyzer.summary.coverage import Measure
 
 PORTS = (445, 139)
 DETAILS = ("default", "all")
@@ -78,15 +79,17 @@ class Analysis:
         counts: dict[str, int],
         settings: dict[str, Any],
         rules: Sequence[Rule] = (),
-        logged: LogFindings | None = None,
+        logged: Sequence[Measure] = (),
     ) -> None:
         self.settings = settings
         self.problems_of_logs: list[str] = []
         """What could not be read of endpoint and server logs, and where."""
-        self._counts = counts
+        self.counts = counts
+        """What engine and reducer counted, for `coverage`."""
+        self.logged = logged
+        """What logs add to `coverage`."""
         self._rules = rules
-        self._logged = logged
-        self._arrow = dict(rows)
+        self._arrow = rows
         self._frames: dict[str, pd.DataFrame] = {}
 
     def arrow(self, name: str) -> pa.Table:
@@ -112,7 +115,7 @@ class Analysis:
             self.arrow("dependencies")
         rows = tables.TableSet(self._arrow)
         if name == "coverage":
-            return coverage.coverage(rows, self._counts, self._logged.coverage() if self._logged else ())
+            return coverage.coverage(rows, self.counts, self.logged)
         if name == "dependencies":
             return dependencies.dependencies(rows, self._rules)
         make = {
@@ -198,7 +201,7 @@ def analyze(
         return Analysis(rows, counts, settings, rules)
     findings, problems = _join_logs(logged, ports, rows)
     rows |= {"endpoint_processes": findings.processes, "endpoint_unseen": findings.unseen}
-    analysis = Analysis(rows, counts, settings, rules, findings)
+    analysis = Analysis(rows, counts, settings, rules, findings.coverage())
     analysis.problems_of_logs = problems
     return analysis
 

@@ -1,4 +1,4 @@
-"""Results as files: each table as Parquet (what is read back) and CSV (for people), and `summary.json`.
+"""Results as files: each table as Parquet (which `load` reads back) and CSV (for people), and `summary.json`.
 
 Everything is first written into a folder of its own beside the results and then moved into place, all or none of it: so
 an interruption leaves no half-written file, and no tables of one analysis beside those of another.
@@ -24,11 +24,15 @@ import pyarrow.parquet
 
 from analyzer import __version__, memory, tables
 from analyzer.analysis import Analysis
-from analyzer.errors import AnalyzerError
+from analyzer.errors import AnalyzerError, UsageError
 from analyzer.summary import coverage
+from analyzer.summary.coverage import Measure
 
-FORMAT_VERSION = 1
-"""Raised when a reader of older results would misread newer ones."""
+FORMAT_VERSION = 2
+"""Raised when tables or columns change: results of another version are refused."""
+SUMMARY = "summary.json"
+MOST_BYTES = 1 << 26
+"""Of a `summary.json`: what is larger was not written here."""
 MANY_ROWS = 10_000
 PARQUET_ROWS = 16_384
 CSV_ROWS = 8_192
@@ -59,7 +63,7 @@ def save(analysis: Analysis, directory: Path) -> None:
                     written.result()
                     if len(table) > MANY_ROWS:
                         memory.give_back()
-            (making / "summary.json").write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
+            (making / SUMMARY).write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             _put_in_place(making, directory)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -102,12 +106,119 @@ def summary(analysis: Analysis) -> dict[str, Any]:
             name: int(np.count_nonzero(verdicts["verdict"] == place)) for place, name in enumerate(tables.VERDICT)
         },
         "coverage": coverage.overall(analysis.arrow("coverage")),
+        "counts": analysis.counts,
+        "logged": [list(measure) for measure in analysis.logged],
+        "unreadable_logs": analysis.problems_of_logs,
     }
+
+
+def is_folder(path: str | Path) -> bool:
+    """True for a folder that `save` has written to."""
+    return (Path(path) / SUMMARY).is_file()
+
+
+def load(directory: str | Path, *, applications: str | Path | None = None) -> Analysis:
+    """The analysis that `save` wrote to a folder; tables are read when they are first asked for.
+
+    applications: rules as of `analyze`; with them dependencies and what is made of these are made anew.
+    Raises UsageError if the folder holds no results, or those of another version; AnalyzerError if they are damaged.
+    """
+    directory = Path(directory)
+    told = _told(directory)
+    saved = _Saved(directory)
+    if applications is None:
+        analysis = Analysis(saved, told["counts"], told["settings"], logged=_measures(told["logged"]))
+    else:
+        from analyzer.attribution import read_rules  # noqa: PLC0415 - not needed to read back what was made
+
+        rules = read_rules(applications)
+        rows = _Saved(directory, without=(*tables.SUMMARIES,))
+        settings = told["settings"] | {"applications": len(rules)}
+        analysis = Analysis(rows, told["counts"], settings, rules, _measures(told["logged"]))
+    analysis.problems_of_logs = [str(problem) for problem in told["unreadable_logs"]]
+    return analysis
+
+
+def _told(directory: Path) -> dict[str, Any]:
+    """What `summary.json` says, as far as it is needed to read the tables."""
+    path = directory / SUMMARY
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UsageError(f"{path}: too large to be a summary of results")
+        told: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UsageError(f"{directory}: no results: {path.name}: {problem.strerror or problem}") from problem
+    except ValueError as problem:
+        raise AnalyzerError(f"{path}: not readable: {problem}") from problem
+    if not isinstance(told, dict):
+        raise AnalyzerError(f"{path}: no summary of results")
+    version = told.get("format_version")
+    if version != FORMAT_VERSION:
+        by = told.get("analyzer_version", "?")
+        raise UsageError(
+            f"{directory}: results in format {version}, written by version {by}; this version reads format "
+            f"{FORMAT_VERSION}. Analyze the captures again."
+        )
+    kinds = {"counts": dict, "settings": dict, "logged": list, "unreadable_logs": list}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(told.get(name), kind)]:
+        raise AnalyzerError(f"{path}: {', '.join(wrong)} missing or damaged")
+    return told
+
+
+def _measures(listed: list[Any]) -> list[Measure]:
+    return [(server, str(measure), int(value), str(meaning)) for server, measure, value, meaning in listed]
+
+
+class _Saved(dict[str, pa.Table]):
+    """The tables of a folder, each read when it is first asked for. without: those to be made anew."""
+
+    def __init__(self, directory: Path, without: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._directory = directory
+        self._names = set(tables.TABLES) - set(without)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._names
+
+    def __missing__(self, name: str) -> pa.Table:
+        if name not in self._names:
+            raise KeyError(name)
+        self[name] = read_parquet(name, self._directory / f"{name}.parquet")
+        return self[name]
+
+
+def read_parquet(name: str, path: Path) -> pa.Table:
+    """The table `name` as `write_parquet` wrote it. Raises AnalyzerError if it is not there, damaged, or another table."""
+    texts = [column.name for column in tables.TABLES[name] if column.kind == tables.TEXT]
+    try:
+        # Not memory-mapped: what is read must not change, nor be held open.
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+            found = file.read()
+        columns = {column.name: _as_kept(found[column.name], column.kind) for column in tables.TABLES[name]}
+        return tables.table(name, columns, len(found))
+    except OSError as problem:
+        raise AnalyzerError(f"{path}: {problem.strerror or problem}") from problem
+    except (pa.ArrowException, KeyError, ValueError) as problem:
+        raise AnalyzerError(f"{path}: not the table {name}, or damaged: {problem}") from problem
+
+
+def _as_kept(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> pa.Array:
+    """A column of a file in the form of the contract."""
+    if isinstance(kind, str) and kind != tables.TEXT:
+        return tables.one_array(column.cast(tables.ARROW[kind]))
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    array = tables.one_array(column.unify_dictionaries() if column.num_chunks > 1 else column)
+    codes, values = tables.filled(array.indices.cast(pa.int32())), array.dictionary.to_pylist()
+    if isinstance(kind, str):
+        return tables.coded(codes, array.dictionary.cast(pa.large_string()))
+    places = np.array([*[kind.index(value) for value in values], -1], dtype=np.int8)
+    return tables.places_in(places[codes], kind)
 
 
 def write_csv(table: pa.Table, target: Path | IO[bytes]) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
-    columns = [_cells(_one_array(column)) for column in table.columns]
+    columns = [_cells(tables.one_array(column)) for column in table.columns]
     with nullcontext(target) if not isinstance(target, Path) else target.open("wb") as file:
         file.write((",".join(f'"{name}"' for name in table.column_names) + "\n").encode())
         for start in range(0, len(table), CSV_ROWS):
@@ -145,7 +256,7 @@ def write_parquet(name: str, table: pa.Table, path: Path) -> None:
     texts are texts, though few of them are handed over as such numbers: Parquet has dictionaries too, and need not look
     for equal texts again.
     """
-    arrays = [_one_array(column) for column in table.columns]
+    arrays = [tables.one_array(column) for column in table.columns]
     columns = [
         _Column(array, array.dictionary)
         if pa.types.is_dictionary(array.type) and len(array.dictionary) > FEW_TEXTS
@@ -218,10 +329,6 @@ class _Column:
 
     def rows(self, start: int, count: int) -> pa.Array:
         return self._spelt(self._array.slice(start, count))
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies
 
 
 def _schema(table: pa.Table, columns: Sequence[_Column]) -> pa.Schema:

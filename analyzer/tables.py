@@ -484,7 +484,7 @@ LOGGED = ("endpoint_processes", "endpoint_unseen")
 """Those of them that logs give; without logs they are empty."""
 SUMMARIES = ("dependencies", "applications", "clients", "servers", "pipes", "timeline", "coverage")
 
-_ARROW = {
+ARROW = {
     TEXT: pa.dictionary(pa.int32(), pa.large_string()),
     INT: pa.int64(),
     BOOL: pa.bool_(),
@@ -520,7 +520,7 @@ def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
     made = []
     for column in TABLES[name]:
         values = columns.get(column.name)
-        wanted = _CATEGORY if isinstance(column.kind, tuple) else _ARROW[column.kind]
+        wanted = _CATEGORY if isinstance(column.kind, tuple) else ARROW[column.kind]
         if values is None:
             array = _nothing(column.kind, length)
         elif isinstance(values, pa.Array):
@@ -554,7 +554,8 @@ def to_pandas(name: str, rows: pa.Table, columns: Sequence[str] | None = None) -
     )
 
 
-def _one_chunk(column: pa.ChunkedArray) -> Any:
+def one_array(column: pa.ChunkedArray) -> Any:
+    """A column in one piece."""
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
@@ -563,7 +564,7 @@ def _one_chunk(column: pa.ChunkedArray) -> Any:
 def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
     import pandas as pd  # noqa: PLC0415
 
-    array = _one_chunk(column)
+    array = one_array(column)
     if isinstance(kind, tuple):
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return pd.Categorical.from_codes(codes, dtype=dtype_of(kind))
@@ -596,11 +597,11 @@ class TableSet:
         """Some columns of a table, as numbers: texts as codes of `texts`, categories as places in their kind, times as
         nanoseconds. What is missing is below zero, or False.
         """
-        return {column: self._numbers(_one_chunk(self._tables[name][column])) for column in columns}
+        return {column: self._numbers(one_array(self._tables[name][column])) for column in columns}
 
     def codes(self, name: str, column: str) -> npt.NDArray[Any]:
         """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
-        found: npt.NDArray[Any] = filled(_one_chunk(self._tables[name][column]).indices)
+        found: npt.NDArray[Any] = filled(one_array(self._tables[name][column]).indices)
         return found
 
     def _numbers(self, array: pa.Array) -> npt.NDArray[Any]:
@@ -650,7 +651,7 @@ def _nothing(kind: str | tuple[str, ...], length: int) -> pa.Array:
         return categories(np.zeros(length, dtype=np.int64), [None], kind)
     if kind == TEXT:
         return chosen(np.full(length, -1), [])
-    return pa.nulls(length, type=_ARROW[kind])
+    return pa.nulls(length, type=ARROW[kind])
 
 
 def primitive(values: npt.NDArray[Any], kind: pa.DataType, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
