@@ -24,7 +24,8 @@ import platform
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,8 +155,26 @@ def plain_kernels() -> Kernels:
 @cache
 def compiled_kernels() -> Kernels:
     """All entry kernels compiled: from the cache, or compiled now (up to half a minute) and written to it."""
-    _load_all()
-    return Kernels(_compile(_entries, share=True), compiled=True)
+    if cache_is_warm():
+        return Kernels(_compile(_entries, share=True), compiled=True)
+    with _alone():
+        return Kernels(_compile(_entries, share=True), compiled=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time fills a cache: a second one waits here, and then finds it filled.
+
+    It is no more than a saving of work, so where files cannot be locked (Windows, some network shares) all go on at once.
+    """
+    with ExitStack() as held:
+        with suppress(ImportError, OSError):
+            import fcntl  # noqa: PLC0415 - not on Windows
+
+            directory = _cache_of_version()
+            directory.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(held.enter_context((directory / "lock").open("wb")), fcntl.LOCK_EX)
+        yield
 
 
 def compile_entries(names: list[str]) -> None:

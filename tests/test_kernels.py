@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -242,15 +243,49 @@ def test_kernels_at_another_place_or_of_another_time_do_not_share_a_cache(tmp_pa
 
 
 def test_another_process_compiles_a_part(tmp_path: Path) -> None:
-    """Both halves are there afterwards, and what a second process could not do the first one does."""
+    """Both halves are there afterwards, and what a second process could not do the first one does. Of a few small ones."""
+    compiled.plain_kernels()
+    few = sorted(compiled._entries, key=lambda name: len(compiled._needed(name)))[:6]
+    assert compiled._other_half(few)
     code = (
-        "from analyzer import compiled; k = compiled.compiled_kernels(); "
-        "print(k.compiled, all(map(compiled._is_complete, compiled._entries)))"
+        f"from analyzer import compiled; compiled._load_all(); compiled._entries[:] = {few!r}; "
+        "k = compiled.compiled_kernels(); print(k.compiled, all(map(compiled._is_complete, compiled._entries)))"
     )
     settings = {"NULLSESSION_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=os.environ | settings, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"
+
+
+def test_a_second_process_waits_and_then_has_nothing_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="files cannot be locked here")
+    monkeypatch.setenv("NULLSESSION_CACHE", str(tmp_path))
+    compiled._cache_of_version.cache_clear()
+    begun = threading.Event()
+    waited = []
+
+    def wait() -> None:
+        begun.set()
+        with compiled._alone():
+            waited.append(directory.joinpath("told").read_text())
+
+    try:
+        directory = compiled._cache_of_version()
+        directory.mkdir(parents=True)
+        with (directory / "lock").open("wb") as first:
+            fcntl.flock(first, fcntl.LOCK_EX)
+            second = threading.Thread(target=wait)
+            second.start()
+            begun.wait()
+            second.join(0.2)  # it gets no further
+            assert second.is_alive()
+            (directory / "told").write_text("the first one is ready")
+        second.join()
+        assert waited == ["the first one is ready"]
+    finally:
+        compiled._cache_of_version.cache_clear()
 
 
 def test_the_halves_hold_every_entry_once() -> None:
