@@ -62,6 +62,7 @@ class Analysis:
     credentialed_uses = _Table()
     disk_opens = _Table()
     hosts = _Table()
+    other_ways = _Table()
     problems = _Table()
     endpoint_processes = _Table()
     endpoint_unseen = _Table()
@@ -285,7 +286,8 @@ def _tables(
         found_hosts = hosts.find_hosts(tables.TableSet(part), site, gathered, listed, captured)
         for name, value in found_hosts.counts.items():
             counts[name] = counts.get(name, 0) + value
-        made.append(part | {"hosts": found_hosts.table})
+        ways = assemble.other_ways(gathered.ways, part["connections"], site)
+        made.append(part | {"hosts": found_hosts.table, "other_ways": ways})
         del gathered
     found = {"captures": assemble.captures(files, sites)} | {name: tables.empty(name) for name in tables.LOGGED}
     return found | {

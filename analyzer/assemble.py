@@ -666,3 +666,30 @@ def _problems(reduced: Reduced, names: list[str], keys: _Keys) -> pa.Table:
         },
         len(rows),
     )
+
+
+def other_ways(ways: Rows, connections: pa.Table, site: str) -> pa.Table:
+    """Who reached for other services: clients of SMB connections only, since it is said of these.
+
+    ways: `records.OTHER_WAY`. connections: the table of the same site.
+    """
+    client = tables.addresses(ways["client_hi"], ways["client_lo"])
+    known = set(tables.one_array(connections["client_ip"]).dictionary.to_pylist())
+    kept = np.array([address in known for address in client.to_pylist()], dtype=bool)
+    server = tables.addresses(ways["server_hi"], ways["server_lo"])
+    order = np.lexsort((ways["way"], _alphabetical(server), _alphabetical(client)))
+    order = order[kept[order]]
+    rows, place = ways[order], tables.ints(order)
+    return tables.table(
+        "other_ways",
+        {
+            "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
+            "client_ip": client.take(place),
+            "server_ip": server.take(place),
+            "way": tables.places_in(rows["way"].astype(np.int64) - 1, tables.OTHER_WAY),
+            "attempts": tables.ints(rows["attempts"]),
+            "first_seen": tables.times(rows["first_ns"]),
+            "last_seen": tables.times(rows["last_ns"]),
+        },
+        len(rows),
+    )

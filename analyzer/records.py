@@ -146,6 +146,16 @@ class Layer(IntEnum):
     NTLMSSP = 7
 
 
+class OtherWay(IntEnum):
+    """Another way to services that are also behind named pipes. The places are those of `tables.OTHER_WAY`, from 1."""
+
+    RPC_MAPPER = 1  # TCP port 135
+    RPC_DYNAMIC = 2  # 49152 and above: whatever it is
+    LDAP = 3
+    LDAPS = 4
+    GLOBAL_CATALOG = 5
+
+
 class DatagramKind(IntEnum):
     """What a datagram that may name a host belongs to."""
 
@@ -339,6 +349,19 @@ DATAGRAM = np.dtype(
 """A datagram that may name a host."""
 HARDWARE = np.dtype([("hi", "i8"), ("lo", "i8"), ("mac", "i8"), ("first_ns", "i8"), ("last_ns", "i8")])
 """A hardware address that an IP address was seen with, on its own network."""
+OTHER_WAY = np.dtype(
+    [
+        ("client_hi", "i8"),
+        ("client_lo", "i8"),
+        ("server_hi", "i8"),
+        ("server_lo", "i8"),
+        ("way", "u1"),  # OtherWay
+        ("attempts", "i8"),
+        ("first_ns", "i8"),
+        ("last_ns", "i8"),
+    ]
+)
+"""How often a client opened a connection to another service of a server."""
 PROBLEM = np.dtype(
     [
         ("capture_no", "i4"),
@@ -392,6 +415,7 @@ class Batch:
     problems: Rows = field(default_factory=lambda: np.empty(0, dtype=PROBLEM))
     datagrams: Rows = field(default_factory=lambda: np.empty(0, dtype=DATAGRAM))
     hardware: Rows = field(default_factory=lambda: np.empty(0, dtype=HARDWARE))
+    ways: Rows = field(default_factory=lambda: np.empty(0, dtype=OTHER_WAY))
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Batch:
         """The same without some of the messages."""

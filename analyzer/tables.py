@@ -65,6 +65,7 @@ STATUS_OF = ("smb", "rap", "fault", "stub")
 BIND_RESULT = ("unanswered", "accepted", "refused", "rejected", "fault", "smb", "not_told")
 TRANSFER_SYNTAX = ("ndr", "ndr64", "other")
 PIPE_FORM = ("dcerpc", "other")
+OTHER_WAY = ("rpc_mapper", "rpc_dynamic", "ldap", "ldaps", "global_catalog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +322,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("mac", TEXT, "hardware address, by DHCP or by frames that have passed no router; <NA>: none seen"),
         ("shared", BOOL, "several machines were behind the address at a time"),
     ),
+    "other_ways": _columns(
+        _SITE,
+        _CLIENT,
+        _SERVER,
+        ("way", OTHER_WAY, "TCP port 135; 49152 and above (which need not be RPC); 389; 636; 3268 and 3269"),
+        ("attempts", INT, "connections that the client began to open: not looked into"),
+        _FIRST,
+        _LAST,
+    ),
     "problems": _columns(
         _CAPTURE,
         ("frame", INT, "packet"),
@@ -478,7 +488,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 ROWS = (
     "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "binds", "calls", "credentialed_uses",
-    "disk_opens", "hosts", "problems", "endpoint_processes", "endpoint_unseen",
+    "disk_opens", "hosts", "other_ways", "problems", "endpoint_processes", "endpoint_unseen",
 )  # fmt: skip
 LOGGED = ("endpoint_processes", "endpoint_unseen")
 """Those of them that logs give; without logs they are empty."""

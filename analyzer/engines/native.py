@@ -41,6 +41,7 @@ from analyzer.smb.decode import Decoded, decode
 from analyzer.smb.select import has_room
 from analyzer.transport import flows, messages, netbios, pick
 from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
+from analyzer.transport.ways import Ways
 from analyzer.wire.texts import MISSING, Texts
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class _Scan:
     recent: npt.NDArray[np.int64]
     free: queue.Queue[tuple[Table, Bytes]]
     counts: npt.NDArray[np.int64]
+    ways: Ways = field(default_factory=Ways)
     again: _Again | None = None
     begun: list[Rows] = field(default_factory=list)
     ended: list[Rows] = field(default_factory=list)
@@ -152,6 +154,7 @@ class NativeEngine:
         self._consumed_before = 0
         self._connections = 0
         self._connections_let_go = 0
+        self._ways_dropped = 0
         self._kernels = plain_kernels()
         self._timed: list[tuple[int, Input]] = []  # the inputs of the site that was read last, in order
         self._spool: Spool | None = None  # what standard input brought
@@ -181,6 +184,7 @@ class NativeEngine:
             "datagrams_dropped": int(
                 self._overheard_counts[datagrams.S_DROPPED] + self._overheard_counts[datagrams.S_CUT]
             ),
+            "other_ways_given_up": self._ways_dropped,
             "capture_notes_given_up": sum(file.notes_given_up for file in self.files),
         }
 
@@ -270,6 +274,8 @@ class NativeEngine:
 
     def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
         segments = block.segments[block.first : block.end]
+        if scan.again is None:
+            scan.ways.note(segments)
         found = self._kernels.pick(
             block.buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, scan.counts
         )
@@ -376,7 +382,8 @@ class NativeEngine:
         for name, column in HARDWARE_COLUMNS.items():
             hardware[name] = known[:, column]
         hardware["mac"] -= 1
-        return replace(empty_batch(self.texts), datagrams=told, hardware=hardware)
+        self._ways_dropped += scan.ways.dropped
+        return replace(empty_batch(self.texts), datagrams=told, hardware=hardware, ways=scan.ways.rows())
 
     def _read_names(self, filled: Filled, rows: Table) -> Rows:
         """The NetBIOS names of session requests."""

@@ -41,6 +41,7 @@ GAPS = {
     "sessions.encrypted_messages": _NOT_REREAD,
     "sessions.evidence": _NOT_REREAD,
     "sessions.ended": _NOT_REREAD,
+    "other_ways": "connections to other ports are not counted",
     "hosts": "datagrams (DNS, DHCP, NetBIOS) are not collected",
 }
 """What this engine cannot know, or knows otherwise: a column, or a table as a whole, and why."""

@@ -1,4 +1,7 @@
-"""What the batches of an analysis hold about hosts, gathered on the way: datagrams, hardware addresses, servers' answers."""
+"""What the batches of an analysis hold about hosts, gathered on the way.
+
+Datagrams, hardware addresses, servers' answers, and who reached for other services.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import secrets
 
 import numpy as np
 
-from analyzer.records import DATAGRAM, HARDWARE, Batch, Rows, TokenKind
+from analyzer.records import DATAGRAM, HARDWARE, OTHER_WAY, Batch, Rows, TokenKind
 from analyzer.wire.texts import MISSING, Texts
 
 MAX_ANSWERS = 65_536
@@ -24,6 +27,7 @@ class Gathered:
         self.texts = Texts()
         self.datagrams: Rows = np.empty(0, dtype=DATAGRAM)
         self.hardware: Rows = np.empty(0, dtype=HARDWARE)
+        self.ways: Rows = np.empty(0, dtype=OTHER_WAY)
         self.answers: dict[Answer, tuple[int, int]] = {}
         """What servers said in answers to logins: names, build and SMB 1 strings, with first and last time."""
         self.dropped = 0
@@ -38,6 +42,8 @@ class Gathered:
             self.datagrams = np.concatenate([self.datagrams, batch.datagrams])
         if len(batch.hardware):
             self.hardware = np.concatenate([self.hardware, batch.hardware])
+        if len(batch.ways):
+            self.ways = np.concatenate([self.ways, batch.ways])
         for rows in (batch.begun, batch.ended):
             if len(rows):
                 self._note_servers(rows)

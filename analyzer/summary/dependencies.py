@@ -27,17 +27,14 @@ from analyzer.attribution import Rule
 from analyzer.groups import Groups, Numbers, combined, last_if_missing, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints, as_of
 from analyzer.summary.naming import is_shared, names_at
+from analyzer.summary.rules import DENIED, NOTHING, UNKNOWN, WORKED
 from analyzer.summary.uses import (
     ANONYMOUS,
     ASKED_ANONYMOUS,
     CERTAIN,
-    DENIED,
     GUEST,
-    NOTHING,
     REFUSED,
     SECOND_NS,
-    UNKNOWN,
-    WORKED,
     first_that_holds,
     smaller,
     those,

@@ -5,7 +5,8 @@ known. A use is the smallest thing of which it is known how it came out: a call;
 open of a pipe through which nothing was bound; a share; where nothing was done the session itself.
 
 A use is denied only if its answer is in the list of access refusals; any other answer means that the service was reached,
-so it counts as worked: a wrong "not needed" breaks a network, a wrong "needed" costs a question.
+so it counts as worked: a wrong "not needed" breaks a network, a wrong "needed" costs a question. Which sign counts as what
+stands in the table of `summary.rules`; here the signs are looked for.
 
 All of it works on numbers: texts as codes of the set's texts, categories as places in their kind; missing is below zero.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from analyzer import knowledge, tables
 from analyzer.groups import Groups, Mask, Numbers, combined, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints
+from analyzer.summary.rules import DENIED, judged
 from analyzer.tables import Columns, TableSet
 
 ANONYMOUS, GUEST, UNKNOWN_IDENTITY, ANONYMOUS_REJECTED = (
@@ -34,8 +36,6 @@ PRIVACY = 6
 SESSION_SETUP, TREE_CONNECT, OPEN, BIND, FAULT, STUB = range(len(tables.RUNG))
 UNANSWERED_CALL, CALL_WORKED, CALL_FAILED, CALL_REFUSED, NOT_TOLD = range(len(tables.CALL_RESULT))
 DCERPC = tables.CALL_PROTOCOL.index("dcerpc")
-WORKED, UNKNOWN, DENIED, NOTHING = range(4)
-"""How a use came out; nothing: it is the session itself, in which nothing was done."""
 SECOND_NS = 1_000_000_000
 REGULAR_PROBES = 4
 REGULAR_AT_LEAST_NS = 60 * SECOND_NS
@@ -245,35 +245,19 @@ def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
     return _made(
         things,
         resource=things["pipe"],
-        outcome=first_that_holds(WORKED, (lossy, UNKNOWN), (denied, DENIED), (unanswered, UNKNOWN)),
         rung=OPEN,
-        confidence=first_that_holds(WEAK, (lossy, WEAK), (denied, CERTAIN), (other, STRONG)),
-        evidence=choose(
-            "open.not_refused",
-            rows,
-            (lossy, "calls.refused; connection.gaps"),
-            (denied, "open.refused"),
-            (unanswered, "open.answer_missing"),
-            (reused, "inferred.handle_reuse; result.not_decoded"),
-            (other, "data.both_ways; pipe.not_rpc"),
-            (both_ways, "data.both_ways; result.not_decoded"),
-            (success, "open.success; result.not_decoded"),
-        ),
-        reason=choose(
-            "the open was answered, and not with a refusal of access",
-            rows,
-            (
-                lossy,
-                "all calls that were captured were refused, but part of what went through the pipe was not captured",
-            ),
-            (denied, "the server refused to open the pipe"),
-            (unanswered, "the answer to the open is not in the captures"),
-            (reused, "the pipe was opened: its handle was used, though the answer that gave it is not in the captures"),
-            (other, "data went both ways through the pipe; it is no DCE/RPC, so what was answered is not known"),
-            (both_ways, "the pipe was opened and data went both ways, of which no call was captured whole"),
-            (success, "the pipe was opened"),
-        ),
         time=things["opened"],
+        **judged(
+            "pipe",
+            rows,
+            lossy=lossy,
+            refused=denied,
+            unanswered=unanswered,
+            reused=reused,
+            not_rpc=other,
+            both_ways=both_ways,
+            success=success,
+        ),
     )
 
 
@@ -290,40 +274,21 @@ def _bind_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
     name = {result: place for place, result in enumerate(tables.BIND_RESULT)}
     accepted = np.isin(binds["result"], (name["accepted"], name["not_told"]))
     unanswered = binds["result"] == name["unanswered"]
-    outcome = first_that_holds(WORKED, (unanswered, UNKNOWN), (access, DENIED))
     # Clients propose the same interface in several forms, of which one is enough.
     rank = first_that_holds(1, (accepted, 0), (unanswered, 2), (access, 3))
     of_pipe = Groups(np.where(binds["open_key"] < 0, -2 - binds["bind_key"], binds["open_key"]), binds["interface"])
     best = np.lexsort((rank, of_pipe.number))[np.cumsum(of_pipe.sizes()) - of_pipe.sizes()]
     things = _joined(
-        those(binds | {"outcome": outcome, "accepted": accepted, "access": access, "silent": unanswered}, best),
-        whose,
-        connections,
-        rows,
+        those(binds | {"accepted": accepted, "access": access, "silent": unanswered}, best), whose, connections, rows
     )
     return _made(
         things,
         resource=_pipe_or_unknown(things["pipe"], rows),
         interface=things["interface"],
         rpc_auth=_rpc_auth(things, rows),
-        outcome=things["outcome"],
         rung=BIND,
-        confidence=first_that_holds(WEAK, (things["access"], CERTAIN)),
-        evidence=choose(
-            "bind.not_refused_for_access",
-            rows,
-            (things["access"], "bind.refused"),
-            (things["silent"], "bind.answer_missing"),
-            (things["accepted"], "bind.accepted; calls.none"),
-        ),
-        reason=choose(
-            "the pipe was opened; its service does not serve that interface, which is no refusal of access",
-            rows,
-            (things["access"], "the server refused the bind"),
-            (things["silent"], "the answer to the bind is not in the captures"),
-            (things["accepted"], "the interface was bound, and nothing was seen to be called"),
-        ),
         time=things["time"],
+        **judged("bind", rows, refused=things["access"], unanswered=things["silent"], accepted=things["accepted"]),
     )
 
 
@@ -362,32 +327,21 @@ def _disk_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
     opened = succeeded > 0
     unanswered = (things["status"] < 0) & (opens == 0)
     success = things["status"] == rows.texts.code("STATUS_SUCCESS")
+    # A share on which all opens were refused was still connected, and SMB 1 lists folders without opening any.
     return _made(
         things,
         resource=things["share"],
-        # A share on which all opens were refused was still connected, and SMB 1 lists folders without opening any.
-        outcome=first_that_holds(WORKED, (refused_tree, DENIED), (unanswered, UNKNOWN)),
         rung=TREE_CONNECT,
-        confidence=first_that_holds(WEAK, (refused_tree | opened, CERTAIN)),
-        evidence=choose(
-            "tree.not_refused",
-            rows,
-            (refused_tree, "tree.refused"),
-            (refused_files, "tree.success; files.refused"),
-            (opened, "files.opened"),
-            (unanswered, "tree.answer_missing"),
-            (success, "tree.success"),
-        ),
-        reason=choose(
-            "the connect was answered, and not with a refusal of access",
-            rows,
-            (refused_tree, "the server refused the share"),
-            (refused_files, "the share was connected, though every file on it was refused"),
-            (opened, "files on the share were opened"),
-            (unanswered, "the answer to the tree connect is not in the captures"),
-            (success, "the share was connected"),
-        ),
         time=things["time"],
+        **judged(
+            "disk",
+            rows,
+            refused=refused_tree,
+            files_refused=refused_files,
+            opened=opened,
+            unanswered=unanswered,
+            success=success,
+        ),
     )
 
 
@@ -407,24 +361,9 @@ def _ipc_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Colu
     return _made(
         things,
         resource=np.full(len(denied), rows.texts.code("IPC$")),
-        outcome=first_that_holds(UNKNOWN, (denied | dropped, DENIED)),
         rung=TREE_CONNECT,
-        confidence=first_that_holds(WEAK, (denied, CERTAIN), (dropped, STRONG)),
-        evidence=choose(
-            "tree.not_refused",
-            rows,
-            (denied, "tree.refused"),
-            (dropped, "tree.connection_dropped"),
-            (unanswered, "tree.answer_missing"),
-        ),
-        reason=choose(
-            "the connect to IPC$ failed, but not for want of access",
-            rows,
-            (denied, "the server refused IPC$"),
-            (dropped, "the server closed the connection instead of answering the connect to IPC$"),
-            (unanswered, "the answer to the connect to IPC$ is not in the captures"),
-        ),
         time=things["time"],
+        **judged("ipc", rows, refused=denied, dropped=dropped, unanswered=unanswered),
     )
 
 
@@ -457,36 +396,20 @@ def _call_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
         interface=things["interface"],
         operation=things["operation"],
         rpc_auth=_rpc_auth(things, rows),
-        outcome=first_that_holds(WORKED, (denied, DENIED), (unanswered, UNKNOWN)),
         rung=first_that_holds(OPEN, (of_stub, STUB), (of_fault, FAULT)),
-        confidence=first_that_holds(
-            STRONG, (denied, CERTAIN), (unanswered | sealed | hidden, WEAK), (result == CALL_WORKED, CERTAIN)
-        ),
-        evidence=choose(
-            "call.answered",
-            rows,
-            (denied & of_stub, "stub.refused"),
-            (denied & of_fault, "fault.refused"),
-            (denied, "call.refused"),
-            (unanswered, "call.answer_missing"),
-            (sealed, "call.answered; result.sealed"),
-            (hidden, "call.answered; result.not_readable"),
-            (failed, "call.answered; result.error"),
-            (result == CALL_WORKED, "call.worked"),
-        ),
-        reason=choose(
-            "the operation was answered, and not with a refusal of access",
-            rows,
-            (denied & of_stub, "the service itself refused the operation"),
-            (denied & of_fault, "the server refused the call"),
-            (denied, "the server refused the operation"),
-            (unanswered, "the answer to the operation is not in the captures"),
-            (sealed, "the operation was answered; the answer is encrypted inside RPC"),
-            (hidden, "the operation was answered; with what cannot be read from the captures"),
-            (failed, "the operation was answered with an error that is no refusal of access"),
-            (result == CALL_WORKED, "the operation worked"),
-        ),
         time=things["time"],
+        **judged(
+            "call",
+            rows,
+            refused_by_service=denied & of_stub,
+            refused_by_fault=denied & of_fault,
+            refused=denied,
+            unanswered=unanswered,
+            sealed=sealed,
+            not_readable=hidden,
+            failed=failed,
+            worked=result == CALL_WORKED,
+        ),
     )
 
 
@@ -527,42 +450,24 @@ def _session_uses(idle: Columns, rows: TableSet, connections: _Connections) -> C
     return _made(
         things,
         resource=np.where(had_ipc, rows.texts.code("IPC$"), NONE),
-        outcome=first_that_holds(UNKNOWN, (denied, DENIED), (nothing & ~regular, NOTHING)),
         rung=SESSION_SETUP,
-        confidence=first_that_holds(WEAK, (denied | nothing, CERTAIN)),
-        evidence=choose(
-            "login.not_captured",
-            rows,
-            (denied, "login.refused"),
-            (at_setup, "login.failed"),
-            (regular, "probe.regular"),
-            (given_up, "login.given_up"),
-            (nothing, "session.unused"),
-            (hidden, "session.encrypted"),
-            (packed, "session.compressed"),
-            (unused, "session.use_not_captured"),
-            (others, "session.other_operations"),
-            (abandoned, "login.abandoned"),
-            (outcome == UNANSWERED, "login.answer_missing"),
-            (accepted, "login.unclear"),
-        ),
-        reason=choose(
-            "the login is not in the captures",
-            rows,
-            (denied, "the server refused the anonymous login"),
-            (at_setup, "the anonymous login failed, but not for want of access"),
-            (regular, "nothing was done in the session, but it is set up regularly: the session itself may be needed"),
-            (given_up, "a login was begun, and given up before it said who it was for"),
-            (nothing, "the session was set up and nothing was done in it"),
-            (hidden, "nothing is seen to be done in the session, but its connection has messages that are encrypted"),
-            (packed, "nothing is seen to be done in the session, but its connection has messages that are compressed"),
-            (unused, "nothing was seen to be done in the session, but part of its connection is not in the captures"),
-            (others, "operations on IPC$ that are not understood were answered"),
-            (abandoned, "a login was begun, and who it was for is not in the captures"),
-            (outcome == UNANSWERED, "the answer to the login is not in the captures"),
-            (accepted, "the login was accepted, and does not show whether it was anonymous"),
-        ),
         time=idle["started"],
+        **judged(
+            "session",
+            rows,
+            refused=denied,
+            failed=at_setup,
+            regular=regular,
+            given_up=given_up,
+            unused=nothing,
+            encrypted=hidden,
+            compressed=packed,
+            not_captured=unused,
+            other_operations=others,
+            abandoned=abandoned,
+            unanswered=outcome == UNANSWERED,
+            unclear=accepted,
+        ),
     )
 
 
