@@ -17,6 +17,7 @@ All of it works on numbers: texts as codes of the set's texts, categories as pla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,10 @@ from analyzer.attribution import Rule
 from analyzer.groups import Groups, Numbers, combined, last_if_missing, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints, as_of
 from analyzer.summary.naming import is_shared, names_at
+from analyzer.summary.overview import PROVEN
+from analyzer.summary.rhythm import runs_of
 from analyzer.summary.rules import DENIED, NOTHING, UNKNOWN, WORKED
+from analyzer.summary.shapes import shapes
 from analyzer.summary.uses import (
     ANONYMOUS,
     ASKED_ANONYMOUS,
@@ -46,23 +50,25 @@ from analyzer.tables import Columns, TableSet
 DEPENDS, UNKNOWN_VERDICT, COVERED, DENIED_ALREADY, PROBE = range(len(tables.VERDICT))
 KEY = ("site", "client_ip", "server_ip", "application", "resource", "interface", "operation")
 OF_RESOURCE = ("site", "client_ip", "server_ip", "resource", "interface", "operation")
-DAY_NS = 86_400 * SECOND_NS
+PAIR = ("site", "client_ip", "server_ip")
+FRAMES = 5
+"""Packets that a row names."""
+UTC = ZoneInfo("UTC")
 NO_PROOF = "it was also refused and then done with credentials, but several machines share the address"
 ROOT_CAUSE_WITHIN_NS = 10 * SECOND_NS
 
 
-def dependencies(rows: TableSet, rules: Sequence[Rule] = ()) -> pa.Table:
-    """The verdicts: key `KEY`, where what is missing is a value too. rules: the administrator's own."""
+def dependencies(rows: TableSet, rules: Sequence[Rule] = (), zone: ZoneInfo = UTC) -> pa.Table:
+    """The verdicts: key `KEY`, where what is missing is a value too. rules: the administrator's own. zone: of days and hours."""
     found = uses(rows)
     logged = rows.columns("endpoint_processes", "connection_id", "session_key", "side", "process", "confidence")
     of_clients = (logged["side"] == tables.CLOSED_BY.index("client")) & (logged["process"] >= 0)
     told = attribution.attribute(found, rows, rules, those(logged, of_clients))
     found |= {name: smaller(name, told.pop(name)) for name in list(told)}
-    found = _grouped(found, rows)
-    return _verdicts(found, rows)
+    return _verdicts(_grouped(found, rows, zone), rows)
 
 
-def _grouped(found: Columns, rows: TableSet) -> Columns:
+def _grouped(found: Columns, rows: TableSet, zone: ZoneInfo) -> Columns:
     """One row a key: the use that decides, and how many there were of which kind."""
     by_key = Groups(*[found[name] for name in KEY])
     outcome = found["outcome"]
@@ -81,6 +87,10 @@ def _grouped(found: Columns, rows: TableSet) -> Columns:
         )
     )
     first = order[np.cumsum(by_key.sizes()) - by_key.sizes()]
+    runs = runs_of(by_key.number, len(by_key), found["time"], zone)
+    shown = order[
+        np.arange(len(order)) - np.repeat(np.cumsum(by_key.sizes()) - by_key.sizes(), by_key.sizes()) < FRAMES
+    ]
     made = {
         "rank": rank[first],
         "sessions": by_key.different(found["session_key"]),
@@ -92,9 +102,23 @@ def _grouped(found: Columns, rows: TableSet) -> Columns:
         "rung": by_key.most(np.where(denied, found["rung"], NONE)),
         "first_seen": by_key.least(found["time"]),
         "last_seen": by_key.most(found["time"]),
-        "active_days": by_key.different(np.where(found["time"] < 0, NONE, found["time"] // DAY_NS)),
+        "runs": runs.count,
+        "rhythm": np.array([rows.texts.code(text) if text else NONE for text in runs.texts], dtype=np.int64),
+        "active_days": runs.days,
+        "frames": _frames(by_key.number[shown], found["capture"][shown], found["frame"][shown], rows),
     }
     return {name: found.pop(name)[first] for name in list(found) if name not in made} | made  # uses are many
+
+
+def _frames(group: Ints, capture: Numbers, frame: Numbers, rows: TableSet) -> Numbers:
+    """Codes of the places of some uses, one text a group. group: ascending, none left out."""
+    there = np.flatnonzero((frame >= 0) & (capture >= 0))
+    places_ = _joined_texts(tables.texts(capture[there], rows.texts), ":", tables.ints(frame[there])).to_pylist()
+    found: list[list[str]] = [[] for _ in range(int(group[-1]) + 1 if len(group) else 0)]
+    for number, place in zip(group[there].tolist(), places_, strict=True):
+        if place not in found[number]:
+            found[number].append(place)
+    return np.array([rows.texts.code("|".join(some)) if some else NONE for some in found], dtype=np.int64)
 
 
 def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
@@ -146,11 +170,15 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
             "reason": tables.texts(reason, texts),
             "sessions": tables.ints(joined["sessions"]),
             "uses": tables.ints(joined["uses"]),
+            "runs": tables.ints(joined["runs"]),
+            "rhythm": tables.texts(joined["rhythm"], texts),
             "succeeded": tables.ints(joined["succeeded"]),
             "denied": tables.ints(joined["denied"]),
             "refused_at": tables.places_in(joined["rung"], tables.RUNG),
             "root_cause": _root_causes(joined["session_key"], rows),
             "shadowed_by": shadowed_by.take(tables.ints(order)),
+            "credentialed_sessions": tables.ints(_sessions_with_credentials(joined, rows)),
+            "shape": tables.texts(shapes(joined["site"], joined["client_ip"], rows), texts),
             "first_seen": tables.times(joined["first_seen"]),
             "last_seen": tables.times(joined["last_seen"]),
             "active_days": tables.ints(joined["active_days"]),
@@ -160,6 +188,7 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
             "evidence": tables.texts(evidence, texts),
             "capture": tables.texts(joined["capture"], texts),
             "frame": tables.ints(joined["frame"]),
+            "frames": tables.texts(joined["frames"], texts),
         },
         len(verdict),
     )
@@ -179,6 +208,15 @@ def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:
         tables.texts(uses_["capture"][by_key.first], rows.texts),
     )
     return looked_up(by_key.sums(uses_["after_refusal"]), found, 0), tables.coded(found, texts)
+
+
+def _sessions_with_credentials(joined: Columns, rows: TableSet) -> Ints:
+    """For each row how many sessions with credentials its client has at its server."""
+    sessions = rows.columns("sessions", *PAIR, "identity")
+    sessions = those(sessions, np.isin(sessions["identity"], PROVEN))
+    by_pair = Groups(*[sessions[name] for name in PAIR])
+    found = places_of([joined[name] for name in PAIR], [sessions[name][by_pair.first] for name in PAIR])
+    return looked_up(by_pair.sizes(), found, 0)
 
 
 def _joined_texts(*parts: pa.Array | str) -> pa.Array:
