@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from analyzer.attribution import Rule
     from analyzer.logs.join import LogFindings
     from analyzer.summary.coverage import Measure
+    from analyzer.summary.judging import Judging
 
 PORTS = (445, 139)
 DETAILS = ("default", "all")
@@ -72,6 +72,10 @@ class Analysis:
     servers = _Table()
     pipes = _Table()
     timeline = _Table()
+    observation = _Table()
+    discovery = _Table()
+    rare_uses = _Table()
+    hints = _Table()
     coverage = _Table()
 
     def __init__(
@@ -79,7 +83,7 @@ class Analysis:
         rows: dict[str, pa.Table],
         counts: dict[str, int],
         settings: dict[str, Any],
-        rules: Sequence[Rule] = (),
+        judging: Judging | None = None,
         logged: Sequence[Measure] = (),
     ) -> None:
         self.settings = settings
@@ -89,7 +93,7 @@ class Analysis:
         """What engine and reducer counted, for `coverage`."""
         self.logged = logged
         """What logs add to `coverage`."""
-        self._rules = rules
+        self._judging = judging
         self._arrow = rows
         self._frames: dict[str, pd.DataFrame] = {}
 
@@ -110,16 +114,24 @@ class Analysis:
 
     def _summary(self, name: str) -> pa.Table:
         from analyzer import tables  # noqa: PLC0415
-        from analyzer.summary import coverage, dependencies, overview  # noqa: PLC0415
+        from analyzer.summary import coverage, dependencies, hints, observation, overview  # noqa: PLC0415
+        from analyzer.summary.judging import Judging  # noqa: PLC0415
 
-        if name in ("applications", "clients", "servers"):
+        if name in ("applications", "clients", "servers", "discovery", "rare_uses", "hints"):
             self.arrow("dependencies")
         rows = tables.TableSet(self._arrow)
+        judging = self._judging or Judging()
         if name == "coverage":
             return coverage.coverage(rows, self.counts, self.logged)
         if name == "dependencies":
-            return dependencies.dependencies(rows, self._rules)
+            return dependencies.dependencies(rows, judging.rules, judging.zone)
+        if name == "observation":
+            return observation.observation(rows, judging.minimum)
+        if name == "discovery":
+            return observation.discovery(rows, judging.zone)
         make = {
+            "rare_uses": observation.rare_uses,
+            "hints": hints.hints,
             "applications": overview.applications,
             "clients": overview.clients,
             "servers": overview.servers,
@@ -146,6 +158,9 @@ def analyze(
     separate: bool = False,
     hosts: str | Path | None = None,
     applications: str | Path | None = None,
+    scanners: str | Path | None = None,
+    timezone: str = "UTC",
+    minimum: str = "",
     endpoint_logs: str | Path | Sequence[str | Path] = (),
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda _: None,
@@ -160,7 +175,9 @@ def analyze(
     hosts: a file with the names of addresses, which count for more than any in the captures: CSV (`address,name`) or the
     format of a hosts file.
     applications: a file with rules that say which application a use belongs to, whose it is, and which clients are scanners
-    (TOML; see the README).
+    (TOML; see the README). scanners: a list of clients that do not count, a line each: address, network or name.
+    timezone: of days and hours in summaries, such as `Europe/Berlin`.
+    minimum: how much must have been observed of a server (`days=7,lost=1,unknown=10`; the last two are percentages).
     endpoint_logs: logs of clients and servers, which name processes and show logins that no capture does: Windows events
     (.evtx, or exported as XML, JSON or CSV), Samba's audit of logins, or lists of connections (CSV).
     announce: told what a person should know, such as that a wait begins.
@@ -173,11 +190,7 @@ def analyze(
     if not ports or not all(0 < port < 65536 for port in ports):
         raise UsageError("ports are numbers from 1 to 65535")
     listed = read_list(hosts) if hosts is not None else {}
-    rules: list[Rule] = []
-    if applications is not None:
-        from analyzer.attribution import read_rules  # noqa: PLC0415 - brings Arrow, which is imported in the background
-
-        rules = read_rules(applications)
+    judging = _judging(applications, scanners, timezone, minimum)
     logged = [Path(path) for path in ([endpoint_logs] if isinstance(endpoint_logs, str | Path) else endpoint_logs)]
     for path in logged:
         if not path.is_file():
@@ -195,16 +208,29 @@ def analyze(
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
         memory.give_back()
     settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate, "hosts": len(listed)}
-    settings["applications"] = len(rules)
     settings["endpoint_logs"] = len(logged)
+    settings |= {"applications": 0, "scanners": 0, "timezone": timezone, "minimum": minimum}
+    if judging is not None:
+        settings |= judging.settings()
     rows, counts = _tables(reader, parts, listed)
     if not logged:
-        return Analysis(rows, counts, settings, rules)
+        return Analysis(rows, counts, settings, judging)
     findings, problems = _join_logs(logged, ports, rows)
     rows |= {"endpoint_processes": findings.processes, "endpoint_unseen": findings.unseen}
-    analysis = Analysis(rows, counts, settings, rules, findings.coverage())
+    analysis = Analysis(rows, counts, settings, judging, findings.coverage())
     analysis.problems_of_logs = problems
     return analysis
+
+
+def _judging(
+    applications: str | Path | None, scanners: str | Path | None, timezone: str, minimum: str
+) -> Judging | None:
+    """None where nothing is set: what it takes brings Arrow, which is imported in the background."""
+    if applications is None and scanners is None and timezone == "UTC" and not minimum:
+        return None
+    from analyzer.summary.judging import judging  # noqa: PLC0415
+
+    return judging(applications, scanners, timezone, minimum)
 
 
 def _join_logs(paths: list[Path], ports: Sequence[int], rows: dict[str, pa.Table]) -> tuple[LogFindings, list[str]]:

@@ -27,6 +27,7 @@ from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.summary import coverage
 from analyzer.summary.coverage import Measure
+from analyzer.summary.judging import judging
 
 FORMAT_VERSION = 2
 """Raised when tables or columns change: results of another version are refused."""
@@ -117,24 +118,34 @@ def is_folder(path: str | Path) -> bool:
     return (Path(path) / SUMMARY).is_file()
 
 
-def load(directory: str | Path, *, applications: str | Path | None = None) -> Analysis:
+def load(
+    directory: str | Path,
+    *,
+    applications: str | Path | None = None,
+    scanners: str | Path | None = None,
+    timezone: str | None = None,
+    minimum: str | None = None,
+) -> Analysis:
     """The analysis that `save` wrote to a folder; tables are read when they are first asked for.
 
-    applications: rules as of `analyze`; with them dependencies and what is made of these are made anew.
+    applications, scanners, timezone, minimum: as of `analyze`. Where one is given summaries are made anew, by what is given
+    alone: rules of the analysis that was written are not known any more.
     Raises UsageError if the folder holds no results, or those of another version; AnalyzerError if they are damaged.
     """
     directory = Path(directory)
     told = _told(directory)
-    saved = _Saved(directory)
-    if applications is None:
-        analysis = Analysis(saved, told["counts"], told["settings"], logged=_measures(told["logged"]))
+    settings = told["settings"]
+    if applications is scanners is timezone is minimum is None:
+        analysis = Analysis(_Saved(directory), told["counts"], settings, logged=_measures(told["logged"]))
     else:
-        from analyzer.attribution import read_rules  # noqa: PLC0415 - not needed to read back what was made
-
-        rules = read_rules(applications)
-        rows = _Saved(directory, without=(*tables.SUMMARIES,))
-        settings = told["settings"] | {"applications": len(rules)}
-        analysis = Analysis(rows, told["counts"], settings, rules, _measures(told["logged"]))
+        how = judging(
+            applications,
+            scanners,
+            timezone if timezone is not None else str(settings.get("timezone", "UTC")),
+            minimum if minimum is not None else str(settings.get("minimum", "")),
+        )
+        rows = _Saved(directory, without=tables.SUMMARIES)
+        analysis = Analysis(rows, told["counts"], settings | how.settings(), how, _measures(told["logged"]))
     analysis.problems_of_logs = [str(problem) for problem in told["unreadable_logs"]]
     return analysis
 

@@ -65,6 +65,8 @@ STATUS_OF = ("smb", "rap", "fault", "stub")
 BIND_RESULT = ("unanswered", "accepted", "refused", "rejected", "fault", "smb", "not_told")
 TRANSFER_SYNTAX = ("ndr", "ndr64", "other")
 PIPE_FORM = ("dcerpc", "other")
+HINT = ("other_way", "only_named", "only_logged")
+RARE_STATE = ("seen", "not_seen", "could_not_be_seen")
 OTHER_WAY = ("rpc_mapper", "rpc_dynamic", "ldap", "ldaps", "global_catalog")
 
 
@@ -485,6 +487,57 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("clients", INT, "clients that they came from"),
         ("pipe_opens", INT, "pipes that they opened"),
     ),
+    "observation": _columns(
+        _SITE,
+        ("server_ip", TEXT, "the server; <NA>: all of the site"),
+        ("server", TEXT, "its name, where known"),
+        ("observed_from", TIME, "first packet of its connections; of all: of the captures"),
+        ("observed_to", TIME, "last packet"),
+        ("hours_captured", INT, "for which captures were being written at all, of its site"),
+        ("hours_with_sessions", INT, "hours in which sessions began"),
+        ("connections", INT, "TCP connections"),
+        ("connections_one_way", INT, "of these captured in one direction only"),
+        ("sessions", INT, "sessions and attempts"),
+        ("sessions_unknown", INT, "of these not known to be anonymous or not"),
+        ("payload_bytes", INT, "payload taken in order"),
+        ("missing_bytes", INT, "payload that never came"),
+        ("enough", BOOL, "it was observed for as long and as well as the minimum of the analysis asks for"),
+        ("lacks", TEXT, "what it lacks to that; <NA>: nothing"),
+    ),
+    "discovery": _columns(
+        _SITE,
+        ("day", TEXT, "day in the time zone of the analysis, as 2026-11-30"),
+        ("new_dependencies", INT, "rows of dependencies (depends, unknown, covered) that were first seen on it"),
+        ("new_clients", INT, "clients with such rows that were first seen on it"),
+        ("dependencies", INT, "rows seen up to its end"),
+        ("clients", INT, "clients seen up to its end"),
+    ),
+    "rare_uses": _columns(
+        _SITE,
+        ("role", TEXT, "of the server that it is a use of"),
+        ("role_seen", BOOL, "pipes or shares of that role were used by somebody, or any server may have it"),
+        ("use", TEXT, "a rare use that is known to be made without credentials"),
+        ("period_days", INT, "how often it comes; <NA>: when something happens"),
+        ("days_captured", INT, "for how long captures were being written"),
+        ("rows", INT, "rows of dependencies that are such uses"),
+        ("state", RARE_STATE, "not seen, and whether it could have been"),
+        ("why", TEXT, "what it is"),
+        ("source", TEXT, "where that is written"),
+    ),
+    "hints": _columns(
+        _SITE,
+        ("kind", HINT, "what kind of hint"),
+        _CLIENT,
+        ("server_ip", TEXT, "address of the server, where known"),
+        ("server", TEXT, "its name, as it was named"),
+        ("what", TEXT, "the way, the protocol, or the event"),
+        ("count", INT, "how often"),
+        _FIRST,
+        _LAST,
+        _CAPTURE,
+        ("frame", INT, "the first packet of it; <NA>: not noted"),
+        ("meaning", TEXT, "what that says about the results"),
+    ),
     "coverage": _columns(
         _SITE,
         ("server_ip", TEXT, "the server; <NA>: all of the captures"),
@@ -501,7 +554,10 @@ ROWS = (
 )  # fmt: skip
 LOGGED = ("endpoint_processes", "endpoint_unseen")
 """Those of them that logs give; without logs they are empty."""
-SUMMARIES = ("dependencies", "applications", "clients", "servers", "pipes", "timeline", "coverage")
+SUMMARIES = (
+    "dependencies", "applications", "clients", "servers", "pipes", "timeline", "observation", "discovery", "rare_uses",
+    "hints", "coverage",
+)  # fmt: skip
 
 ARROW = {
     TEXT: pa.dictionary(pa.int32(), pa.large_string()),

@@ -24,12 +24,12 @@ from analyzer import tables
 from analyzer.attribution.fingerprints import client_software
 from analyzer.attribution.patterns import functions
 from analyzer.attribution.processes import process_of
-from analyzer.attribution.rules import Rule, excluded_by, read_rules, rule_of
+from analyzer.attribution.rules import Rule, excluded_by, read_rules, read_scanners, rule_of
 from analyzer.groups import looked_up
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.tables import Columns, TableSet
 
-__all__ = ["Rule", "attribute", "read_rules"]
+__all__ = ["Rule", "attribute", "read_rules", "read_scanners"]
 
 PATTERN, FINGERPRINT, RULE, PROCESS = range(len(tables.APPLICATION_SOURCE))
 CERTAIN = tables.CONFIDENCE.index("certain")

@@ -95,6 +95,30 @@ def read_rules(path: str | Path) -> list[Rule]:
     return [_rule(entry, f"{path}: rule {number}") for number, entry in enumerate(listed, 1)]
 
 
+def read_scanners(path: str | Path) -> list[Rule]:
+    """A rule for each line of a list of scanners: an address, a network, or a pattern for a name; behind `#` a note.
+
+    Raises UsageError, which names the line, if one cannot be meant.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as problem:
+        raise UsageError(f"{path}: {problem.strerror or problem}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text in UTF-8") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        client, _, note = (part.strip() for part in line.partition("#"))
+        if client:
+            if any(char.isspace() or char in ",;" for char in client):
+                raise UsageError(f"{path}: line {number}: one address, network or name a line, not {client!r}")
+            machines = {"client": _machines([client], f"{path}: line {number}")}
+            found.append(Rule(machines=machines, texts={}, scanner=True, note=note))
+    if not found:
+        raise UsageError(f"{path}: names no scanner")
+    return found
+
+
 def _rule(entry: dict[str, Any], where: str) -> Rule:
     for key in entry:
         if key not in CONDITIONS and key not in RESULTS:

@@ -68,6 +68,20 @@ class Reading:
         Path | None,
         typer.Option(metavar="FILE", help="Your own rules: which application a use belongs to, who scans (TOML)."),
     ] = None
+    scanners: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Clients that do not count: an address, network or name a line."),
+    ] = None
+    timezone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of days and hours, such as Europe/Berlin. [default: UTC]")
+    ] = None
+    minimum: Annotated[
+        str | None,
+        typer.Option(
+            metavar="days=N,lost=%,unknown=%",
+            help="How much must have been observed of a server. [default: days=7,lost=1,unknown=10]",
+        ),
+    ] = None
     endpoint_log: Annotated[
         list[Path] | None,
         typer.Option(
@@ -80,7 +94,12 @@ class Reading:
 
     def kept(self) -> dict[str, Any]:
         """Those that also hold where results are read back."""
-        return {"applications": self.applications}
+        return {
+            "applications": self.applications,
+            "scanners": self.scanners,
+            "timezone": self.timezone,
+            "minimum": self.minimum,
+        }
 
     def of_captures(self) -> dict[str, Any]:
         """Those that are settled once captures are read."""
@@ -149,7 +168,7 @@ def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
             separate=reading.separate,
             progress=progress,
             announce=(lambda _: None) if quiet else announce,
-            **reading.kept(),
+            **{name: value for name, value in reading.kept().items() if value is not None},
         )
 
 
