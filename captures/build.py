@@ -30,7 +30,7 @@ FILETIME = 133_601_544_000_000_000  # the same as a FILETIME
 SERVER, CLIENT = "10.77.0.2", "10.77.0.10"
 CLIENT_GUID = bytes.fromhex("a1b2c3d4e5f60718293a4b5c6d7e8f90")
 SERVER_GUID = bytes.fromhex("0f1e2d3c4b5a69788796a5b4c3d2e1f0")
-ACCESS_DENIED, MORE, LOGON_FAILURE = 0xC0000022, 0xC0000016, 0xC000006D
+ACCESS_DENIED, MORE, LOGON_FAILURE, NOT_FOUND = 0xC0000022, 0xC0000016, 0xC000006D, 0xC0000225
 IS_NULL = 0x0002
 ANONYMOUS_FLAGS = 0xE2888A15  # with NTLMSSP_NEGOTIATE_ANONYMOUS, 0x800
 USER_FLAGS = 0xE2888215
@@ -514,6 +514,31 @@ def shared_address() -> list:
     one.end(0x8800000000088)
     frames = one.stream.frames + other.stream.frames + again.stream.frames
     return sorted(frames, key=lambda frame: frame.time)
+
+
+@capture("built-other-ways.pcap")
+def other_ways() -> list:
+    """A client with a null session also reaches for RPC over TCP and LDAP, and asks for a referral to a server unseen."""
+    smb = Smb2(Stream(client_port=50040).open(), 0x0311)
+    use_anonymously(smb, 0x9900000000099, "srvsvc", close=False)
+    path = pack.dfs_referral_request("\\OLDFILES\\data")
+    code, nobody = pack.FSCTL_DFS_GET_REFERRALS, b"\xff" * 16
+    smb.ask(pack.IOCTL, pack.ioctl_request(code, nobody, path), pack.ioctl_response(code, nobody, b""),
+            session=0x9900000000099, tree=1, status=NOT_FOUND)  # fmt: skip
+    smb.end(0x9900000000099)
+    frames = list(smb.stream.frames)
+    ports = [135, 49666, 389, 389, 636, 3268]
+    for number, port in enumerate(ports):
+        stream = Stream(client_port=50041 + number, port=port).open()
+        stream.close()
+        frames += stream.frames
+    # The one that nobody answers is asked for twice: one attempt.
+    silent = Stream(client_port=50050, port=135)
+    silent.send(True, flags="S")
+    silent.next[True] -= 1
+    Stream.clock += 1
+    silent.send(True, flags="S")
+    return frames + silent.frames
 
 
 def use_anonymously(smb: Smb2, session: int, pipe: str, *, close: bool = True) -> None:

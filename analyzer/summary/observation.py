@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import translate
 from re import IGNORECASE, compile
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -243,7 +244,7 @@ def rare_uses(rows: TableSet) -> pa.Table:
     found = rows.columns("dependencies", "site", "resource", "interface", "operation", "verdict")
     used = _resources(rows)
     texts = rows.texts
-    made: list[dict[str, object]] = []
+    made: list[dict[str, Any]] = []
     for site in sorted(np.unique(captures["site"]).tolist(), key=lambda code: texts.text(code) or ""):
         days = _union_ns(captures, captures["site"] == site) / (DAY_S * SECOND_NS)
         there = used.get(site, set())
@@ -268,8 +269,20 @@ def rare_uses(rows: TableSet) -> pa.Table:
                     "source": rare["source"],
                 }
             )
-    columns = {name: [row[name] for row in made] for name in made[0]} if made else {}
-    return tables.table("rare_uses", columns, len(made))
+
+    def numbers(name: str) -> pa.Array:
+        return tables.ints(np.array([NONE if row[name] is None else row[name] for row in made], dtype=np.int64))
+
+    return tables.table(
+        "rare_uses",
+        {
+            **{name: tables.listed([row[name] for row in made]) for name in ("site", "role", "use", "why", "source")},
+            **{name: numbers(name) for name in ("period_days", "days_captured", "rows")},
+            "role_seen": tables.bools(np.array([row["role_seen"] for row in made], dtype=bool)),
+            "state": tables.named_categories([row["state"] for row in made], tables.RARE_STATE),
+        },
+        len(made),
+    )
 
 
 def _resources(rows: TableSet) -> dict[int, set[str | None]]:
