@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from analyzer.attribution import Rule, read_rules
+import analyzer
+from analyzer.attribution import Rule, read_rules, read_scanners
 from analyzer.errors import UsageError
 from tests.attribution.uses import SECOND, attributed, noted, table_set, use
 
@@ -247,3 +248,33 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_files_without_mistakes(text: str, tmp_path: Path) -> None:
     found: list[Any] = rules(tmp_path, text)
     assert len(found) == text.count("[[rule]]")
+
+
+def test_a_list_of_scanners_is_read_line_by_line(tmp_path: Path) -> None:
+    listed = tmp_path / "scanners.txt"
+    listed.write_text("# ours\n10.9.9.9  # vulnerability scanner\n\n10.8.0.0/16\nscan*.example.com\n")
+    rules = read_scanners(listed)
+    assert [rule.note for rule in rules] == ["vulnerability scanner", "", ""]
+    assert all(rule.scanner for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "names no scanner"), ("# none\n", "names no scanner"), ("10.0.0.1 10.0.0.2\n", "line 1"),
+     ("10.0.0.1\n10.300.0.0/16\n", "line 2"), ("a,b\n", "line 1")],
+)  # fmt: skip
+def test_a_list_of_scanners_with_a_mistake_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    listed = tmp_path / "scanners.txt"
+    listed.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        read_scanners(listed)
+
+
+def test_scanners_are_left_out_visibly_and_nobody_else(tmp_path: Path) -> None:
+    listed = tmp_path / "scanners.txt"
+    listed.write_text("10.77.0.11\n")
+    capture = Path(__file__).parents[2] / "captures" / "busy.pcap"
+    plain, told = analyzer.analyze(capture).dependencies, analyzer.analyze(capture, scanners=listed).dependencies
+    assert set(told[told["excluded"]]["client_ip"]) == {"10.77.0.11"}
+    assert len(told) == len(plain)
+    assert sorted(told["verdict"]) == sorted(plain["verdict"])
