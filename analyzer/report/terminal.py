@@ -31,6 +31,9 @@ MOST_RESOURCES = 8
 MOST_OPERATIONS = 4
 """Names of operations that are printed in a line."""
 
+MOST_RARE = 4
+"""Rare uses, and machines that are only named, in a sentence."""
+
 WIDE = 120
 """Columns of a terminal from which on the reasons are shown."""
 
@@ -129,7 +132,7 @@ def _dependency_table(title: str, rows: Ints, analysis: Analysis, width: int) ->
     several = len(analysis.arrow("captures")) > 1
     table.add_column("Look at" if several else "Frame", overflow="fold")
     if wide:
-        table.add_column("What for, and why", overflow="fold", min_width=32)
+        table.add_column("What for, and why", overflow="fold")
     names = _short_names(analysis)
     groups = _alike(rows, analysis)
     for members in groups[:MOST_ROWS]:
@@ -215,6 +218,10 @@ def _why(row: dict[str, Any]) -> str:
         parts.append("it followed a failed login")
     if row["shadowed_by"] is not None:
         parts.append("the client also uses it with credentials")
+    if row["rhythm"] not in (None, "once"):
+        parts.append(row["rhythm"])
+    if row["shape"] is not None:
+        parts.append(f"the client looks {row['shape']}")
     return "; ".join(parts)
 
 
@@ -257,6 +264,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
     for row in captures:
         if row["errors"] is not None:
             yield f"Not read: {printable(row['errors'])}"
+    yield from _not_seen_enough(analysis)
     sentences = {
         "sessions_not_captured": "{} in use whose login is not in the captures: not known whether they are anonymous.",
         "sessions_unanswered": "{} whose login was not seen to be answered.",
@@ -295,7 +303,49 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
             f"captured; {_count(overall['anonymous_logons_unseen'], 'anonymous login or use', 'anonymous logins or uses')} "
             "in them that no capture shows; see the table endpoint_unseen."
         )
+    yield from _hints(analysis)
     yield "SMB over QUIC or RDMA, and RPC over TCP, are not looked at."
+
+
+def _not_seen_enough(analysis: Analysis) -> Iterator[str]:
+    observed = list(_python(analysis.arrow("observation")))
+    servers = [row for row in observed if row["server_ip"] is not None]
+    lacking = [row for row in servers if not row["enough"]]
+    if lacking:
+        most = max(lacking, key=lambda row: row["connections"])
+        yield (
+            f"Not seen enough to say that nobody else depends on them: {len(lacking):,} of {_count(len(servers), 'server')} "
+            f"({printable(most['server'] or most['server_ip'])}: {printable(most['lacks'])}). See the table observation."
+        )
+    days = list(_python(analysis.arrow("discovery")))
+    if len(days) > 1 and days[-1]["new_dependencies"]:
+        clients = days[-1]["new_clients"]
+        by = f" by {_count(clients, 'new client')}" if clients else ""
+        yield (
+            f"On the last day, {days[-1]['day']}, {_count(days[-1]['new_dependencies'], 'use')}{by} still came to light: "
+            "more are to be expected."
+        )
+    rare = list(_python(analysis.arrow("rare_uses")))
+    unseen = [row for row in rare if row["state"] == "could_not_be_seen" and row["role_seen"] and row["period_days"]]
+    if servers and unseen:
+        named = dict.fromkeys(f"{row['use']} (every {_count(row['period_days'], 'day')})" for row in unseen)
+        more = f" and {len(named) - MOST_RARE} more" if len(named) > MOST_RARE else ""
+        yield f"Could not have been seen: {', '.join(list(named)[:MOST_RARE])}{more}. See the table rare_uses."
+
+
+def _hints(analysis: Analysis) -> Iterator[str]:
+    told = list(_python(analysis.arrow("hints")))
+    ways = [row for row in told if row["kind"] == "other_way"]
+    if ways:
+        clients, attempts = len({row["client_ip"] for row in ways}), sum(row["count"] for row in ways)
+        yield (
+            f"{_count(clients, 'client')} with null sessions also opened {_count(attempts, 'connection')} to RPC over TCP or "
+            "LDAP, which were not looked into; see the table hints."
+        )
+    named = sorted({printable(row["server"]) for row in told if row["kind"] == "only_named"})
+    if named:
+        more = f" and {len(named) - MOST_RARE} more" if len(named) > MOST_RARE else ""
+        yield f"Named by clients, and not seen as a server: {', '.join(named[:MOST_RARE])}{more}; see the table hints."
 
 
 def _duration(seconds: int) -> str:
