@@ -90,9 +90,9 @@ def observation(rows: TableSet, minimum: Minimum) -> pa.Table:
 
     def counted(values: Numbers) -> Ints:
         """Sums over connections, of each site and of each server."""
-        return np.append(np.bincount(of_site, weights=values, minlength=len(sites)), servers.sums(values)).astype(
-            np.int64
-        )
+        there = of_site >= 0
+        whole = np.bincount(of_site[there], weights=values[there], minlength=len(sites))
+        return np.append(whole, servers.sums(values)).astype(np.int64)
 
     def sessions_that(which: Mask) -> Ints:
         at = [place[which & (place >= 0)] for place in (session_site, session_server)]
