@@ -22,6 +22,8 @@ KEYS = {
     "rpc_interfaces": ("uuid", "version"),
     "rpc_operations": ("uuid", "version", "opnum"),
     "applications": ("pipe", "interface", "operations", "needs", "excludes"),
+    "policy_settings": ("id",),
+    "policy_defaults": ("setting", "os_build_from", "os_build_to", "role", "edition_or_update"),
     "fingerprints": (
         "native_os",
         "native_lanman",
