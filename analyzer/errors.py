@@ -40,6 +40,20 @@ class LogError(AnalyzerError):
         super().__init__(f"{log}{', ' if place else ''}{place}: {reason}")
 
 
+class PolicyError(AnalyzerError):
+    """A policy that cannot be read, or that a format cannot carry.
+
+    policy: the path as given, or the name of what was to be written; reason: what is wrong; place: where, in words ("line
+    12"), empty where no place is known.
+    """
+
+    def __init__(self, policy: str, reason: str, place: str = "") -> None:
+        self.policy = policy
+        self.reason = reason
+        self.place = place
+        super().__init__(f"{policy}{', ' if place else ''}{place}: {reason}")
+
+
 class UsageError(AnalyzerError):
     """Arguments that make no sense together or name what does not exist."""
 

@@ -23,6 +23,7 @@ KEYS = {
     "rpc_operations": ("uuid", "version", "opnum"),
     "applications": ("pipe", "interface", "operations", "needs", "excludes"),
     "policy_settings": ("id",),
+    "policy_samba_words": ("option", "value"),
     "policy_defaults": ("setting", "os_build_from", "os_build_to", "role", "edition_or_update"),
     "fingerprints": (
         "native_os",
