@@ -22,6 +22,7 @@ from analyzer.policy.registry import (
     values_of,
 )
 from analyzer.policy.settings import Given, Policy, Setting, Value, setting_of, settings
+from analyzer.policy.texts import comment_lines
 
 REGISTRY = "registry values"
 SECTIONS = frozenset({"unicode", "version", "system access", REGISTRY, "privilege rights", "group membership"})
@@ -106,7 +107,7 @@ def write_inf(settings: Mapping[str, Given], comment: str = "") -> bytes:
     for section, entries in lines.items():
         text += [f"[{section}]", *entries]
     text += _HEADER[2:]
-    text[:0] = [f"; {line}" for line in comment.splitlines()]
+    text[:0] = comment_lines(comment, ";")
     return b"\xff\xfe" + "\r\n".join([*text, ""]).encode("utf-16-le")
 
 

@@ -23,7 +23,7 @@ from analyzer.policy.registry import (
     values_of,
 )
 from analyzer.policy.settings import Given, Policy, setting_of
-from analyzer.policy.texts import ANSI
+from analyzer.policy.texts import ANSI, comment_lines
 
 HEADERS = {"Windows Registry Editor Version 5.00": 5, "REGEDIT4": 4}
 _LINE = re.compile(r'(?:@|"(?P<name>(?:[^"\\]|\\.)*)")\s*=\s*(?P<data>.*)', re.DOTALL)
@@ -55,7 +55,7 @@ def write_reg(settings: Mapping[str, Given], comment: str = "") -> bytes:
     Only settings that live in the registry are written; `left_out` of the other formats names the rest.
     """
     lines = ["Windows Registry Editor Version 5.00", ""]
-    lines += [f"; {line}" for line in comment.splitlines()] + [""] * bool(comment)
+    lines += comment_lines(comment, ";") + [""] * bool(comment)
     keys: dict[str, list[RegistryValue]] = {}
     for name, given in settings.items():
         setting = setting_of(name)
@@ -163,20 +163,10 @@ def _written(value: RegistryValue) -> str:
     if isinstance(data, bytes):
         return _hex("hex:", data)
     if isinstance(data, tuple):
-        for entry in data:
-            _storable(value, entry)
-            if not entry:
-                raise PolicyError("registry export", f"an empty text in {value.name}: the registry cannot hold it")
         return _hex("hex(7):", "".join(f"{entry}\0" for entry in data).encode("utf-16-le") + b"\0\0")
     text = str(data)
-    _storable(value, text)
     # A text with a line end or another control character is not written between quotes.
     return _quoted(text) if text.isprintable() else _hex("hex(1):", f"{text}\0".encode("utf-16-le"))
-
-
-def _storable(value: RegistryValue, text: str) -> None:
-    if "\0" in text or any(0xD800 <= ord(char) < 0xE000 for char in text):
-        raise PolicyError("registry export", f"{text!r} in {value.name}: the registry cannot hold it")
 
 
 def _hex(kind: str, data: bytes) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from analyzer.errors import PolicyError
 from analyzer.policy.settings import Given, Setting, Value, settings
 
 REG_SZ, REG_EXPAND_SZ, REG_BINARY, REG_DWORD, REG_MULTI_SZ = 1, 2, 3, 4, 7
@@ -119,15 +120,26 @@ def values_of(setting: Setting, value: Value | None) -> Iterator[RegistryValue]:
     """What to write so that a registry has `value`. Only the place that is meant for it is written.
 
     A policy has a place of its own, and what stands there governs; so it is the first place that is written, and the others
-    are left as they are.
+    are left as they are. Raises PolicyError for texts that no registry can hold.
     """
     key = setting.places[0]
+    _check_storable(setting, value)
     if value is None:
         yield RegistryValue(key, setting.value_name, None, None, "")
     elif setting.kind == "binary":
         yield RegistryValue(key, setting.value_name, REG_BINARY, bytes.fromhex(str(value)), "")
     else:
         yield RegistryValue(key, setting.value_name, TYPE_OF[setting.kind], value, "")
+
+
+def _check_storable(setting: Setting, value: Value | None) -> None:
+    for text in value if isinstance(value, tuple) else (value,):
+        if not isinstance(text, str):
+            continue
+        if "\0" in text or any(0xD800 <= ord(char) < 0xE000 for char in text):
+            raise PolicyError("registry", f"{text!r} in {setting.id}: it cannot hold such a text")
+        if not text and isinstance(value, tuple):
+            raise PolicyError("registry", f"an empty text in {setting.id}: it cannot hold that in a list")
 
 
 def texts_of(data: bytes) -> tuple[str, ...] | None:

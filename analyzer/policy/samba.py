@@ -7,13 +7,14 @@ stands twice the last one holds. What depends on the client (`%`-macros) or stan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 
 from analyzer.errors import PolicyError
 from analyzer.knowledge import rows
 from analyzer.policy.registry import unknown_names
 from analyzer.policy.settings import Given, Policy, Setting, Value, settings
+from analyzer.policy.texts import comment_lines
 
 PREFIX = "samba:"
 GLOBAL = ("global", "globals")
@@ -25,7 +26,8 @@ ELSEWHERE = {
 """Options that name another place for options, without blanks."""
 TRUE, FALSE = frozenset({"yes", "true", "1", "on"}), frozenset({"no", "false", "0", "off"})
 PROTOCOLS = frozenset(
-    "SMB3_11 SMB3_10 SMB3_02 SMB3_00 SMB2_24 SMB2_22 SMB2_10 SMB2_02 NT1 LANMAN2 LANMAN1 CORE COREPLUS DEFAULT".split()
+    {"SMB3_11", "SMB3_10", "SMB3_02", "SMB3_00", "SMB2_24", "SMB2_22", "SMB2_10", "SMB2_02"}
+    | {"NT1", "LANMAN2", "LANMAN1", "CORE", "COREPLUS", "DEFAULT"}
 )
 _SECTION = re.compile(r"\[(?P<name>[^\]]*)\].*")
 
@@ -79,7 +81,7 @@ def write_smb_conf(policy: Policy, comment: str = "") -> str:
 
     What is absent stands in a comment: in smb.conf a line is there or not.
     """
-    lines = [f"# {line}" for line in comment.splitlines()]
+    lines = comment_lines(comment, "#")
     if policy.settings:
         lines += ["[global]"]
         lines += [
@@ -125,7 +127,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         parts = [line]
         while parts[-1].endswith("\\"):
             parts[-1] = parts[-1][:-1]
-            parts.append(next(lines, (0, ""))[1].strip())
+            more = next(lines, (0, ""))[1].rstrip()
+            parts.append(f" {more.lstrip()}" if more[:1].isspace() else more)
         yield number, "".join(parts).strip()
 
 

@@ -21,6 +21,7 @@ from analyzer.errors import PolicyError
 from analyzer.policy.registry import unknown_names
 from analyzer.policy.samba import PREFIX
 from analyzer.policy.settings import LISTS, NUMBERS, RULES, Family, Given, Policy, Setting, Value, settings
+from analyzer.policy.texts import comment_lines
 
 KEYS = ("family", "settings", "shares")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -64,7 +65,7 @@ def read_toml(text: str, file: str) -> Policy:
 
 def write_toml(policy: Policy, comment: str = "") -> str:
     """The policy in that form."""
-    lines = [f"# {line}" for line in comment.splitlines()]
+    lines = comment_lines(comment, "#")
     if policy.family is not None:
         lines += [f"family = {_text(policy.family)}", ""]
     lines.append("[settings]")

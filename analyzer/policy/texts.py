@@ -44,3 +44,15 @@ def _decoded(data: bytes, encoding: str, file: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as problem:
         raise PolicyError(file, f"no valid {encoding.upper()}: {problem.reason}", f"byte {problem.start:,}") from None
+
+
+def spelt(text: str) -> str:
+    """A text on one line of printable ASCII: what else is in it is spelt out."""
+    return "".join(
+        char if " " <= char <= "~" else char.encode("unicode_escape", "replace").decode("ascii") for char in text
+    )
+
+
+def comment_lines(comment: str, mark: str) -> list[str]:
+    """A comment as lines that begin with `mark`."""
+    return [f"{mark} {spelt(line)}".rstrip() for line in comment.split("\n")] if comment else []
