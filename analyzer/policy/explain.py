@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzer.policy.samba import PREFIX
-from analyzer.policy.settings import Default, Given, Policy, Setting, Value, default_of, setting_of
+from analyzer.policy.settings import RULES, Default, Given, Policy, Setting, Value, default_of, setting_of, settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,22 @@ def explained(policy: Policy, *, os_build: int | None = None, role: str | None =
     for share, options in policy.shares.items():
         for option, given in options.items():
             yield _explained(setting_of(PREFIX + option), share, given, os_build, role)
+
+
+def untold(policy: Policy, *, os_build: int | None = None, role: str | None = None) -> Iterator[Explained]:
+    """The settings of the policy's family that it does not tell, with their defaults."""
+    for setting in settings().values():
+        if setting.family == policy.family and setting.kind not in RULES and setting.id not in policy.settings:
+            yield _explained(setting, None, Given(None, "not told"), os_build, role)
+
+
+def rules(*, os_build: int | None, role: str | None) -> Iterator[tuple[Setting, Default]]:
+    """What holds on such a server and cannot be set, as far as that is known."""
+    for setting in settings().values():
+        if setting.kind in RULES:
+            holds = default_of(setting.id, family="windows", os_build=os_build, role=role)
+            if holds is not None and holds.value not in (None, ()):
+                yield setting, holds
 
 
 def words_of(value: Value | None) -> str:

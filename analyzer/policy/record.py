@@ -5,6 +5,7 @@ What stands in it may come from captures and from files of others, so nothing of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,9 +14,8 @@ from analyzer.policy.explain import meaning_of, words_of
 from analyzer.policy.samba import PREFIX
 from analyzer.policy.settings import Given, Policy, Setting, setting_of
 
-_MARKUP = frozenset("\\`*_{}[]()<>#+-.!|~&$^=:@\"'/")
-_HARMLESS = frozenset("-.:/()+='\"@$")
-"""Of these, what is no markup within a line of text that has no other markup."""
+_MARKUP = frozenset("\\`*_{}[]#|~^!$")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +61,10 @@ def write_record(policy: Policy, baseline: Policy | None, content: Content, file
 def plain(text: str) -> str:
     """A text as Markdown shows it as it is, on one line. What could hide or steer is spelt out."""
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    escaped = "".join(
-        {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(char, f"\\{char}" if char in _MARKUP - _HARMLESS else char)
-        for char in shown
-    )
-    # At the beginning of a line these make lists, rules and headings; "://" and "@" make links of themselves.
-    if escaped[:1] in {"-", "+", "=", ":"}:
-        escaped = "\\" + escaped
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+    escaped = "".join(_ENTITIES.get(char) or (f"\\{char}" if char in _MARKUP else char) for char in shown)
+    # At the beginning of a line these make lists, rules and headings; the others become links without being asked to.
+    escaped = re.sub(r"^(\d*)([-+=:.)])", r"\1\\\2", escaped)
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def _changes(policy: Policy, baseline: Policy | None) -> Iterator[Mapping[str, str]]:

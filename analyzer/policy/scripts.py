@@ -82,6 +82,12 @@ function Get-TemplateText($Wanted) {
 }
 """
 
+COLLECT_SAMBA = """#!/bin/sh
+# Writes what a Samba server has to a file that `nullsession policy show` reads. Changes nothing.
+# testparm follows includes; -s asks nothing. What is not printed has its default.
+testparm -s > "$(hostname)-smb.conf.txt"
+"""
+
 _COLLECT = r"""[CmdletBinding()]
 param(
     [string]$Path = (Join-Path (Get-Location).Path ($env:COMPUTERNAME + '-policy'))
@@ -175,7 +181,7 @@ def collect_script() -> str:
     ]
     head = comment_lines(
         "Writes the settings that decide about anonymous SMB access to two files, which `nullsession policy show` reads.\n"
-        "Changes nothing. To be run on the server, as administrator. On a Samba server: testparm -s > smb.conf.txt",
+        "Changes nothing. To be run on the server, as administrator: powershell -ExecutionPolicy Bypass -File collect.ps1",
         "#",
     )
     body = _filled(

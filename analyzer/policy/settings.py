@@ -7,6 +7,7 @@ settings. An id that is not in it is unknown: whether the default holds there is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -134,6 +135,19 @@ def setting_of(name: str) -> Setting:
         return settings()[name]
     except KeyError:
         raise UsageError(f"unknown setting {name!r}") from None
+
+
+def build_of(release: str) -> int:
+    """The build of a Windows server by the name of its release (`2012 R2`, `Windows Server 2019`), or by its number.
+
+    Raises UsageError for a name that is not known.
+    """
+    name = re.sub(r"windows|server|[\s_-]", "", release.lower())
+    if name in RELEASES:
+        return RELEASES[name]
+    if re.fullmatch(r"\d{4,5}", name) and int(name) not in range(2000, 2100):
+        return int(name)
+    raise UsageError(f"unknown release {release!r}; known are {', '.join(RELEASES)}, and numbers of builds")
 
 
 def merged(policies: Sequence[Policy]) -> Policy:

@@ -1,0 +1,50 @@
+"""A policy as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from analyzer.policy.explain import Explained, explained, meaning_of, rules, untold, words_of
+from analyzer.policy.settings import Policy
+from analyzer.report.terminal import printable
+
+
+def render(policy: Policy, console: Console, *, os_build: int | None, role: str | None, everything: bool) -> None:
+    """Print each setting of a policy with its meaning, its default and its place.
+
+    everything: those that the policy does not tell, too.
+    """
+    found = list(explained(policy, os_build=os_build, role=role))
+    ask = os_build is None or role is None
+    for each in found:
+        _print(each, console, ask)
+    if not found:
+        console.print("No setting that is known here.")
+    if everything:
+        for each in untold(policy, os_build=os_build, role=role):
+            _print(each, console, ask, told=False)
+    if policy.family == "windows" and os_build is not None:
+        for setting, holds in rules(os_build=os_build, role=role):
+            console.print(Text(printable(f"{setting.display_name}: {words_of(holds.value)}"), "bold"))
+            if meaning := meaning_of(setting, holds.value):
+                _line(meaning, console)
+            _line(setting.plain, console)
+            _line(f"confidence {holds.confidence}; {holds.source}", console, "dim")
+
+
+def _print(each: Explained, console: Console, ask: bool, *, told: bool = True) -> None:
+    place = f" in [{each.share}]" if each.share is not None else ""
+    console.print(Text(printable(f"{each.setting.display_name} ({each.setting.id}){place}"), "bold"))
+    if told:
+        meaning = f": {each.meaning}" if each.meaning else ""
+        _line(f"{each.value}{meaning}", console, "" if each.is_default else "yellow")
+    _line(each.setting.plain, console)
+    unknown = "; say --os and --role" if ask and each.default is None else ""
+    _line(f"default: {each.default_words}{unknown}", console)
+    source = each.default.source if each.default else each.setting.source
+    _line(f"{each.given.source}; documents: {source}", console, "dim")
+
+
+def _line(text: str, console: Console, style: str = "") -> None:
+    console.print(Text(f"    {printable(text)}", style))
