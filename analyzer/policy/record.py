@@ -64,6 +64,7 @@ def plain(text: str) -> str:
     escaped = "".join(_ENTITIES.get(char) or (f"\\{char}" if char in _MARKUP else char) for char in shown)
     # At the beginning of a line these make lists, rules and headings; the others become links without being asked to.
     escaped = re.sub(r"^(\d*)([-+=:.)])", r"\1\\\2", escaped)
+    escaped = re.sub(r"^ | $", "&#32;", escaped)  # four blanks make a block of code
     return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 

@@ -72,7 +72,9 @@ def test_an_empty_policy() -> None:
 
 def test_orders_to_delete() -> None:
     """Names with two stars are orders (Microsoft Learn: Registry Policy File Format)."""
-    assert values(read(entry(RPC, "**del.RestrictRemoteClients", REG_SZ, wide(" \0")))) == {"RestrictRemoteClients": None}
+    assert values(read(entry(RPC, "**del.RestrictRemoteClients", REG_SZ, wide(" \0")))) == {
+        "RestrictRemoteClients": None
+    }
     found = values(read(entry(RPC, "**DeleteValues", REG_SZ, wide("EnableAuthEpResolution;RestrictRemoteClients\0"))))
     assert found == {"EnableAuthEpResolution": None, "RestrictRemoteClients": None}
     found = values(read(entry(LSA, "**delvals.", REG_SZ, wide(" \0")), dword(LSA, "RestrictAnonymous", 1)))

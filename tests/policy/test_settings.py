@@ -43,7 +43,9 @@ def test_the_columns_hold_what_they_may() -> None:
         assert row["scope"] in SCOPES, row["id"]
         assert row["side"] in {"server", "client", "both"}, row["id"]
         assert row["family"] in {"windows", "samba"}, row["id"]
-        assert all(row[name] for name in ("display_name", "place", "value_name", "values", "restart", "plain", "breaks"))
+        assert all(
+            row[name] for name in ("display_name", "place", "value_name", "values", "restart", "plain", "breaks")
+        )
 
 
 def test_defaults_belong_to_settings_and_say_the_same_of_them() -> None:
@@ -60,7 +62,9 @@ def test_defaults_belong_to_settings_and_say_the_same_of_them() -> None:
 def test_defaults_without_conditions_do_not_overlap() -> None:
     """One value at most for each build and role, unless an edition or update decides."""
     for setting in settings().values():
-        those = [row for row in rows("policy_defaults") if row["setting"] == setting.id and not row["edition_or_update"]]
+        those = [
+            row for row in rows("policy_defaults") if row["setting"] == setting.id and not row["edition_or_update"]
+        ]
         for build in RELEASES.values() if setting.family == "windows" else (0,):
             for role in ("member", "dc"):
                 fitting = [
@@ -85,7 +89,11 @@ def test_inf_lines_name_the_place_of_the_setting() -> None:
 @pytest.mark.parametrize(
     ("build", "role", "pipes"),
     [
-        (RELEASES["2003"], "member", {"comnap", "comnode", "sql\\query", "spoolss", "netlogon", "lsarpc", "samr", "browser"}),
+        (
+            RELEASES["2003"],
+            "member",
+            {"comnap", "comnode", "sql\\query", "spoolss", "netlogon", "lsarpc", "samr", "browser"},
+        ),
         (RELEASES["2008"], "member", {"browser"}),
         (RELEASES["2008r2"], "member", set()),
         (RELEASES["2025"], "member", set()),
@@ -205,7 +213,14 @@ def test_a_role_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("written", "build"),
-    [("2012 R2", 9600), ("Windows Server 2019", 17763), ("2008r2", 7601), ("20348", 20348), ("3790", 3790), ("NT4", 1381)],
+    [
+        ("2012 R2", 9600),
+        ("Windows Server 2019", 17763),
+        ("2008r2", 7601),
+        ("20348", 20348),
+        ("3790", 3790),
+        ("NT4", 1381),
+    ],
 )
 def test_releases(written: str, build: int) -> None:
     assert build_of(written) == build
