@@ -64,6 +64,11 @@ def _rollback(policy: Policy, baseline: Policy, files: dict[str, bytes], left_ou
     comment = "What was set before. Applying it undoes the change."
     if policy.family == "windows":
         _windows(before, "rollback", comment, files, left_out)
+        left_out += [
+            f"rollback.reg: {name}: written where policies stand, wherever it stood; what apply.ps1 saves tells the place"
+            for name, given in before.items()
+            if len(setting_of(name).places) > 1 and given.value is not None
+        ]
         return
     shares: dict[str, dict[str, Given]] = {}
     for share, options in policy.shares.items():

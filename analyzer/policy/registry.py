@@ -201,5 +201,6 @@ def _by_places(found: dict[tuple[str, int], Given], spoilt: set[tuple[str, int]]
                 answers[name] = next(given for given in told.values() if given is not None)
             else:
                 untold = next(place for rank, place in enumerate(setting.places) if told[rank] is None)
-                warnings.append(f"{name}: absent at one place, and nothing is told of {untold}; left out, so unknown")
+                where = next(given.source for given in told.values() if given is not None)
+                warnings.append(f"{where}: {name}: absent there, nothing is told of {untold}; left out, so unknown")
     return answers, warnings

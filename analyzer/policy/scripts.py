@@ -101,6 +101,8 @@ $templates = @(
 @TEMPLATES@
 )
 @FUNCTIONS@
+# .NET has a working directory of its own.
+$Path = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
 [IO.File]::WriteAllText($Path + '.reg', (Get-RegText $places), [Text.Encoding]::Unicode)
 [IO.File]::WriteAllText($Path + '.inf', (Get-TemplateText $templates), [Text.Encoding]::Unicode)
 Write-Output ('written: ' + $Path + '.reg and ' + $Path + '.inf')
@@ -122,6 +124,8 @@ $template = (@(
 @TEMPLATE@
 ) -join "`r`n")
 @FUNCTIONS@
+# .NET has a working directory of its own.
+$Rollback = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Rollback)
 if (-not $WhatIfPreference) {
     foreach ($file in @(($Rollback + '.reg'), ($Rollback + '.inf'))) {
         if ([IO.File]::Exists($file)) { throw "$file exists already: name another file with -Rollback" }

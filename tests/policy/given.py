@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from analyzer.errors import PolicyError
+from analyzer.policy.reading import read_bytes
 from analyzer.policy.settings import Given, Policy, Value
 
 PARAMETERS = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\LanmanServer\Parameters"
@@ -36,3 +38,11 @@ def values(policy: Policy) -> dict[str, Value | None]:
 def options(policy: Policy) -> dict[str, dict[str, Value | None]]:
     """The values of the options of shares."""
     return {share: {name: it.value for name, it in those.items()} for share, those in policy.shares.items()}
+
+
+def policy_or_error(data: bytes, file: str) -> Policy | PolicyError:
+    """What becomes of any bytes: nothing but these two."""
+    try:
+        return read_bytes(data, file)
+    except PolicyError as problem:
+        return problem

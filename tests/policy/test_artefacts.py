@@ -64,6 +64,14 @@ def test_what_undoes_it() -> None:
     assert "rollback.inf: cannot carry RestrictAnonymous" in found.left_out
 
 
+def test_settings_of_two_places_are_undone_at_one() -> None:
+    policy = Policy("windows", given({"AllowInsecureGuestAuth": 0}))
+    found = artefacts(policy, baseline=Policy("windows", given({"AllowInsecureGuestAuth": 1})))
+    assert [line for line in found.left_out if line.startswith("rollback.reg: AllowInsecureGuestAuth")]
+    absent = artefacts(policy, baseline=Policy("windows", given({"AllowInsecureGuestAuth": None})))
+    assert not [line for line in absent.left_out if line.startswith("rollback.reg")]
+
+
 def test_without_a_baseline_nothing_undoes_it() -> None:
     assert not [name for name in artefacts(POLICY).files if name.startswith("rollback")]
 
