@@ -162,8 +162,15 @@ def _value(setting: Setting, written: str) -> Value | None:
         case "enum":
             return next((value for value in setting.meanings if value.lower() == word.lower()), None)
         case "list":
-            return tuple(quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^\s,;"]+)', word))
+            return tuple(_entries(word))
     return word.strip('"')
+
+
+def _entries(written: str) -> Iterator[str]:
+    """Entries of a list. What stands between quotes belongs to its entry, separators too; the quotes do not."""
+    for token in re.findall(r'(?:[^\s,;"]|"[^"]*(?:"|$))+', written):
+        if entry := token.replace('"', ""):
+            yield entry
 
 
 def _line(option: str, given: Given, setting: Setting) -> str:

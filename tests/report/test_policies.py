@@ -11,7 +11,10 @@ from analyzer.report.policies import render
 
 POLICY = Policy(
     "windows",
-    {"RestrictNullSessAccess": Given(0, "lab.reg, line 5"), "NullSessionPipes": Given(("[red]a\x1b[2J",), "lab.reg, line 3")},
+    {
+        "RestrictNullSessAccess": Given(0, "lab.reg, line 5"),
+        "NullSessionPipes": Given(("[red]a\x1b[2J",), "lab.reg, line 3"),
+    },
 )
 
 
