@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyzer.errors import PolicyError
-from analyzer.policy.inf import is_template, read_inf
+from analyzer.policy.inf import is_template, read_inf, sections_in
 from analyzer.policy.pol import SIGNATURE, read_pol
 from analyzer.policy.reg import read_reg, version_of
 from analyzer.policy.samba import is_smb_conf, read_smb_conf
@@ -18,6 +18,8 @@ from analyzer.policy.texts import text_of
 MOST_BYTES = 16 << 20
 """Of one file. Exports of whole branches of a registry are larger, and not what is wanted."""
 KNOWN = "registry exports (.reg), security templates (.inf), registry.pol, smb.conf, TOML"
+
+_TOML = re.compile(r"^\s*(\[\s*(settings|shares\s*\..*)\s*\]|(settings|shares)\s*[.=])", re.MULTILINE)
 
 
 def read(paths: Sequence[str | Path]) -> Policy:
@@ -58,7 +60,7 @@ def _read_text(text: str, file: str) -> Policy:
         return read_reg(text, file)
     if is_template(text):
         return read_inf(text, file)
-    if re.search(r"^\s*\[\s*(settings|shares\s*\..*)\s*\]", text, re.MULTILINE):
+    if _TOML.search(text) and "global" not in sections_in(text):  # a share may be called [settings]
         return read_toml(text, file)
     if is_smb_conf(text):
         return read_smb_conf(text, file)

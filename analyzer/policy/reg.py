@@ -52,7 +52,7 @@ def read_reg(text: str, file: str) -> Policy:
 def write_reg(settings: Mapping[str, Given], comment: str = "") -> bytes:
     """A registry export of version 5.00: UTF-16 with its mark, lines as Windows ends them. Absent values are deleted.
 
-    Only settings that live in the registry are written; `left_out` of the other formats names the rest.
+    Only settings that live in the registry are written (see `in_reg`).
     """
     lines = ["Windows Registry Editor Version 5.00", ""]
     lines += comment_lines(comment, ";") + [""] * bool(comment)

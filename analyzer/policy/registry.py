@@ -1,7 +1,8 @@
 """Values of the registry to settings, and back: what registry exports, registry.pol and security templates share.
 
 Keys are compared without regard to capitals, `MACHINE` and `HKEY_LOCAL_MACHINE` are `HKLM`, and a numbered control set
-counts as the current one. A setting with two places (a policy and the value that it governs) is what the first of them says.
+counts as the current one, unless the file has the current one itself. A setting with two places (a policy and the value that
+it governs) is what the first of them says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ TYPE_OF = {"dword": REG_DWORD, "sz": REG_SZ, "multi": REG_MULTI_SZ, "binary": RE
 EVERY = "*"
 MOST_NAMED = 20
 """Unknown names that one warning lists."""
+_NUMBERED = re.compile(r"^hklm\\system\\controlset(\d{3})(?=\\|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,16 @@ class RegistryValue:
 
 def normal_key(key: str) -> str:
     """One spelling of a key, in small letters."""
+    key = _rooted(key)
+    return _NUMBERED.sub(r"hklm\\system\\currentcontrolset", key)
+
+
+def _rooted(key: str) -> str:
     key = key.strip("\\").lower()
     root, _, rest = key.partition("\\")
     if root in ("hkey_local_machine", "machine", "hklm"):
-        key = f"hklm\\{rest}" if rest else "hklm"
-    return re.sub(r"^hklm\\system\\controlset\d{3}(?=\\|$)", r"hklm\\system\\currentcontrolset", key)
+        return f"hklm\\{rest}" if rest else "hklm"
+    return key
 
 
 @cache
@@ -69,7 +76,7 @@ def given_by_registry(
     spoilt: set[tuple[str, int]] = set()
     unknown: list[str] = []
     warnings: list[str] = []
-    for value in values:
+    for value in _of_one_control_set(values, file, warnings):
         if value.type is None and value.name in ("", EVERY):
             for setting, rank in _under(normal_key(value.key), deep=not value.name):
                 found[setting.id, rank] = Given(None, f"{file}, {value.place}")
@@ -107,6 +114,30 @@ def given_by_registry(
     return given_settings, warnings + more + unknown_names(unknown, file)
 
 
+def _of_one_control_set(values: Iterable[RegistryValue], file: str, warnings: list[str]) -> Iterator[RegistryValue]:
+    """The values that hold now: which of several numbered control sets is the current one, an export need not tell."""
+    all_values = list(values)
+    sets: dict[tuple[str, str], dict[str, RegistryValue]] = {}
+    for value in all_values:
+        number = _NUMBERED.match(_rooted(value.key))
+        sets.setdefault((normal_key(value.key), value.name.lower()), {})[number[1] if number else ""] = value
+    said: set[tuple[str, str]] = set()
+    for value in all_values:
+        at = normal_key(value.key), value.name.lower()
+        of = sets[at]
+        if "" in of:
+            if _NUMBERED.match(_rooted(value.key)) is None:
+                yield value
+        elif len({(it.type, it.data) for it in of.values()}) == 1:
+            yield value
+        elif at not in said and at in registry_settings():
+            said.add(at)
+            warnings.append(
+                f"{file}, {value.place}: {value.name}: differs by control set, and which one is current is not told; "
+                "left out, so unknown"
+            )
+
+
 def unknown_names(names: Sequence[str], file: str) -> list[str]:
     """The one warning of a file about settings that are not in the table."""
     distinct = list(dict.fromkeys(names))
@@ -132,7 +163,16 @@ def values_of(setting: Setting, value: Value | None) -> Iterator[RegistryValue]:
         yield RegistryValue(key, setting.value_name, TYPE_OF[setting.kind], value, "")
 
 
+_PYTHON_TYPES: dict[str, type] = {"dword": int, "sz": str, "multi": tuple, "binary": str}
+
+
 def _check_storable(setting: Setting, value: Value | None) -> None:
+    if value is not None and not isinstance(value, _PYTHON_TYPES[setting.kind]):
+        raise PolicyError("registry", f"{value!r} is no value of {setting.id}")
+    if isinstance(value, int) and not 0 <= value < 1 << 32:
+        raise PolicyError("registry", f"{value} in {setting.id}: it is no number of 32 bits")
+    if setting.kind == "binary" and value is not None and not re.fullmatch(r"([0-9a-fA-F]{2})*", str(value)):
+        raise PolicyError("registry", f"{value!r} in {setting.id}: bytes in hexadecimal are wanted")
     for text in value if isinstance(value, tuple) else (value,):
         if not isinstance(text, str):
             continue

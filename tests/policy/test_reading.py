@@ -38,6 +38,8 @@ SAMBA = Policy("samba", given({"samba:map to guest": "Bad User"}))
         (b'\n\nREGEDIT4\n\n[HKEY_LOCAL_MACHINE\\SYSTEM\\X]\n"a"="b"\n', {}),
         (b'[Version]\nsignature="$CHICAGO$"\n', {}),
         (b"[shares.x]\n", {}),
+        (b"settings.RestrictAnonymous = 1\n", {"RestrictAnonymous": 1}),
+        (b"[global]\nmap to guest = Never\n[settings]\npath = /srv\n", {"samba:map to guest": "Never"}),
     ],
 )
 def test_what_is_in_a_file_decides(data: bytes, found: dict[str, object], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analyzer.errors import PolicyError
 from analyzer.policy.registry import (
     REG_BINARY,
     REG_DWORD,
@@ -13,8 +14,9 @@ from analyzer.policy.registry import (
     given_by_registry,
     normal_key,
     texts_of,
+    values_of,
 )
-from analyzer.policy.settings import Value
+from analyzer.policy.settings import Value, setting_of
 
 PARAMETERS = r"HKLM\SYSTEM\CurrentControlSet\Services\LanmanServer\Parameters"
 LSA = r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa"
@@ -117,6 +119,37 @@ def test_contradictions() -> None:
     assert found == {}
     assert warnings == ["f, line 2: RestrictAnonymous: contradicts f, line 1; left out, so unknown"]
     assert read(twice[0], twice[0], last_wins=False) == ({"RestrictAnonymous": 1}, [])
+
+
+def test_of_several_control_sets_the_current_one_holds() -> None:
+    """Exports of whole hives have them all."""
+
+    def of(number: str, data: int) -> RegistryValue:
+        return dword(LSA.replace("CurrentControlSet", number), "RestrictAnonymous", data)
+
+    assert read(of("CurrentControlSet", 1), of("ControlSet002", 0)) == ({"RestrictAnonymous": 1}, [])
+    assert read(of("ControlSet001", 0), of("CurrentControlSet", 1)) == ({"RestrictAnonymous": 1}, [])
+    assert read(of("ControlSet001", 1), of("ControlSet002", 1)) == ({"RestrictAnonymous": 1}, [])
+    found, warnings = read(of("ControlSet001", 1), of("ControlSet002", 0))
+    assert found == {}
+    assert len(warnings) == 1
+    assert "differs by control set" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("RestrictAnonymous", "1"),
+        ("RestrictAnonymous", -1),
+        ("RestrictAnonymous", 1 << 32),
+        ("NullSessionPipes", "a"),
+        ("RestrictRemoteSam", ("a",)),
+        ("SrvsvcSessionInfo", "0g"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_not_written(setting: str, value: Value) -> None:
+    with pytest.raises(PolicyError, match=setting):
+        list(values_of(setting_of(setting), value))
 
 
 def test_a_deleted_value_is_absent() -> None:
