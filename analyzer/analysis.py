@@ -124,7 +124,7 @@ class Analysis:
         if name == "coverage":
             return coverage.coverage(rows, self.counts, self.logged)
         if name == "dependencies":
-            return dependencies.dependencies(rows, judging.rules, judging.zone)
+            return dependencies.dependencies(rows, judging.rules, judging.zone, self.counts)
         if name == "observation":
             return observation.observation(rows, judging.minimum)
         if name == "discovery":

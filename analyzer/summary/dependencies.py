@@ -16,7 +16,8 @@ All of it works on numbers: texts as codes of the set's texts, categories as pla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -54,13 +55,21 @@ PAIR = ("site", "client_ip", "server_ip")
 FRAMES = 5
 """Packets that a row names."""
 UTC = ZoneInfo("UTC")
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+GIVEN_UP = ("payload_let_go", "rpc_given_up", "rows_given_up")
+"""Counts of what went through pipes and was dropped at a bound: what was refused may then not have been all."""
 NO_PROOF = "it was also refused and then done with credentials, but several machines share the address"
 ROOT_CAUSE_WITHIN_NS = 10 * SECOND_NS
 
 
-def dependencies(rows: TableSet, rules: Sequence[Rule] = (), zone: ZoneInfo = UTC) -> pa.Table:
-    """The verdicts: key `KEY`, where what is missing is a value too. rules: the administrator's own. zone: of days and hours."""
-    found = uses(rows)
+def dependencies(
+    rows: TableSet, rules: Sequence[Rule] = (), zone: ZoneInfo = UTC, counts: Mapping[str, int] = NO_COUNTS
+) -> pa.Table:
+    """The verdicts: key `KEY`, where what is missing is a value too. rules: the administrator's own. zone: of days and hours.
+
+    counts: what the engine and the reducer counted; see `coverage.MEANINGS`.
+    """
+    found = uses(rows, given_up=any(counts.get(name, 0) for name in GIVEN_UP))
     logged = rows.columns("endpoint_processes", "connection_id", "session_key", "side", "process", "confidence")
     of_clients = (logged["side"] == tables.CLOSED_BY.index("client")) & (logged["process"] >= 0)
     told = attribution.attribute(found, rows, rules, those(logged, of_clients))

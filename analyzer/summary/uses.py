@@ -52,15 +52,18 @@ _OF_USES = (
 )  # fmt: skip
 
 
-def uses(rows: TableSet) -> Columns:
-    """What was done in the sessions of interest: `_OF_USES`, one row a use. Texts are codes of `rows.texts`."""
+def uses(rows: TableSet, given_up: bool = False) -> Columns:
+    """What was done in the sessions of interest: `_OF_USES`, one row a use. Texts are codes of `rows.texts`.
+
+    given_up: some of what went through pipes was dropped at a bound, and it is not known of which.
+    """
     sessions = rows.columns("sessions", *_OF_SESSIONS)
     sessions = those(sessions, _is_of_interest(sessions))
     # What is asked for in a session whose login was refused fails for that reason, so the refused login stands for it.
     whose = those(sessions, sessions["outcome"] != REFUSED)
     connections = _Connections(rows)
     parts = [
-        _pipe_uses(rows, whose, connections),
+        _pipe_uses(rows, whose, connections, given_up),
         _bind_uses(rows, whose, connections),
         _disk_uses(rows, whose, connections),
         _ipc_uses(rows, whose, connections),
@@ -223,7 +226,7 @@ def first_that_holds(default: int, *cases: tuple[Mask, int]) -> Numbers:
     return np.select([holds for holds, _ in cases], [np.int64(number) for _, number in cases], np.int64(default))
 
 
-def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Columns:
+def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections, given_up: bool) -> Columns:
     """Opens of pipes through which nothing was bound or called, as far as is known."""
     opens = rows.columns(
         "pipe_opens", *_OF_THINGS, "open_key", "opened", "pipe", "inferred", "bytes_written", "bytes_read", "form"
@@ -233,7 +236,7 @@ def _pipe_uses(rows: TableSet, whose: Columns, connections: _Connections) -> Col
     # Where all that was seen was refused, and something was lost, that may have been what worked.
     hopeful = calls["open_key"][calls["result"] != CALL_REFUSED]
     incomplete = decoded & ~np.isin(opens["open_key"], hopeful) & np.isin(opens["open_key"], calls["open_key"])
-    incomplete &= ~connections.are_without_gaps(opens["connection_id"])
+    incomplete &= ~connections.are_without_gaps(opens["connection_id"]) | given_up
     things = _joined(those(opens | {"incomplete": incomplete}, ~decoded | incomplete), whose, connections, rows)
     status, lossy = things["status"], things["incomplete"]
     both_ways = (things["bytes_written"] > 0) & (things["bytes_read"] > 0)

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 import analyzer
+from analyzer import tables
+from analyzer.summary.dependencies import dependencies
 from tests import build
 from tests.build import ACCESS_DENIED
 from tests.dialogue import ALICE, IS_GUEST, LOGON_FAILURE, SECOND, Exchange, Smb2, frame_of, write
@@ -193,3 +195,14 @@ def test_nothing_of_interest_is_an_empty_table_with_all_columns(path: Path) -> N
     full = analyzer.analyze(write(path, none)).dependencies
     assert not len(some)
     assert some.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+@pytest.mark.parametrize("count", ["payload_let_go", "rpc_given_up", "rows_given_up"])
+def test_where_payload_was_dropped_at_a_bound_refusals_may_not_be_all(count: str) -> None:
+    """captures/refused-stub.pcap: everything that was asked of samr and srvsvc was refused, by the manifest."""
+    analysis = analyzer.analyze(Path(__file__).parents[2] / "captures" / "refused-stub.pcap")
+    rows = tables.TableSet({name: analysis.arrow(name) for name in tables.ROWS})
+    found = tables.to_pandas("dependencies", dependencies(rows, counts={count: 1}))
+    pipes = found[found["operation"].isna()].set_index("resource")
+    assert pipes["verdict"].to_dict() == {"samr": "unknown", "srvsvc": "unknown"}
+    assert not (analysis.dependencies["operation"].isna()).any()
