@@ -209,9 +209,13 @@ def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:
     uses_ = those(uses_, uses_["resource"] >= 0)
     by_key = Groups(*[uses_[name] for name in OF_RESOURCE])
     found = places_of([joined[name] for name in OF_RESOURCE], [uses_[name][by_key.first] for name in OF_RESOURCE])
+    number = by_key.sums(uses_["uses"])
+    noun = np.where(number == 1, rows.texts.code("use"), rows.texts.code("uses"))
     texts = _joined_texts(
-        tables.ints(by_key.sums(uses_["uses"])),
-        " uses with credentials, first in frame ",
+        tables.ints(number),
+        " ",
+        tables.texts(noun, rows.texts),
+        " with credentials, first in frame ",
         tables.ints(uses_["frame"][by_key.first]),
         " of ",
         tables.texts(uses_["capture"][by_key.first], rows.texts),
