@@ -208,6 +208,8 @@ def _connections(
             "last_seen": tables.times(rows["last_ns"]),
             "packets": tables.ints(rows["packets"]),
             "dialect": tables.texts(rows["dialect"], reduced.texts),
+            "dialects_offered": tables.texts(rows["dialects_offered"], reduced.texts),
+            "client_capabilities": tables.ints(rows["client_capabilities"]),
             "signing_required": tables.bools(rows["signing_required"], rows["dialect"] < 0),
             "midstream": tables.bools(rows["midstream"]),
             "directions": tables.categories(directions, (*tables.DIRECTIONS, None), tables.DIRECTIONS),

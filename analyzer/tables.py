@@ -126,6 +126,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _LAST,
         ("packets", INT, "TCP segments, with and without payload"),
         ("dialect", TEXT, "SMB dialect of the last negotiation; <NA>: not captured"),
+        ("dialects_offered", TEXT, "what the client offered in its last negotiation, in its order, separated by |"),
+        ("client_capabilities", INT, "Capabilities of its SMB 2 NEGOTIATE; <NA>: SMB 1, or not captured"),
         ("signing_required", BOOL, "the server requires signing"),
         ("midstream", BOOL, "its beginning is not in the captures"),
         ("directions", DIRECTIONS, "whose payload was captured"),

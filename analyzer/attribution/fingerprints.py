@@ -21,7 +21,9 @@ from analyzer.sessions.joins import NONE
 from analyzer.tables import Columns, TableSet
 
 OF_SESSIONS = ("native_os", "native_lanman", "client_build", "workstation", "ntlm_flags")
-OF_CONNECTIONS = ("client_guid", "netbios_calling")
+OF_CONNECTIONS = ("client_guid", "netbios_calling", "dialects_offered", "client_capabilities")
+NUMBERS = ("ntlm_flags", "client_capabilities")
+"""Columns that are matched as hexadecimal numbers."""
 LONGEST = 100
 """Characters of a client's own words that are kept."""
 MISSING = "<missing>"
@@ -60,7 +62,7 @@ def _dense(column: Numbers) -> Numbers:
 
 def _told(says: Columns, rows: TableSet) -> Columns:
     text: dict[str, Callable[[int], str | None]] = dict.fromkeys(says, rows.texts.text)
-    text["ntlm_flags"] = lambda flags: None if flags < 0 else hex(flags)
+    text |= dict.fromkeys(NUMBERS, lambda number: None if number < 0 else hex(number))
     text["client_guid"] = lambda code: _wire_bytes(rows.texts.text(code))
     columns = {name: Distinct(column, text[name]) for name, column in says.items()}
     prints = _fingerprints()

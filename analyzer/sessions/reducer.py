@@ -365,8 +365,9 @@ class Reducer:
         missing = connection + 1 - len(self._connections)
         if missing > 0:
             new = np.zeros(missing, dtype=CONNECTION)
-            for name in ("dialect", "calling", "called"):
+            for name in ("dialect", "dialects_offered", "calling", "called"):
                 new[name] = MISSING
+            new["client_capabilities"] = NONE
             self._connections.add(new)
             self._facts.add(missing)[:, F_OVER_SINCE] = NEVER
 
@@ -441,7 +442,12 @@ class Reducer:
         table, facts = self._connections.rows, self._facts.rows
         connection_of = paired.messages["connection"]
         asked = np.flatnonzero(request_body >= 0)
+        asked = asked[np.argsort(paired.messages["order"][request[asked]])]
         connection = connection_of[request[asked]]
+        table["dialects_offered"][connection] = requests["dialects"][request_body[asked]]
+        of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2
+        capabilities = requests["capabilities"][request_body[asked]].astype(np.int64)
+        table["client_capabilities"][connection] = np.where(of_smb2, capabilities, NONE)
         _set_guids(table["client_guid"], connection, requests["client_guid"], request_body[asked])
         guids = table["client_guid"][connection]
         facts[connection, F_GUID] = np.where(_tells(guids), mixed(guids["a"], guids["b"]).view(np.int64), 0)

@@ -30,6 +30,8 @@ CONNECTION = np.dtype(
         ("pair", "i4"),  # number of (client address, server address)
         ("dialect", "i4"),
         ("dialect_order", "i8"),  # of the answer that said so
+        ("dialects_offered", "i4"),
+        ("client_capabilities", "i8"),  # of SMB 2 and 3, -1: not captured
         ("signing_required", "?"),
         ("share_level", "?"),
         ("client_guid", GUID),

@@ -48,13 +48,19 @@ CASES: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"client_build": "6.1.7600"}, "Windows 7 / Server 2008 R2 RTM, or macOS", None),
     ({"native_os": "Windows 2000 2195", "native_lanman": "Windows 2000 5.0"}, "Windows 2000", None),
     ({"native_lanman": "YNQ 1.4"}, "embedded SMB stack (Visuality NQ)", None),  # of low confidence: no application
+    ({"client_capabilities": 0x40, "dialects_offered": "3.1.1"}, "impacket", "impacket"),
+    ({"client_capabilities": 0x44}, "smbprotocol (Python)", "smbprotocol"),
+    ({"dialects_offered": "3.1.1|3.0.2|3.0|2.1|2.0.2"}, "smbj (Java) or go-smb2", None),  # in descending order
+    ({"dialects_offered": "2.0.2|2.1|3.0|3.0.2|3.1.1"}, None, None),  # as many do
+    ({"dialects_offered": "2.0.2|2.1", "client_capabilities": 0x7F}, None, None),
+    ({"dialects_offered": "LANMAN1.0|Samba"}, "Samba client", "Samba client"),
     ({"native_os": "AcmeOS", "native_lanman": "AcmeScan 3"}, "AcmeOS / AcmeScan 3", None),  # its own words
     ({"native_os": "x" * 5000}, "x" * 100, None),
     ({"native_os": "\n[*", "native_lanman": "\ufffd\x00"}, "\n[* / \ufffd\x00", None),
     ({"native_os": "", "native_lanman": ""}, None, None),
     ({}, None, None),
 ]
-OF_CONNECTIONS = {"client_guid", "netbios_calling"}
+OF_CONNECTIONS = set(fingerprints.OF_CONNECTIONS)
 
 
 @pytest.mark.parametrize(("says", "software", "application"), CASES)
@@ -143,7 +149,7 @@ def test_cells_can_be_read() -> None:
     for row in knowledge.rows("fingerprints"):
         assert row["software"]
         cells = [row[name] for name in ("native_os", "native_lanman", "client_build", "workstation", "ntlm_flags")]
-        assert any([*cells, row["client_guid"], row["netbios_calling"]])
+        assert any([*cells, *(row[name] for name in fingerprints.OF_CONNECTIONS)])
         assert row["confidence"] != "low" or not row["application"]
         if row["ntlm_flags"]:
             assert row["ntlm_flags"] == hex(int(row["ntlm_flags"], 16))

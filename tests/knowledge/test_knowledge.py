@@ -33,6 +33,8 @@ KEYS = {
         "ntlm_flags",
         "client_guid",
         "netbios_calling",
+        "dialects_offered",
+        "client_capabilities",
     ),
 }
 SYMBOLS = {
