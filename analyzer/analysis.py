@@ -93,7 +93,8 @@ class Analysis:
         """What engine and reducer counted, for `coverage`."""
         self.logged = logged
         """What logs add to `coverage`."""
-        self._judging = judging
+        self.judging = judging
+        """How uses are judged, where anything of that is set."""
         self._arrow = rows
         self._frames: dict[str, pd.DataFrame] = {}
 
@@ -120,7 +121,7 @@ class Analysis:
         if name in ("applications", "clients", "servers", "discovery", "rare_uses", "hints"):
             self.arrow("dependencies")
         rows = tables.TableSet(self._arrow)
-        judging = self._judging or Judging()
+        judging = self.judging or Judging()
         if name == "coverage":
             return coverage.coverage(rows, self.counts, self.logged)
         if name == "dependencies":

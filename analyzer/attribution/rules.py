@@ -112,7 +112,7 @@ def read_scanners(path: str | Path) -> list[Rule]:
         if client:
             if any(char.isspace() or char in ",;" for char in client):
                 raise UsageError(f"{path}: line {number}: one address, network or name a line, not {client!r}")
-            machines = {"client": _machines([client], f"{path}: line {number}")}
+            machines = {"client": machines_of([client], f"{path}: line {number}")}
             found.append(Rule(machines=machines, texts={}, scanner=True, note=note))
     if not found:
         raise UsageError(f"{path}: names no scanner")
@@ -134,7 +134,7 @@ def _rule(entry: dict[str, Any], where: str) -> Rule:
         raise UsageError(f"{where}: scanner: says whose uses do not count, so the rule needs a client")
     if not scanner and not given.keys() & {"application", "owner"}:
         raise UsageError(f"{where}: gives nothing; set application, owner or scanner")
-    machines = {key: _machines(asked[key], f"{where}: {key}") for key in MACHINES if key in asked}
+    machines = {key: machines_of(asked[key], f"{where}: {key}") for key in MACHINES if key in asked}
     return Rule(machines=machines, texts={key: asked[key] for key in COLUMNS if key in asked}, scanner=scanner, **given)
 
 
@@ -152,7 +152,8 @@ def _patterns(value: object, where: str) -> tuple[str, ...]:
     return (_text(value, where),)
 
 
-def _machines(patterns: Sequence[str], where: str) -> Machines:
+def machines_of(patterns: Sequence[str], where: str) -> Machines:
+    """The machines that addresses, networks and patterns mean. Raises UsageError, which says `where`, for one that means none."""
     networks, names = [], []
     for pattern in patterns:
         # What can only be meant as an address must be one: a mistyped network would else fit nothing, silently.
@@ -200,14 +201,15 @@ def _fits(rule: Rule, texts: dict[str, Distinct], by_host: dict[str, Distinct], 
     for key, patterns in rule.texts.items():
         fits &= texts[key].are(globs(patterns))
     for machine, these in rule.machines.items():
-        found = texts[machine].are(_in(these))
+        found = texts[machine].are(has_address(these))
         if these.names:
-            found |= by_host[f"{machine}_host"].are(_named(these.names))
+            found |= by_host[f"{machine}_host"].are(has_name(these.names))
         fits &= found
     return fits
 
 
-def _in(machines: Machines) -> Says:
+def has_address(machines: Machines) -> Says:
+    """True of an address that is one of these."""
     spelt = globs(machines.names)
 
     def says(text: str) -> bool:
@@ -225,7 +227,7 @@ def _address(text: str) -> Address | None:
         return None
 
 
-def _named(patterns: Sequence[str]) -> Says:
+def has_name(patterns: Sequence[str]) -> Says:
     """True of names (separated by bars) one of which fits, whole or up to its first dot."""
     says = globs(patterns)
     return lambda names: any(says(name) or says(name.partition(".")[0]) for name in names.split("|") if name)

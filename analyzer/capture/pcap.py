@@ -198,6 +198,12 @@ def _flaws(head: bytes, header: Header, size: int) -> tuple[int, int]:
     return flaws, records
 
 
+def ticks(record: bytes, big: bool, nano: bool) -> int:
+    """The time that a record's header begins with, in nanoseconds or microseconds."""
+    seconds, fraction = struct.unpack_from(">II" if big else "<II", record)
+    return int(seconds) * (1_000_000_000 if nano else 1_000_000) + int(fraction)
+
+
 @entry
 def walk_pcap(buf: Bytes, end: int, packets: Table, state: Ints) -> int:
     """Put the records between `state[W_POS]` and `end` into `packets`, a row each; returns how many.

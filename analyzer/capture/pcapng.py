@@ -12,6 +12,7 @@ there is the option epb_processid_threadid.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -64,12 +65,22 @@ BYTE_ORDER_MAGIC = 0x1A2B3C4D
 
 OPTION_END = 0
 OPTION_COMMENT = 1
+OPTION_IF_NAME = 2
+OPTION_IF_DESCRIPTION = 3
+OPTION_IF_MACADDR = 6
 OPTION_IF_TSRESOL = 9
+OPTION_IF_FILTER = 11
+OPTION_IF_OS = 12
+OPTION_IF_FCSLEN = 13
 OPTION_IF_TSOFFSET = 14
+OPTION_IF_HARDWARE = 15
 OPTION_ISB_IFDROP = 5
 OPTION_ISB_OSDROP = 7
 OPTION_EPB_FLAGS = 2
+OPTION_EPB_HASH = 3
 OPTION_EPB_DROPCOUNT = 4
+OPTION_EPB_PACKETID = 5
+OPTION_EPB_QUEUE = 6
 OPTION_EPB_PROCESS = 8  # epb_processid_threadid
 OPTION_EPB_PIB = 0x8001  # macOS: number of the process information block in the section
 OPTION_EPB_EFFECTIVE_PIB = 0x8003  # ... of the process on whose behalf
@@ -101,6 +112,18 @@ MAX_NAME_RECORDS = 1_000_000
 """Addresses of a file whose names are looked at."""
 MAX_DROPS = 2**48
 """A count from here on is not believed: tools write all ones for "not known"."""
+INTERFACE_OPTIONS = {
+    OPTION_IF_NAME: 0, OPTION_IF_DESCRIPTION: 0, OPTION_IF_MACADDR: 0, OPTION_IF_TSRESOL: 0, OPTION_IF_FILTER: 0,
+    OPTION_IF_OS: 0, OPTION_IF_FCSLEN: 0, OPTION_IF_TSOFFSET: 8, OPTION_IF_HARDWARE: 0,
+}  # fmt: skip
+PACKET_OPTIONS = {
+    OPTION_COMMENT: 0, OPTION_EPB_FLAGS: 4, OPTION_EPB_HASH: 0, OPTION_EPB_DROPCOUNT: 8, OPTION_EPB_PACKETID: 8,
+    OPTION_EPB_QUEUE: 4, OPTION_EPB_PROCESS: 4, OPTION_EPB_PIB: 4, OPTION_EPB_EFFECTIVE_PIB: 4,
+}  # fmt: skip
+"""Options that are handed on with interfaces and packets, and the bytes of the numbers that their values are made of (0: of
+none)."""
+MAX_OPTION = 1024
+"""Bytes of an interface's option that are handed on."""
 MAX_SECONDS = 9_000_000_000  # nanoseconds of anything later do not fit into 63 bits
 
 
@@ -119,11 +142,37 @@ def interface_table() -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.zeros((MAX_INTERFACES, I_WIDTH), dtype=np.int64)
 
 
+Option = tuple[int, bytes]
+"""An option's code and value. Where one is handed on, numbers in it stand in little-endian order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface as its file describes it."""
+
+    link_type: int
+    snaplen: int
+    options: tuple[Option, ...]  # of `INTERFACE_OPTIONS`
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedPacket:
+    """A packet with all that its file says of it."""
+
+    interface: int  # its number in the section
+    ticks: int | None  # time in units of the interface; None: not told
+    data: bytes
+    size: int  # on the wire
+    options: tuple[Option, ...]  # of `PACKET_OPTIONS`
+
+
 @dataclass(slots=True)
 class Told:
     """What the blocks of a file say besides its packets."""
 
     names: dict[tuple[str, str], None] = field(default_factory=dict)  # address and name, in order of appearance
+    section: int = -1  # its number in the file, from 0
+    interfaces: list[Interface] = field(default_factory=list)  # of the section
     processes: list[tuple[int, str]] = field(default_factory=list)  # of the section: id and name
     drops: dict[int, int] = field(default_factory=dict)  # of the section: interface and packets dropped on it
     drops_before: int = 0  # in the sections before
@@ -151,14 +200,15 @@ def read_block(block: bytes, state: Ints, interfaces: Table, told: Told) -> None
             raise DecodeError("pcapng", "byte_order_magic", BLOCK_HEADER_SIZE, magic.hex())
         state[W_BIG] = int(magic == BYTE_ORDER_MAGIC.to_bytes(4, "big"))
         state[W_INTERFACES] = 0
-        told.processes = []
+        told.section += 1
+        told.interfaces, told.processes = [], []
         told.drops_before, told.drops = told.dropped, {}
         return
     big = bool(state[W_BIG])
     kind = int.from_bytes(block[:4], "big" if big else "little")
     cursor = Cursor(block[:-4], "pcapng", BLOCK_HEADER_SIZE)  # its last four bytes repeat the length
     if kind == BLOCK_INTERFACE:
-        _add_interface(cursor, big, state, interfaces)
+        _add_interface(cursor, big, state, interfaces, told)
         return
     read = {BLOCK_NAME_RESOLUTION: _add_names, BLOCK_STATISTICS: _add_statistics, BLOCK_PROCESS: _add_process}
     try:
@@ -237,7 +287,7 @@ def _add_process(cursor: Cursor, big: bool, told: Told) -> None:
             told.processes[-1] = (process, value[:MAX_NAME].rstrip(b"\0").decode("utf-8", "replace"))
 
 
-def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) -> None:
+def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table, told: Told) -> None:
     number = int(state[W_INTERFACES])
     if number == MAX_INTERFACES:
         raise DecodeError("pcapng", "interface", cursor.offset, f"more than {MAX_INTERFACES} in a section")
@@ -245,7 +295,10 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) ->
     cursor.number(2, "reserved")
     snaplen = cursor.number(4, "snaplen", big_endian=big)
     resolution, offset = 6, 0
+    kept = []
     for code, value in _options(cursor, big):
+        if code in INTERFACE_OPTIONS and len(value) <= MAX_OPTION:
+            kept.append((code, _little(value, INTERFACE_OPTIONS[code], big)))
         if code == OPTION_IF_TSRESOL and len(value) >= 1:
             resolution = value[0]
         elif code == OPTION_IF_TSOFFSET and len(value) >= 8:
@@ -261,6 +314,31 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table) ->
     if number == 0:
         state[W_SNAPLEN] = snaplen
     state[W_INTERFACES] = number + 1
+    told.interfaces.append(Interface(link_type, snaplen, tuple(kept)))
+
+
+def _little(value: bytes, width: int, big: bool) -> bytes:
+    """A value made of numbers of `width` bytes, in little-endian order."""
+    if not big or not width or len(value) % width:
+        return value
+    return b"".join(value[at : at + width][::-1] for at in range(0, len(value), width))
+
+
+def read_packet(block: bytes, big: bool, have: int) -> CapturedPacket:
+    """A packet block that `walk_pcapng` has found. have: bytes captured of the packet."""
+    numbers = struct.unpack_from(">7I" if big else "<7I", block.ljust(28, b"\0"))
+    kind, (first, high, low, _, size) = numbers[0], numbers[2:]
+    if kind == BLOCK_SIMPLE_PACKET:
+        return CapturedPacket(0, None, block[12 : 12 + have], first, ())
+    interface = first if kind == BLOCK_ENHANCED_PACKET else int.from_bytes(block[8:10], "big" if big else "little")
+    kept: list[Option] = []
+    try:
+        for code, value in _options(Cursor(block[:-4], "pcapng", 28 + (have + 3 & -4)), big):
+            if code in PACKET_OPTIONS:
+                kept.append((code, _little(value, PACKET_OPTIONS[code], big)))
+    except DecodeError:
+        pass  # what stands in front of it holds, as for the kernel that reads them
+    return CapturedPacket(interface, high << 32 | low, block[28 : 28 + have], size, tuple(kept))
 
 
 @entry

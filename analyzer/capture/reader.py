@@ -21,6 +21,10 @@ from analyzer.capture.packets import (
     N_WIDTH,
     NOTE_BLOCK,
     NOTE_COMMENT,
+    P_DATA,
+    P_HAVE,
+    P_PLACE,
+    P_SIZE,
     P_WIDTH,
     STOP_BAD,
     STOP_BLOCK,
@@ -192,6 +196,54 @@ class CaptureReader:
             self._note_error(problem)
         self.close()
         return -1
+
+    def read_packets(self, kernels: Kernels) -> int:
+        """Fill `packets` with the next packets, whatever they carry; returns how many, -1 at the end of the file.
+
+        A reader is read by this or by `read`, not by both.
+        """
+        try:
+            while self._chunks is not None:
+                self._rows = self._walk(kernels, self._chunks)
+                if self._rows > 0:
+                    self._note_links()
+                    return self._rows
+                if not self._go_on(self._chunks):
+                    break
+        except CaptureError as problem:
+            self._note_error(problem)
+        self.close()
+        return -1
+
+    @property
+    def section(self) -> int:
+        """The section of the file that `packets` are in: numbers of interfaces and processes hold in it."""
+        return max(0, self._told.section)
+
+    def interface(self, number: int) -> pcapng.Interface:
+        """An interface of the section, as the file describes it."""
+        if self.facts.format.startswith("pcapng"):
+            return self._told.interfaces[number]
+        resolution = bytes([9 if self._state[W_NANO] else 6])
+        return pcapng.Interface(
+            int(self._state[W_LINK]), int(self._state[W_SNAPLEN]), ((pcapng.OPTION_IF_TSRESOL, resolution),)
+        )
+
+    def process(self, number: int) -> tuple[int, str] | None:
+        """Id and name of a process of the section; None if it does not say which that is."""
+        return self._told.processes[number] if number < len(self._told.processes) else None
+
+    def captured(self, row: int) -> pcapng.CapturedPacket:
+        """A packet of the last `read_packets`, with all that the file says of it."""
+        packet = self.packets[row].tolist()
+        data, have = packet[P_DATA], packet[P_HAVE]
+        begin = packet[P_PLACE] - int(self._state[W_BASE])
+        big = bool(self._state[W_BIG])
+        if self.facts.format.startswith("pcapng"):
+            size = int.from_bytes(self.buffer[begin + 4 : begin + 8].tobytes(), "big" if big else "little")
+            return pcapng.read_packet(self.buffer[begin : begin + size].tobytes(), big, have)
+        ticks = pcap.ticks(self.buffer[begin : begin + 8].tobytes(), big, bool(self._state[W_NANO]))
+        return pcapng.CapturedPacket(0, ticks, self.buffer[data : data + have].tobytes(), packet[P_SIZE], ())
 
     def note_processes(self, segments: Table) -> None:
         """Keep what the file says of the processes of these segments, which are SMB and of the last `read`."""

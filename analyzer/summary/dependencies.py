@@ -69,12 +69,17 @@ def dependencies(
 
     counts: what the engine and the reducer counted; see `coverage.MEANINGS`.
     """
+    return _verdicts(_grouped(attributed_uses(rows, rules, counts), rows, zone), rows)
+
+
+def attributed_uses(rows: TableSet, rules: Sequence[Rule] = (), counts: Mapping[str, int] = NO_COUNTS) -> Columns:
+    """What the verdicts are made of: uses, as `uses` and `attribution.attribute` give them."""
     found = uses(rows, given_up=any(counts.get(name, 0) for name in GIVEN_UP))
     logged = rows.columns("endpoint_processes", "connection_id", "session_key", "side", "process", "confidence")
     of_clients = (logged["side"] == tables.CLOSED_BY.index("client")) & (logged["process"] >= 0)
     told = attribution.attribute(found, rows, rules, those(logged, of_clients))
     found |= {name: smaller(name, told.pop(name)) for name in list(told)}
-    return _verdicts(_grouped(found, rows, zone), rows)
+    return found
 
 
 def _grouped(found: Columns, rows: TableSet, zone: ZoneInfo) -> Columns:
