@@ -30,19 +30,20 @@ class PcapngWriter:
         self._about = (text_option(pcapng.OPTION_COMMENT, comment), text_option(OPTION_SHB_USERAPPL, program))
         self._interfaces = 0
         self._processes = 0
-        self.section = -1
         self.begin_section()
 
     def begin_section(self) -> None:
         """Forget the interfaces and processes so far, and number those to come from 0."""
-        self.section += 1
         self._interfaces = self._processes = 0
         fixed = struct.pack("<IHHq", pcapng.BYTE_ORDER_MAGIC, *VERSION, UNKNOWN_SIZE)
         self._block(pcapng.BLOCK_SECTION_HEADER, fixed + _options(self._about))
 
-    def is_full(self) -> bool:
-        """True if no further interface or process fits into the section."""
-        return self._interfaces == pcapng.MAX_INTERFACES or self._processes == pcapng.MAX_PROCESSES
+    def has_room(self, interfaces: int, processes: int) -> bool:
+        """True if so many further interfaces and processes fit into the section."""
+        return (
+            self._interfaces + interfaces <= pcapng.MAX_INTERFACES
+            and self._processes + processes <= pcapng.MAX_PROCESSES
+        )
 
     def interface(self, described: Interface, comment: str) -> int:
         """Describe an interface; returns its number in the section."""

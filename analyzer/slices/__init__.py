@@ -5,7 +5,7 @@ packets of these connections as they were captured, and comments that name the r
 Wireshark. Never judges anything.
 """
 
-from analyzer.slices.cut import Slice, cut
+from analyzer.slices.cutting import Slice, cut
 from analyzer.slices.filters import Filters, display_filters
 from analyzer.slices.selection import Selection, chosen_rows
 

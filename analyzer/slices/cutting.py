@@ -40,6 +40,8 @@ SAID = ("application", "resource", "interface", "operation", "identity", "verdic
 NAMED = ("client_ip", "client", "server_ip", "server")
 TOLD = (*NAMED, *SAID, "reason")
 
+OF_PROCESSES = (pcapng.OPTION_EPB_PIB, pcapng.OPTION_EPB_EFFECTIVE_PIB)
+
 Place = tuple[int, int]
 """A packet: number of its file, and frame."""
 
@@ -100,13 +102,13 @@ def cut(
         marks |= marking.marks
     of_rows = analysis.arrow("dependencies").take(tables.ints(chosen))
     about = f"Connections behind {len(chosen):,} of {len(analysis.arrow('dependencies')):,} rows of `dependencies`"
-    comments = _comments(
+    said = comments(
         of_rows.select([*TOLD, "capture", "frame"]).to_pylist(), chosen, dict(zip(sources, numbers, strict=True))
     )
     names = _names(of_rows.select(NAMED).to_pylist())
     packets = marked_packets(files, marks, kernels)
     with _in_place(output) as file:
-        writer = _Writer(file, about, names, comments, dict(zip(numbers, sources, strict=True)))
+        writer = _Writer(file, about, names, said, dict(zip(numbers, sources, strict=True)))
         for packet in packets:
             writer.write(packet)
     return Slice(
@@ -196,7 +198,7 @@ def _in_place(output: Path) -> Iterator[BinaryIO]:
         raise AnalyzerError(f"{as_text(str(output))}: cannot be written: {problem.strerror or problem}") from problem
 
 
-def _comments(rows: list[dict[str, Any]], chosen: Ints, numbers: dict[str, int]) -> dict[Place, list[str]]:
+def comments(rows: list[dict[str, Any]], chosen: Ints, numbers: dict[str, int]) -> dict[Place, list[str]]:
     """What is said on the frames of rows. numbers: of the captures, by their names."""
     found: dict[Place, list[str]] = {}
     for number, row in zip((chosen + 1).tolist(), rows, strict=True):
@@ -250,12 +252,14 @@ class _Writer:
 
     def write(self, chosen: Chosen) -> None:
         """A packet, with what its own file says of it, and what is said on it."""
-        if self._writer.is_full():
+        packet = chosen.packet
+        key = (chosen.number, chosen.section, packet.interface)
+        processes = {self._process_key(chosen, value) for code, value in packet.options if code in OF_PROCESSES}
+        new = int(key not in self._interfaces), len(processes - self._processes.keys())
+        if not self._writer.has_room(*new):
             self._writer.begin_section()
             self._writer.names(self._names)
             self._interfaces, self._processes = {}, {}
-        packet = chosen.packet
-        key = (chosen.number, chosen.section, packet.interface)
         if key not in self._interfaces:
             self._interfaces[key] = self._writer.interface(chosen.interface(), f"from {self._sources[chosen.number]}")
         options = [self._here(chosen, option) for option in packet.options]
@@ -269,13 +273,15 @@ class _Writer:
     def _here(self, chosen: Chosen, option: pcapng.Option) -> pcapng.Option | None:
         """An option of a packet as it must be here: processes have other numbers in this file."""
         code, value = option
-        if code not in (pcapng.OPTION_EPB_PIB, pcapng.OPTION_EPB_EFFECTIVE_PIB):
+        if code not in OF_PROCESSES:
             return option
-        number = int.from_bytes(value, "little")
-        key = (chosen.number, chosen.section, number)
+        key = self._process_key(chosen, value)
         if key not in self._processes:
-            process = chosen.process(number)
+            process = chosen.process(key[2])
             if process is None:
                 return None
             self._processes[key] = self._writer.process(*process)
         return code, self._processes[key].to_bytes(4, "little")
+
+    def _process_key(self, chosen: Chosen, value: bytes) -> tuple[int, int, int]:
+        return chosen.number, chosen.section, int.from_bytes(value, "little")
