@@ -82,7 +82,7 @@ def test_both_directions_and_no_other_ends() -> None:
         (100, False, True),
         (119, False, True),
         (121, False, False),
-    ],  # fmt: skip
+    ],
 )
 def test_ports_used_again(second: float, first: bool, later: bool) -> None:
     """From a minute before to ten seconds behind, but never into the other."""

@@ -37,7 +37,9 @@ from analyzer.slices import Selection, cutting
 from tests import build
 
 FILES = {path.name.partition(".")[0]: path for path in sorted(CAPTURES.iterdir()) if ".pcap" in path.name}
-PLACE = ["capture", "frame"]
+PLACE = ["capture", "frame", "frames"]
+OF_THE_CLIENT = ["credentialed_sessions", "shape"]
+"""What a row says of all that its client does, and not of its own connections."""
 TELLING_PLACES = ("root_cause", "shadowed_by")
 OTHER_NAMES = {"built-address-changes": ["client"]}
 """Captures in which only datagrams, which are in no slice, tell which of several names an address had when."""
@@ -52,7 +54,7 @@ def analyzed(path: Path) -> analyzer.Analysis:
 
 def rows_of(analysis: Any, but: list[str]) -> pd.DataFrame:
     """Dependencies as texts, without where they were seen."""
-    found = analysis.dependencies.drop(columns=[*PLACE, *but]).astype("string")
+    found = analysis.dependencies.drop(columns=[*PLACE, *OF_THE_CLIENT, *but]).astype("string")
     for column in TELLING_PLACES:
         found[column] = found[column].str.replace(r" in frame \d+ of .*", "", regex=True)
     return found.reset_index(drop=True)
