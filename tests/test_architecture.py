@@ -16,7 +16,7 @@ ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
     "pandas": {"tables", "analysis"},
-    "pyarrow": {"tables", "assemble", "hosts", "logs", "summary", "analysis", "results", "verify", "report", "cli"},
+    "pyarrow": {"exports", "tables", "assemble", "hosts", "logs", "summary", "analysis", "results", "verify", "report", "cli"},
     "scapy": {"names", "engines"},
     "evtx": {"logs"},
     "defusedxml": {"logs"},

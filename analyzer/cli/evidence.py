@@ -83,10 +83,11 @@ def slice_(
                 announce=(lambda _: None) if quiet else announce,
             )
         if not quiet:
-            say(
-                f"{told.packets:,} packets of {told.connections:,} connections behind {told.rows:,} rows, from "
-                f"{told.files:,} files, to {output}"
-            )
+            counts = (
+                (told.packets, "packet"), (told.connections, "connection"), (told.rows, "row"), (told.files, "capture"),
+            )  # fmt: skip
+            packets, connections, rows, files = (f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counts)
+            say(f"{packets} of {connections} behind {rows} of dependencies, from {files}, to {output}")
     raise typer.Exit(exit_status(analysis))
 
 

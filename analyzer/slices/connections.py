@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from analyzer.capture.packets import (
     T_TIME,
 )
 from analyzer.compiled import Ints, Table
+from analyzer.errors import AnalyzerError
 from analyzer.groups import Mask, looked_up
 from analyzer.sessions.joins import NONE, as_of
 from analyzer.summary.uses import SECOND_NS, those
@@ -95,8 +96,16 @@ def _either_way(source: Table, target: Table) -> Ints:
     return pair
 
 
-def _halves(address: str | None) -> tuple[int, int]:
+def address_of(text: str | None) -> IPv4Address | IPv6Address:
+    """An address of the tables. Raises AnalyzerError if it is none: results may be damaged, or anybody's."""
+    try:
+        return ip_address(text or "")
+    except ValueError:
+        raise AnalyzerError(f"connections: {text!r} is no address") from None
+
+
+def _halves(text: str | None) -> tuple[int, int]:
     """An address as a 128-bit number in two signed halves; IPv4 as ::ffff:a.b.c.d."""
-    found = ip_address(address or "::")
+    found = address_of(text)
     packed = found.packed if isinstance(found, IPv6Address) else b"\0" * 10 + b"\xff\xff" + found.packed
     return int.from_bytes(packed[:8], "big", signed=True), int.from_bytes(packed[8:], "big", signed=True)

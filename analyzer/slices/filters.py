@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from analyzer.analysis import Analysis
 from analyzer.groups import looked_up, places
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.slices.behind import Behind, behind, tabled
+from analyzer.slices.connections import address_of
 from analyzer.slices.selection import Selection, chosen_rows
 from analyzer.tables import TableSet
 
@@ -134,7 +135,7 @@ def _named(resource: Any, pipes: set[str | None], shares: set[str | None]) -> li
 
 
 def _between(client: str, server: str) -> str:
-    field = "ipv6" if isinstance(ip_address(client), IPv6Address) else "ip"
+    field = "ipv6" if isinstance(address_of(client), IPv6Address) else "ip"
     return f"{field}.addr == {client} && {field}.addr == {server}"
 
 
