@@ -1,8 +1,9 @@
 """Events as Suricata writes them: one JSON object a line in `eve.json`, in the order of time.
 
 The names are those of Suricata 7 (doc/userguide/output/eve/eve-json-format.rst; rust/src/smb/log.rs): `event_type` is `smb`,
-what SMB says stands in `smb`, and DCE/RPC on a pipe in `smb.dcerpc`. Ours stand in `null_session`; pieces of JSON are put together a column at a time. What an analysis does not
-keep is left out: sizes and times of files, `call_id`, and the command by which DCE/RPC was carried. `pcap_cnt` is the frame.
+what SMB says stands in `smb`, and DCE/RPC on a pipe in `smb.dcerpc`. Ours stand in `null_session`. What an analysis does not
+keep is left out: sizes and times of files, `call_id`, and the command by which DCE/RPC was carried. `smb.id` counts the events
+of a kind on a connection, and `pcap_cnt` is the frame. All of it is put together a column at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from analyzer import knowledge, tables
 from analyzer.analysis import Analysis
-from analyzer.exports.events import Events, Told, each_text, iso, objects, one
+from analyzer.exports.events import Events, Told, each_text, iso, objects, one, only
 from analyzer.exports.writing import quoted, write_files
 from analyzer.groups import Mask
 
@@ -54,6 +55,8 @@ def write_eve(analysis: Analysis, directory: Path) -> list[str]:
 
 def _sessions(told: Told) -> Iterator[tuple[int, str]]:
     events = told.events("sessions", "started")
+    outcome = tables.filled(events["outcome"].indices)
+    events = only(events, outcome != tables.OUTCOME.index("not_captured"))
     by_ntlm = _is(events, "mechanism", "ntlmssp", "spnego.ntlmssp")
     ntlm = _members(domain=_text(events["domain"]), user=_text(events["user"]), host=_text(events["workstation"]),
                    version=_text(events["client_build"]))  # fmt: skip
@@ -192,7 +195,7 @@ def _lines(
     for start in range(0, events.length, ROWS):
         part = objects({name: cell.slice(start, ROWS) for name, cell in cells.items()})
         for time, line in zip(times[start : start + ROWS].tolist(), part.to_pylist(), strict=True):
-            if time >= 0:  # of a login that was not captured there is no event
+            if time >= 0:  # Suricata has none without a time
                 yield time, line
 
 

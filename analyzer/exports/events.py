@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.groups import Numbers, looked_up, places, places_of
+from analyzer.groups import Mask, Numbers, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.summary.dependencies import KEY, OF_RESOURCE, attributed_uses
 from analyzer.tables import Columns, TableSet
@@ -44,6 +44,12 @@ class Events:
 
     def __getitem__(self, name: str) -> pa.Array:
         return self.columns[name]
+
+
+def only(events: Events, which: Mask) -> Events:
+    """Some of the events."""
+    kept = tables.ints(np.flatnonzero(which))
+    return Events({name: column.take(kept) for name, column in events.columns.items()}, len(kept))
 
 
 def whole(column: Any) -> pa.Array:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.exports.events import Events, Told, each_text, objects, one, seconds, whole
+from analyzer.exports.events import Events, Told, each_text, objects, one, only, seconds, whole
 from analyzer.exports.writing import quoted, write_files
 from analyzer.groups import Numbers
 from analyzer.sessions.joins import NONE
@@ -104,11 +104,6 @@ def _log(
     )
 
 
-def _only(events: Events, which: Numbers) -> Events:
-    kept = tables.ints(np.flatnonzero(which))
-    return Events({name: column.take(kept) for name, column in events.columns.items()}, int(np.count_nonzero(which)))
-
-
 def _nothing(events: Events) -> pa.Array:
     return tables.chosen(np.full(events.length, NONE), [])
 
@@ -116,7 +111,7 @@ def _nothing(events: Events) -> pa.Array:
 def _ntlm(told: Told) -> Log:
     events = told.events("sessions", "started")
     mechanism = tables.filled(events["mechanism"].indices)
-    events = _only(events, np.isin(mechanism, [tables.MECHANISM.index(name) for name in NTLM]))
+    events = only(events, np.isin(mechanism, [tables.MECHANISM.index(name) for name in NTLM]))
     outcome = tables.filled(events["outcome"].indices)
     accepted, refused = (outcome == tables.OUTCOME.index(name) for name in ("accepted", "refused"))
     name = events["server_name"]
@@ -199,7 +194,7 @@ def _smb_files(told: Told) -> Log:
 
 def _dce_rpc(told: Told) -> Log:
     events = told.events("calls", "time", told.use_of_call)
-    events = _only(events, _codes(events["protocol"]) == tables.CALL_PROTOCOL.index("dcerpc"))
+    events = only(events, _codes(events["protocol"]) == tables.CALL_PROTOCOL.index("dcerpc"))
     bound = told.looked_up("pipe_opens", "open_key", events["open_key"], "secondary_address")
     own = [
         ("rtt", "interval", pa.nulls(events.length, pa.timestamp("ns", "UTC"))),
@@ -248,7 +243,8 @@ def as_tsv(log: Log, begun: str, over: str) -> Iterator[str]:
             pc.fill_null(_tsv_cells(column, kind), one(UNSET))
             for (_, kind), column in zip(log.fields, columns, strict=True)
         ]
-        yield from pc.binary_join_element_wise(*cells, one("\t")).to_pylist()
+        for line in pc.binary_join_element_wise(*cells, one("\t")).to_pylist():
+            yield f"\\x23{line[1:]}" if line.startswith("#") else line  # it would be taken for a part of the header
     yield f"#close\t{over}"
 
 
