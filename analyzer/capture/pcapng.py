@@ -152,7 +152,7 @@ class Interface:
 
     link_type: int
     snaplen: int
-    options: tuple[Option, ...]  # of `INTERFACE_OPTIONS`
+    options: tuple[Option, ...]  # of `INTERFACE_OPTIONS`, each once
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +295,10 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table, to
     cursor.number(2, "reserved")
     snaplen = cursor.number(4, "snaplen", big_endian=big)
     resolution, offset = 6, 0
-    kept = []
+    kept: dict[int, bytes] = {}
     for code, value in _options(cursor, big):
         if code in INTERFACE_OPTIONS and len(value) <= MAX_OPTION:
-            kept.append((code, _little(value, INTERFACE_OPTIONS[code], big)))
+            kept.setdefault(code, _little(value, INTERFACE_OPTIONS[code], big))
         if code == OPTION_IF_TSRESOL and len(value) >= 1:
             resolution = value[0]
         elif code == OPTION_IF_TSOFFSET and len(value) >= 8:
@@ -314,7 +314,7 @@ def _add_interface(cursor: Cursor, big: bool, state: Ints, interfaces: Table, to
     if number == 0:
         state[W_SNAPLEN] = snaplen
     state[W_INTERFACES] = number + 1
-    told.interfaces.append(Interface(link_type, snaplen, tuple(kept)))
+    told.interfaces.append(Interface(link_type, snaplen, tuple(kept.items())))
 
 
 def _little(value: bytes, width: int, big: bool) -> bytes:

@@ -128,7 +128,7 @@ def export(
     """What was found, in the files that other programs read."""
     check_folder(output)
     analysis = opened(paths, reading, quiet)
-    from analyzer import exports  # noqa: PLC0415 - pandas; not needed for help
+    from analyzer import exports  # noqa: PLC0415 - Arrow; not needed for help
 
     written = exports.FORMATS[format_.value](analysis, output)
     if not quiet:

@@ -39,7 +39,7 @@ def test_slice_of_results(called: Called, tmp_path: Path) -> None:
     assert f"not there: {tmp_path / 'c.pcap'}" in done.err
 
 
-def test_every_choice(called: Called, tmp_path: Path) -> None:
+def test_every_choice(called: Called) -> None:
     """Each narrows what the others leave."""
     choice = ["--server", "10.77.0.0/24", "--pipe", "srvsvc", "--application", "Samba*", "--client", "10.77.0.10"]
     done = called("slice", BUSY, *choice, "--filters")
