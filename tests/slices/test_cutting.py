@@ -32,6 +32,7 @@ from written import blocks, ends, of_connections, packets
 
 import analyzer
 from analyzer import results, slices
+from analyzer.engines import native
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.slices import Selection, cutting
 from tests import build
@@ -213,6 +214,17 @@ CLOTHES: dict[str, Clothes] = {
 
 @pytest.mark.parametrize("clothes", CLOTHES)
 def test_everything_that_carries_them_comes_along(clothes: str, tmp_path: Path) -> None:
+    all_that_carry(clothes, tmp_path)
+
+
+def test_compiled_kernels_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "PLAIN_PACKETS", 0)
+    all_that_carry("fragments in a tunnel in fragments", tmp_path)
+    all_that_carry("fragments twice, shuffled", tmp_path)
+
+
+def all_that_carry(clothes: str, tmp_path: Path) -> None:
+    """The slice of one client has all packets that carry some of its connections, and gives its rows."""
     originals = read(BUSY)
     dressed = CLOTHES[clothes](originals)
     path = write(tmp_path / "dressed.pcap", [packet for _, packet in dressed])
