@@ -100,17 +100,15 @@ def cut(
         told.add(of)
         _check(marking, of, captures)
         marks |= marking.marks
-    of_rows = analysis.arrow("dependencies").take(tables.ints(chosen))
+    of_rows = analysis.arrow("dependencies").select([*TOLD, "capture", "frame"]).take(tables.ints(chosen)).to_pylist()
     about = f"Connections behind {len(chosen):,} of {len(analysis.arrow('dependencies')):,} rows of `dependencies`"
-    said = comments(
-        of_rows.select([*TOLD, "capture", "frame"]).to_pylist(), chosen, dict(zip(sources, numbers, strict=True))
-    )
-    names = _names(of_rows.select(NAMED).to_pylist())
-    packets = marked_packets(files, marks, kernels)
-    with _in_place(output) as file:
-        writer = _Writer(file, about, names, said, dict(zip(numbers, sources, strict=True)))
-        for packet in packets:
+    said = comments(of_rows, chosen, dict(zip(sources, numbers, strict=True)))
+    with _in_place(output) as target:
+        writer = _Writer(target, about, _names(of_rows), said, dict(zip(numbers, sources, strict=True)))
+        for packet in marked_packets(files, marks, kernels):
             writer.write(packet)
+        if writer.packets != sum(found.count() for found in marks.values()):
+            raise AnalyzerError("captures have changed while they were read; nothing was written")
     return Slice(
         path=output,
         rows=len(chosen),
@@ -261,7 +259,8 @@ class _Writer:
             self._writer.names(self._names)
             self._interfaces, self._processes = {}, {}
         if key not in self._interfaces:
-            self._interfaces[key] = self._writer.interface(chosen.interface(), f"from {self._sources[chosen.number]}")
+            comment = _one_line(f"from {self._sources[chosen.number]}")
+            self._interfaces[key] = self._writer.interface(chosen.interface(), comment)
         options = [self._here(chosen, option) for option in packet.options]
         said = [
             text_option(pcapng.OPTION_COMMENT, text) for text in self._comments.get((chosen.number, chosen.frame), ())

@@ -523,6 +523,16 @@ def test_a_capture_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None:
     assert len(analyzer.analyze(told.path).dependencies) == len(analysis.dependencies)
 
 
+def test_a_capture_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pcap"
+    shutil.copy(SMB311, path)
+    analysis = analyzer.analyze(path)
+    monkeypatch.setattr(cutting, "_check", lambda *_: path.write_bytes(SMB311.read_bytes()[:5000]))
+    with pytest.raises(AnalyzerError, match="changed while they were read"):
+        slices.cut(analysis, path, tmp_path / "slice.pcapng")
+    assert [each.name for each in tmp_path.iterdir()] == ["c.pcap"]
+
+
 def test_standard_input_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SMB311.open("rb") as file:
         monkeypatch.setattr("sys.stdin", type("Input", (), {"buffer": file}))
