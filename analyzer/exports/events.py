@@ -136,7 +136,7 @@ class Told:
 
 def _verdicts_of_uses(analysis: Analysis, rows: TableSet) -> Columns:
     """For each use the verdict of the row of dependencies that it is in."""
-    uses = attributed_uses(rows, analysis.judging.rules if analysis.judging else ())
+    uses = attributed_uses(rows, analysis.judging.rules if analysis.judging else (), analysis.counts)
     known = rows.columns("dependencies", *KEY, "verdict")
     row = places_of([uses[name] for name in KEY], [known[name] for name in KEY])
     # Results that were made with rules, which are not in them, have other applications than what is told without.

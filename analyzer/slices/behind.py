@@ -49,7 +49,7 @@ def tabled(analysis: Analysis) -> TableSet:
 
 def behind(rows: TableSet, chosen: Ints, analysis: Analysis) -> Behind:
     """What stands behind some rows of `dependencies`. rows: as `tabled` gives them."""
-    uses = attributed_uses(rows, analysis.judging.rules if analysis.judging else ())
+    uses = attributed_uses(rows, analysis.judging.rules if analysis.judging else (), analysis.counts)
     asked = rows.columns("dependencies", *KEY, "evidence", "root_cause", "shadowed_by")
     mine = those(asked, chosen)
     use_row = places_of([uses[name] for name in KEY], [mine[name] for name in KEY])
