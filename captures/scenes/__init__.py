@@ -34,5 +34,17 @@ def steps(server, options: str, *words: str) -> str:
     return " ".join(["python3 clients/steps.py", server.address, *options.split(), *map(shlex.quote, words)])
 
 
-for _module in ("anonymous", "pipes", "ipc", "refused", "identity", "disk", "domain", "busy", "names", "logged", "changes"):
+for _module in (
+    "anonymous",
+    "pipes",
+    "ipc",
+    "refused",
+    "identity",
+    "disk",
+    "domain",
+    "busy",
+    "names",
+    "logged",
+    "changes",
+):
     importlib.import_module(f"scenes.{_module}")

@@ -104,7 +104,12 @@ def encrypt(lab, file):
 @scene("change-7-no-spoolss.pcap")
 def no_spoolss(lab, file):
     """The same with the service behind spoolss stopped: the pipe is not there any more, which is no refusal."""
-    run_all(lab, file, {"rpc start on demand helpers": "no"}, services=("rpcd_classic", "rpcd_epmapper", "rpcd_lsad", "rpcd_winreg"))
+    run_all(
+        lab,
+        file,
+        {"rpc start on demand helpers": "no"},
+        services=("rpcd_classic", "rpcd_epmapper", "rpcd_lsad", "rpcd_winreg"),
+    )
 
 
 @scene("change-8-credentials.pcap")
