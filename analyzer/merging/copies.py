@@ -26,6 +26,7 @@ ADDED = (
 """Columns of a connection that grow with a part that continues it."""
 LATEST = ("closed_by", "dialect")
 COUNTS = ("opens", "succeeded", "denied")
+BOTH = tables.DIRECTIONS.index("both")
 NOT_CAPTURED = tables.OUTCOME.index("not_captured")
 TIME = {"trees": "time", "pipe_opens": "opened", "binds": "time", "calls": "time"}
 
@@ -59,7 +60,8 @@ def find(stack: Stack) -> Copies:
     found = Copies(keep=standing == own, continues=apart & (standing != own))
     found.stays["connections"], found.target["connections"] = found.keep, standing
     # As it is shown by the copy that stands: what others saw beyond that is not in it.
-    seen = _Seen(connections["connection_id"], standing, first[standing], last[standing], apart)
+    gaps = (connections["missing_bytes"] > 0) | (connections["directions"] != BOTH)
+    seen = _Seen(connections["connection_id"], standing, first[standing], last[standing], apart, gaps)
     found.changes["connections"] = _lengthened(connections, found)
     _sessions(stack, seen, found)
     for name in TIME:
@@ -90,20 +92,17 @@ def _standing(connections: Columns, origin: Ints) -> Ints:
     best = _best_origin(connections, cluster, origin)
     keep = origin == best[cluster]
     kept = np.flatnonzero(keep)
-    kept = kept[np.lexsort((first[kept], cluster[kept]))]
     # Of several that stand in one cluster the last that had begun, else the first.
-    standing = np.arange(count)
     copies = np.flatnonzero(~keep)
-    as_then = as_of(cluster[copies], first[copies] + 1, cluster[kept], first[kept])
-    as_then = np.where(as_then >= 0, as_then, np.searchsorted(cluster[kept], cluster[copies]))
-    standing[copies] = kept[as_then] if len(copies) else copies
+    standing = np.arange(count)
+    standing[copies] = kept[_last_or_first(cluster[kept], first[kept], cluster[copies], first[copies] + 1)]
     return standing
 
 
 def _best_origin(connections: Columns, cluster: Ints, origin: Ints) -> Ints:
     """For each cluster the result that shows most of it."""
     by_origin = Groups(cluster, origin)
-    one_way = by_origin.sums(connections["directions"] != tables.DIRECTIONS.index("both"))
+    one_way = by_origin.sums(connections["directions"] != BOTH)
     order = np.lexsort(
         (
             origin[by_origin.first],
@@ -129,6 +128,8 @@ class _Seen:
     last: Numbers
     apart: Mask
 
+    gaps: Mask
+
     def row(self, connection_id: Numbers) -> Ints:
         return places(connection_id, self.connection_id)
 
@@ -144,6 +145,10 @@ class _Seen:
     def of(self, connection_id: Numbers) -> Ints:
         """The row of the connection that stands for it."""
         return looked_up(self.standing, self.row(connection_id), NONE)
+
+    def is_without_gaps(self, connection_id: Numbers) -> Mask:
+        """True for what belongs to a connection of which the standing copy shows all of its time."""
+        return looked_up(~self.gaps[self.standing], self.row(connection_id), False)
 
     def is_beyond(self, connection_id: Numbers, time: Numbers) -> Mask:
         """True for what the copy that stands cannot show, since it was seen before or after."""
@@ -171,21 +176,50 @@ def _lengthened(connections: Columns, found: Copies) -> Columns:
 
 
 def _sessions(stack: Stack, seen: _Seen, found: Copies) -> None:
-    """A session of a copy is the one that the standing connection has under the same id."""
+    """A session of a copy is the one that the standing connection has, or is bound to, under the same id.
+
+    Where it has none, and shows all of that time, the copy saw only a part of a login: it is that of the next session.
+    """
     columns = stack.columns("sessions", "session_key", "connection_id", "session_id", "started", "outcome")
     connection, started = columns["connection_id"], columns["started"]
     of_standing = seen.stands(connection)
     begun_beyond = seen.is_beyond(connection, started) & (columns["outcome"] != NOT_CAPTURED)
-    by_id = Groups(seen.of(connection), columns["session_id"]).number
-    known = np.flatnonzero(of_standing)
-    known = known[np.lexsort((started[known], by_id[known]))]
     asked = np.flatnonzero(~of_standing & ~begun_beyond)
-    then = as_of(by_id[asked], started[asked] + 1, by_id[known], started[known])
-    then = np.where(then >= 0, then, places(by_id[asked], by_id[known]))
+    known = np.flatnonzero(of_standing)
+    of_channel, bound_to = _bound(stack, columns, seen)
+    on = np.concatenate([seen.of(connection[known]), of_channel, seen.of(connection[asked])])
+    session = np.concatenate([known, bound_to])
+    ids = np.concatenate([columns["session_id"][session], columns["session_id"][asked]])
+    by_id = Groups(on, ids).number
+    then = _last_or_first(by_id[: len(session)], started[session], by_id[len(session) :], started[asked] + 1)
     target = np.arange(len(started))
-    target[asked[then >= 0]] = known[then[then >= 0]]
+    target[asked[then >= 0]] = session[then[then >= 0]]
+    unfinished = asked[(then < 0) & seen.is_without_gaps(connection[asked])]
+    unfinished = unfinished[started[unfinished] >= 0]
+    # Backwards in time: the first that begins no sooner.
+    then = _last_or_first(
+        seen.of(connection[known]), -started[known], seen.of(connection[unfinished]), 1 - started[unfinished]
+    )
+    target[unfinished[then >= 0]] = known[then[then >= 0]]
     found.target["sessions"] = target
     found.stays["sessions"] = target == np.arange(len(started))
+
+
+def _bound(stack: Stack, sessions: Columns, seen: _Seen) -> tuple[Ints, Ints]:
+    """Standing connections that are bound to a session of another one, and its row."""
+    channels = stack.columns("channels", "session_key", "connection_id")
+    row = places(channels["session_key"], sessions["session_key"])
+    row_of_connection = looked_up(sessions["connection_id"], row, NONE)
+    there = (row >= 0) & seen.stands(channels["connection_id"]) & seen.stands(row_of_connection)
+    return seen.of(channels["connection_id"][there]), row[there]
+
+
+def _last_or_first(known: Ints, begun: Ints, keys: Ints, times: Ints) -> Ints:
+    """For each key the place among the known of the last that has it and had begun before that time, else of the first."""
+    order = np.lexsort((begun, known))
+    then = as_of(keys, times, known[order], begun[order])
+    then = np.where(then >= 0, then, places(keys, known[order]))
+    return looked_up(order, then, NONE)
 
 
 def _things(stack: Stack, name: str, seen: _Seen, found: Copies) -> None:
