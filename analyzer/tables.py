@@ -585,17 +585,22 @@ def dtype_of(kind: str | tuple[str, ...]) -> Any:
 
 
 def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
-    """The table `name` of `length` rows: the gate that all tables go through. A column not given is missing throughout.
+    """The table `name` of `length` rows. A column not given is missing throughout."""
+    return declared(name, TABLES[name], columns, length)
+
+
+def declared(name: str, declaration: Sequence[Column], columns: Mapping[str, Any], length: int) -> pa.Table:
+    """A table of these columns: the gate that all tables go through. A column not given is missing throughout.
 
     columns: what the functions below make, or Python lists. Texts are kept as numbers of a dictionary, so a row costs
     about a third of what it does in pandas. Raises AnalyzerError if a column is not declared, or has another type or
     length: that is a mistake in the program, found before it becomes a wrong result.
     """
-    unknown = set(columns) - {column.name for column in TABLES[name]}
+    unknown = set(columns) - {column.name for column in declaration}
     if unknown:
         raise AnalyzerError(f"table {name} has no column {', '.join(sorted(unknown))}")
     made = []
-    for column in TABLES[name]:
+    for column in declaration:
         values = columns.get(column.name)
         wanted = _CATEGORY if isinstance(column.kind, tuple) else ARROW[column.kind]
         if values is None:
@@ -613,7 +618,7 @@ def table(name: str, columns: Mapping[str, Any], length: int) -> pa.Table:
                 f"table {name}: column {column.name} is {len(array)} of {array.type}, not {length} of {wanted}"
             )
         made.append(array)
-    return pa.Table.from_arrays(made, names=[column.name for column in TABLES[name]])
+    return pa.Table.from_arrays(made, names=[column.name for column in declaration])
 
 
 def empty(name: str) -> pa.Table:
