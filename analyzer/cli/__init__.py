@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from analyzer import __version__
-from analyzer.cli import analyze, doctor, evidence, policy, verify
+from analyzer.cli import analyze, doctor, evidence, policy, results, verify
 from analyzer.cli.options import DONE, INTERRUPTED, NOTHING_USABLE, WRONG_USAGE, say
 from analyzer.errors import AnalyzerError, UsageError
 
@@ -96,5 +96,7 @@ app.command("tables")(analyze.print_table)
 app.command()(verify.verify)
 app.command("slice")(evidence.slice_)
 app.command()(evidence.export)
+app.command()(results.merge)
+app.command()(results.diff)
 app.command()(doctor.doctor)
 app.add_typer(policy.app, name="policy")

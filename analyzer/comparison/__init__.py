@@ -200,7 +200,15 @@ def _moved(keyed: _Keyed, sides: Sequence[Side], machines: Machines) -> tuple[Ma
     pairs = Pairs(machines)
     for after, side in enumerate(sides):
         rows = side.columns(
-            "credentialed_uses", "site", "client_ip", "server_ip", *OF_USE, "succeeded", "first_seen", "capture", "frame"
+            "credentialed_uses",
+            "site",
+            "client_ip",
+            "server_ip",
+            *OF_USE,
+            "succeeded",
+            "first_seen",
+            "capture",
+            "frame",
         )
         rows["pair"] = pairs.of(rows, after=bool(after))
         names = ("pair", *OF_USE)
@@ -242,13 +250,16 @@ def _fails_now(keyed: _Keyed, sides: Sequence[Side], pairs: Pairs) -> Mask:
         place = places_of(list(keyed.key.values()), [column[groups.first] for column in columns])
         worked.append(looked_up(groups.sums(np.isin(calls["result"], WORKED)), place, 0))
         failed.append(looked_up(groups.sums(calls["result"] == FAILED), place, 0))
-    return (worked[0] > 0) & (worked[1] == 0) & (failed[1] > 0) & (keyed.key["operation"] >= 0)
+    found: Mask = (worked[0] > 0) & (worked[1] == 0) & (failed[1] > 0) & (keyed.key["operation"] >= 0)
+    return found
 
 
 def _why(keyed: _Keyed, sides: Sequence[Side], machines: Machines, pairs: Pairs) -> tuple[Ints, Mask]:
     """For each use why it may not have been observed, and whether it is gone instead."""
     before, after = sides
-    connections = after.columns("connections", "site", "client_ip", "server_ip", "midstream", "directions", "missing_bytes")
+    connections = after.columns(
+        "connections", "site", "client_ip", "server_ip", "midstream", "directions", "missing_bytes"
+    )
     pair = pairs.of(connections, after=True)
     seen = np.unique(list(machines.after.values())) if machines.after else np.empty(0, dtype=np.int64)
     sessions = after.sessions()
@@ -292,12 +303,24 @@ def _table(keyed: _Keyed, found: _Judged, machines: Machines, sides: Sequence[Si
         columns[f"{end}_ip_after"] = ip[place.reshape(-1)] if keyed.size else at
         columns[f"{end}_matched_by"] = looked_up(machines.matched_by, at, NONE)
     columns |= {name: keyed.key[name] for name in OF_USE}
-    columns |= {"application": np.where(keyed.value("application", 0) >= 0, keyed.value("application", 0), keyed.value("application", 1))}
-    by_name = [tables.ranks(columns[name], texts) for name in ("operation", "interface", "resource", "server_ip", "client_ip", "site")]
+    columns |= {
+        "application": np.where(
+            keyed.value("application", 0) >= 0, keyed.value("application", 0), keyed.value("application", 1)
+        )
+    }
+    by_name = [
+        tables.ranks(columns[name], texts)
+        for name in ("operation", "interface", "resource", "server_ip", "client_ip", "site")
+    ]
     order = np.lexsort((*by_name, found.change))
     reason = sentences(_cases(keyed, found, machines), texts)
-    made: dict[str, Any] = {name: tables.texts(column[order], texts) for name, column in columns.items() if not name.endswith("_by")}
-    made |= {f"{end}_matched_by": tables.places_in(columns[f"{end}_matched_by"][order], MATCHED_BY) for end in ("client", "server")}
+    made: dict[str, Any] = {
+        name: tables.texts(column[order], texts) for name, column in columns.items() if not name.endswith("_by")
+    }
+    made |= {
+        f"{end}_matched_by": tables.places_in(columns[f"{end}_matched_by"][order], MATCHED_BY)
+        for end in ("client", "server")
+    }
     made |= {
         "change": tables.places_in(found.change[order], CHANGE),
         "counts": tables.bools(np.isin(found.change[order], [CHANGE.index(name) for name in COUNTS])),
@@ -343,7 +366,9 @@ def _notes(before: Analysis, after: Analysis) -> list[str]:
     notes = []
     spans = []
     for analysis, when in ((before, "before"), (after, "after")):
-        captures = tables.TableSet({"captures": analysis.arrow("captures")}).columns("captures", "first_seen", "last_seen", "errors")
+        captures = tables.TableSet({"captures": analysis.arrow("captures")}).columns(
+            "captures", "first_seen", "last_seen", "errors"
+        )
         if not len(analysis.arrow("connections")):
             notes.append(f"no SMB connection was seen {when}")
         if (captures["errors"] >= 0).any():

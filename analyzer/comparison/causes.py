@@ -45,18 +45,21 @@ class Causes:
 
     @classmethod
     def none(cls, size: int) -> Causes:
-        no, missing = (lambda: np.zeros(size, dtype=bool)), (lambda: np.full(size, NONE, dtype=np.int64))
-        return cls(no(), no(), no(), missing(), missing(), missing(), missing(), missing())
+        masks = [np.zeros(size, dtype=bool) for _ in range(3)]
+        return cls(*masks, *[np.full(size, NONE, dtype=np.int64) for _ in range(5)])
 
-    def settle(self, where: Mask, row: Ints, found: Columns, what: Numbers, rung: Numbers | int = NONE) -> None:
-        """Take these rows of a table as the cause, where none is known yet."""
+    def settle(self, where: Mask, row: Ints, found: Columns, what: Numbers, rung: Numbers | None = None) -> None:
+        """Take these rows of a table as the cause, where none is known yet: a refusal on a rung, else a failure."""
         at = np.flatnonzero(where & (row >= 0) & ~self.refused & ~self.failing)
         of = row[at]
         for name in ("status", "capture", "frame"):
             getattr(self, name)[at] = found[name][of]
         self.what[at] = what[of]
-        self.rung[at] = rung if isinstance(rung, int) else rung[of]
-        (self.refused if isinstance(rung, int) and rung >= 0 or not isinstance(rung, int) else self.failing)[at] = True
+        if rung is None:
+            self.failing[at] = True
+        else:
+            self.rung[at] = rung[of]
+            self.refused[at] = True
 
 
 class Pairs:
@@ -67,7 +70,9 @@ class Pairs:
         self._size = len(machines.matched_by) + 1
 
     def of(self, rows: Columns, *, after: bool) -> Ints:
-        client, server = (self._machines.of(rows["site"], rows[f"{end}_ip"], after=after) for end in ("client", "server"))
+        client, server = (
+            self._machines.of(rows["site"], rows[f"{end}_ip"], after=after) for end in ("client", "server")
+        )
         return self.both(client, server)
 
     def both(self, client: Ints, server: Ints) -> Ints:
@@ -102,7 +107,9 @@ def find(keys: Columns, before: Side, after: Side, pairs: Pairs) -> Causes:
 
 def _is_on_ipc(keys: Columns, side: Side) -> Mask:
     """True for what goes through IPC$: shares are spelt in capitals, pipes are not."""
-    shares = [code for code in np.unique(keys["resource"]).tolist() if code >= 0 and _is_share(side.texts.text(code) or "")]
+    shares = [
+        code for code in np.unique(keys["resource"]).tolist() if code >= 0 and _is_share(side.texts.text(code) or "")
+    ]
     return (keys["resource"] >= 0) & ~np.isin(keys["resource"], shares)
 
 
@@ -125,7 +132,7 @@ def _refused_logins(causes: Causes, keys: Columns, before: Side, after: Side, pa
     refused = refused[same & ~works & (theirs_pair[refused] >= 0)]
     theirs["frame"] = np.where(theirs["frame"] >= 0, theirs["frame"], theirs["answer_frame"])
     row = looked_up(refused, places(keys["pair"], theirs_pair[refused]), NONE)
-    causes.settle(keys["identity"] == GUEST, row, theirs, theirs["user"], SESSION_SETUP)
+    causes.settle(keys["identity"] == GUEST, row, theirs, theirs["user"], np.full(len(theirs["user"]), SESSION_SETUP))
 
 
 def _failing(causes: Causes, keys: Columns, after: Side, pairs: Pairs, on_ipc: Mask) -> None:
@@ -137,11 +144,11 @@ def _failing(causes: Causes, keys: Columns, after: Side, pairs: Pairs, on_ipc: M
     binds |= {"resource": binds["pipe"], "worked": np.isin(binds["result"], BOUND)}
     trees = after.things("trees", "share")
     trees |= {"resource": trees["share"], "worked": trees["status"] == success}
-    for rows, where, key in (
+    for things, where, key in (
         (opens, on_ipc, ("resource",)), (binds, on_ipc, ("resource", "interface")), (trees, ~on_ipc, ("resource",)),
     ):  # fmt: skip
-        told = ~np.isin(rows["identity"], PROVEN) & ((rows["status"] >= 0) | rows["worked"])
-        rows = {name: column[told] for name, column in rows.items()}
+        told = ~np.isin(things["identity"], PROVEN) & ((things["status"] >= 0) | things["worked"])
+        rows = {name: column[told] for name, column in things.items()}
         own = (pairs.of(rows, after=True), *(rows[name] for name in key))
         groups = Groups(*own)
         never = groups.first[groups.sums(rows["worked"]) == 0]
@@ -152,7 +159,15 @@ def _failing(causes: Causes, keys: Columns, after: Side, pairs: Pairs, on_ipc: M
 def _no_logins(causes: Causes, keys: Columns, after: Side, pairs: Pairs) -> None:
     """Connections that were captured whole, of clients that had no login at all at that server."""
     rows = after.columns(
-        "connections", "site", "client_ip", "server_ip", "midstream", "directions", "missing_bytes", "capture", "first_frame"
+        "connections",
+        "site",
+        "client_ip",
+        "server_ip",
+        "midstream",
+        "directions",
+        "missing_bytes",
+        "capture",
+        "first_frame",
     )
     pair = pairs.of(rows, after=True)
     whole = ~rows["midstream"] & (rows["directions"] == BOTH) & (rows["missing_bytes"] <= 0) & (pair >= 0)

@@ -49,8 +49,8 @@ def match(before: Side, after: Side) -> Machines:
     partner: dict[Address, tuple[Address, int]] = {}
     changed_hands = set()
     for address in left & right:
-        ours, theirs = (side.get(address, frozenset()) for side in names)
-        if ours and theirs and not ours & theirs:
+        told, told_after = (side.get(address, frozenset()) for side in names)
+        if told and told_after and not told & told_after:
             changed_hands.add(address)
         else:
             partner[address] = (address, BY_ADDRESS)

@@ -91,10 +91,14 @@ def _newly_failing(case: Case, texts: Texts) -> str:
 
 def _new(case: Case, _: Texts) -> str:
     if case.verdict_before >= 0:
-        return f"A new dependent: {tables.VERDICT[case.verdict_before]} before, {tables.VERDICT[case.verdict_after]} now."
+        return (
+            f"A new dependent: {tables.VERDICT[case.verdict_before]} before, {tables.VERDICT[case.verdict_after]} now."
+        )
     both = case.client_is_new and case.server_is_new
     which = "both" if both else "client" if case.client_is_new else "server" if case.server_is_new else ""
-    return NEW[which] + (" Its address was another machine's then." if case.changed_hands and case.client_is_new else "")
+    return NEW[which] + (
+        " Its address was another machine's then." if case.changed_hands and case.client_is_new else ""
+    )
 
 
 def _verdict_changed(case: Case, _: Texts) -> str:
@@ -114,13 +118,17 @@ def _gone(_: Case, __: Texts) -> str:
 
 
 def _not_observed(case: Case, _: Texts) -> str:
-    moved = " Its address is another machine's now." if case.changed_hands and WHY[case.why] == "client_not_seen" else ""
+    moved = (
+        " Its address is another machine's now." if case.changed_hands and WHY[case.why] == "client_not_seen" else ""
+    )
     return NOT_OBSERVED[WHY[case.why]] + moved
 
 
 def _unchanged(case: Case, _: Texts) -> str:
     if case.identity_before != case.identity_after:
-        return f"As before, but as {tables.IDENTITY[case.identity_after]}; it was {tables.IDENTITY[case.identity_before]}."
+        return (
+            f"As before, but as {tables.IDENTITY[case.identity_after]}; it was {tables.IDENTITY[case.identity_before]}."
+        )
     return "As before."
 
 

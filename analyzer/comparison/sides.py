@@ -78,7 +78,9 @@ class Side:
     def guids(self) -> dict[tuple[int, int], frozenset[str]]:
         """What clients and servers of SMB 2 call themselves."""
         shared = self.columns("hosts", "site", "ip", "shared")
-        unclear = set(zip(shared["site"][shared["shared"]].tolist(), shared["ip"][shared["shared"]].tolist(), strict=True))
+        unclear = set(
+            zip(shared["site"][shared["shared"]].tolist(), shared["ip"][shared["shared"]].tolist(), strict=True)
+        )
         found: dict[tuple[int, int], set[str]] = {}
         for end in ("client", "server"):
             columns = self.columns("connections", "site", f"{end}_ip", f"{end}_guid")
@@ -128,7 +130,11 @@ class Side:
 def same_sites(sides: Sides) -> dict[int, int]:
     """For sites of the second side those of the first that they are: the only ones, or those of the same folder name."""
     codes = [
-        np.unique(np.concatenate([sides.columns(f"{at} {name}", "site")["site"] for name in ("connections", "dependencies", "captures")]))
+        np.unique(
+            np.concatenate(
+                [sides.columns(f"{at} {name}", "site")["site"] for name in ("connections", "dependencies", "captures")]
+            )
+        )
         for at in range(2)
     ]
     ours, theirs = ([code for code in side.tolist() if code >= 0] for side in codes)

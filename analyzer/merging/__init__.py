@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +27,8 @@ from analyzer.merging.files import Files
 from analyzer.merging.stack import KEYS, Stack
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.summary.coverage import Measure
+from analyzer.summary.judging import judging
 from analyzer.tables import TableSet
-
-if TYPE_CHECKING:
-    from analyzer.attribution import Rule
 
 OWN_KEY = {table: key for key, table in KEYS.items() if key != "session_no"}
 CAPTURE_COLUMNS = ("capture", "answer_capture")
@@ -49,7 +48,7 @@ class Merged:
     connections_continued: int
     """Connections that began in one result and went on in another."""
     rules_left: int
-    """Results whose applications were named by rules: these are not kept with results."""
+    """Results that were made with rules of the administrator's own: these are not kept with results."""
 
     def sentences(self) -> list[str]:
         """What a person should know of it."""
@@ -61,15 +60,27 @@ class Merged:
         if self.connections_continued:
             told.append(f"{_count(self.connections_continued, 'connection')} continued by another one: joined")
         if self.rules_left:
-            told.append("applications had been named by rules, which results do not hold: give --applications again")
+            told.append(
+                "some were made with your own rules, which results do not hold: give --applications, --scanners again"
+            )
         return told
 
 
-def merge(analyses: Sequence[Analysis], *, sites: Sequence[str] = (), rules: Sequence[Rule] = ()) -> Merged:
+def merge(
+    analyses: Sequence[Analysis],
+    *,
+    sites: Sequence[str] = (),
+    applications: str | Path | None = None,
+    scanners: str | Path | None = None,
+    timezone: str | None = None,
+    minimum: str | None = None,
+) -> Merged:
     """Several analyses as one, as if all their captures had been read together.
 
     sites: a name for each, where each is a site of its own: the same addresses in two of them are different machines.
-    Otherwise sites stay what they are; results of one network have none. rules: the administrator's own, for applications.
+    Otherwise sites stay what they are; results of one network have none.
+    applications, scanners, timezone, minimum: as of `analyze`. Rules are not kept with results, so they must be given again;
+    the others are what all results have in common.
     Raises UsageError if there is nothing to merge, or not a site for each.
     """
     if not analyses:
@@ -78,22 +89,30 @@ def merge(analyses: Sequence[Analysis], *, sites: Sequence[str] = (), rules: Seq
         raise UsageError("each of the results needs a site of its own")
     names = list(sites) or [""] * len(analyses)
     of_files = files.same_files([analysis.arrow("captures") for analysis in analyses], names)
-    stack = Stack([_moved(analysis, of_files, at, site) for at, (analysis, site) in enumerate(zip(analyses, names, strict=True))])
+    stack = Stack(
+        [_moved(analysis, of_files, at, site) for at, (analysis, site) in enumerate(zip(analyses, names, strict=True))]
+    )
     rows, found = _merged(stack, of_files)
     told = [analysis for analysis, adds in zip(analyses, of_files.adds, strict=True) if adds]
     counts = _sums([analysis.counts for analysis in told])
     if "addresses_shared" in counts:
         shared = TableSet(rows).columns("hosts", "site", "ip", "shared")
         counts["addresses_shared"] = len(Groups(*[shared[name][shared["shared"]] for name in ("site", "ip")]))
-    settings = _settings([analysis.settings for analysis in analyses], len(rules), bool(sites))
-    merged = Analysis(rows, counts, settings, rules, _logged(told))
+    settings = _settings([analysis.settings for analysis in analyses], bool(sites))
+    how = judging(
+        applications,
+        scanners,
+        timezone if timezone is not None else settings["timezone"],
+        minimum if minimum is not None else settings["minimum"],
+    )
+    merged = Analysis(rows, counts, settings | how.settings(), how, _logged(told))
     merged.problems_of_logs = list(dict.fromkeys(problem for each in analyses for problem in each.problems_of_logs))
     return Merged(
         analysis=merged,
         files_dropped=of_files.dropped,
         connections_dropped=int(np.count_nonzero(~found.keep & ~found.continues)),
         connections_continued=int(np.count_nonzero(~found.keep & found.continues)),
-        rules_left=0 if rules else sum(bool(analysis.settings.get("applications")) for analysis in analyses),
+        rules_left=0 if how.rules else sum(_has_rules(analysis.settings) for analysis in analyses),
     )
 
 
@@ -185,7 +204,10 @@ def _captures(stack: Stack, of_files: Files) -> pa.Table:
 def _capture_numbers(captures: pa.Table, rows: TableSet) -> Ints:
     """The place of a capture by the code of its path."""
     codes = TableSet({"captures": captures})
-    path = [rows.texts.code(codes.texts.text(code) or "") for code in codes.columns("captures", "capture")["capture"].tolist()]
+    path = [
+        rows.texts.code(codes.texts.text(code) or "")
+        for code in codes.columns("captures", "capture")["capture"].tolist()
+    ]
     numbers = np.full(len(rows.texts.values), NONE, dtype=np.int64)
     numbers[path] = np.arange(len(path))
     return numbers
@@ -227,7 +249,9 @@ def _with(table: pa.Table, name: str, order: Ints, changed: Mapping[str, Any]) -
         if isinstance(kind, tuple):
             columns[column] = tables.places_in(values, kind)
         else:
-            columns[column] = {tables.INT: tables.ints, tables.TIME: tables.times, tables.BOOL: tables.bools}[kind](values)
+            columns[column] = {tables.INT: tables.ints, tables.TIME: tables.times, tables.BOOL: tables.bools}[kind](
+                values
+            )
     return tables.table(name, columns, len(order))
 
 
@@ -252,7 +276,9 @@ def _others(
 def _once(stack: Stack, name: str, keys: dict[str, Ints], columns: tables.Columns) -> Mask:
     """True for rows that no earlier result has, too. What one result's captures do not show another's may."""
     others = [column.name for column in tables.TABLES[name] if column.name not in KEYS]
-    if name in tables.LOGGED:  # the same event may be known to belong to a session in one result, to a connection in another
+    if (
+        name in tables.LOGGED
+    ):  # the same event may be known to belong to a session in one result, to a connection in another
         others = ["log", "record", *(["side"] if name == "endpoint_processes" else [])]
     texts = stack.set.columns(name, *others)
     same = Groups(*texts.values(), *[keys[key][columns[key]] for key in _keys_of(name) if name == "endpoint_processes"])
@@ -269,10 +295,17 @@ def _once(stack: Stack, name: str, keys: dict[str, Ints], columns: tables.Column
 
 def _sums(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """What engines and reducers counted, added."""
-    return {name: sum(part.get(name, 0) for part in parts) for name in dict.fromkeys(name for part in parts for name in part)}
+    return {
+        name: sum(part.get(name, 0) for part in parts)
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
 
 
-def _settings(parts: Sequence[Mapping[str, Any]], rules: int, separate: bool) -> dict[str, Any]:
+def _has_rules(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("applications") or settings.get("scanners"))
+
+
+def _settings(parts: Sequence[Mapping[str, Any]], separate: bool) -> dict[str, Any]:
     """How the captures were read, as far as it is the same."""
     details = {part.get("detail", "default") for part in parts}
     return {
@@ -281,9 +314,16 @@ def _settings(parts: Sequence[Mapping[str, Any]], rules: int, separate: bool) ->
         "detail": "all" if details == {"all"} else "default",
         "separate": separate or any(part.get("separate", False) for part in parts),
         "hosts": max(int(part.get("hosts", 0)) for part in parts),
-        "applications": rules,
+        "timezone": _common(parts, "timezone", "UTC"),
+        "minimum": _common(parts, "minimum", ""),
         "endpoint_logs": sum(int(part.get("endpoint_logs", 0)) for part in parts),
     }
+
+
+def _common(parts: Sequence[Mapping[str, Any]], name: str, otherwise: str) -> str:
+    """A setting that is the same in all of them."""
+    values = {str(part.get(name, otherwise)) for part in parts}
+    return values.pop() if len(values) == 1 else otherwise
 
 
 def _logged(told: Sequence[Analysis]) -> list[Measure]:

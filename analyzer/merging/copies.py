@@ -85,7 +85,9 @@ def _standing(connections: Columns, origin: Ints) -> Ints:
     begins = np.ones(count, dtype=bool)
     before, after = order[:-1], order[1:]
     later = five.number[after] * width + first[after] > until[:-1]
-    goes_on = connections["midstream"][after] & (connections["closed_by"][before] < 0) & (origin[before] != origin[after])
+    goes_on = (
+        connections["midstream"][after] & (connections["closed_by"][before] < 0) & (origin[before] != origin[after])
+    )
     begins[1:] = (five.number[after] != five.number[before]) | (later & ~goes_on)
     cluster = np.empty(count, dtype=np.int64)
     cluster[order] = np.cumsum(begins) - 1
@@ -136,11 +138,13 @@ class _Seen:
     def stands(self, connection_id: Numbers) -> Mask:
         """True for what belongs to a connection that stands, or to none."""
         row = self.row(connection_id)
-        return (row < 0) | (looked_up(self.standing, row, NONE) == row)
+        found: Mask = (row < 0) | (looked_up(self.standing, row, NONE) == row)
+        return found
 
     def is_apart(self, connection_id: Numbers) -> Mask:
         """True for what belongs to a copy that has no time in common with the one that stands."""
-        return looked_up(self.apart, self.row(connection_id), False)
+        found: Mask = looked_up(self.apart, self.row(connection_id), False)
+        return found
 
     def of(self, connection_id: Numbers) -> Ints:
         """The row of the connection that stands for it."""
@@ -148,7 +152,8 @@ class _Seen:
 
     def is_without_gaps(self, connection_id: Numbers) -> Mask:
         """True for what belongs to a connection of which the standing copy shows all of its time."""
-        return looked_up(~self.gaps[self.standing], self.row(connection_id), False)
+        found: Mask = looked_up(~self.gaps[self.standing], self.row(connection_id), False)
+        return found
 
     def is_beyond(self, connection_id: Numbers, time: Numbers) -> Mask:
         """True for what the copy that stands cannot show, since it was seen before or after."""
@@ -161,7 +166,9 @@ def _lengthened(connections: Columns, found: Copies) -> Columns:
     """The connections that stand, with the time and what is counted of those that continue them."""
     copies = np.flatnonzero(~found.keep)
     onto = found.target["connections"][copies]
-    made = {name: connections[name].copy() for name in ("first_seen", "last_seen", "midstream", "directions", "closed_by")}
+    made = {
+        name: connections[name].copy() for name in ("first_seen", "last_seen", "midstream", "directions", "closed_by")
+    }
     made |= {name: connections[name].copy() for name in ADDED}
     np.minimum.at(made["first_seen"], onto, connections["first_seen"][copies])
     np.maximum.at(made["last_seen"], onto, connections["last_seen"][copies])
@@ -231,7 +238,9 @@ def _things(stack: Stack, name: str, seen: _Seen, found: Copies) -> None:
     target = np.where(stays, own, NONE)
     if name == "trees":
         told = stack.columns(name, "session_key", "tree_id", "share")
-        session = looked_up(found.target["sessions"], _row_of(stack, "sessions", "session_key", told["session_key"]), NONE)
+        session = looked_up(
+            found.target["sessions"], _row_of(stack, "sessions", "session_key", told["session_key"]), NONE
+        )
         key = (session, told["tree_id"], told["share"])
         gone, there = np.flatnonzero(~stays), np.flatnonzero(stays)
         place = places_of([column[gone] for column in key], [column[there] for column in key])

@@ -71,6 +71,8 @@ def _covered(site: Numbers, begin: Ints, end: Ints, stack: Stack, of_files: File
     for name, (begins, ends) in of_files.overlaps[at].items():
         if len(begins):
             mine = np.flatnonzero(site == stack.set.texts.code(name))
-            place = np.minimum(np.searchsorted(ends, begin[mine]), len(ends) - 1)  # the first that has not ended by then
+            place = np.minimum(
+                np.searchsorted(ends, begin[mine]), len(ends) - 1
+            )  # the first that has not ended by then
             found[mine] = (begins[place] <= end[mine]) & (ends[place] >= begin[mine])
     return found

@@ -58,7 +58,7 @@ def same_files(captures: Sequence[pa.Table], sites: Sequence[str]) -> Files:
                 taken.add(called[identity])
             if called[identity] != path:
                 renamed[at][path] = called[identity]
-    return Files(np.array(keep, dtype=bool), renamed, _adding(lists, keep), _overlaps(lists))
+    return Files(np.array(keep, dtype=bool), renamed, _adding(lists), _overlaps(lists))
 
 
 def _rows(table: pa.Table, site: str) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def _free(path: str, taken: set[str]) -> str:
     return name
 
 
-def _adding(lists: Sequence[list[dict[str, Any]]], keep: Sequence[bool]) -> list[bool]:
+def _adding(lists: Sequence[list[dict[str, Any]]]) -> list[bool]:
     """Results whose counts count. One whose files are all held by others says nothing new, wherever it stands."""
     held = [{row["identity"] for row in rows} for rows in lists]
     adds = [True] * len(lists)
@@ -125,7 +125,9 @@ def _common(ones: Sequence[tuple[int, int, Any]], others: Sequence[tuple[int, in
                 spans.append((max(begin, right[at][0]), min(end, right[at][1])))
             at += 1
     joined = _spans(spans)
-    return np.array([begin for begin, _ in joined], dtype=np.int64), np.array([end for _, end in joined], dtype=np.int64)
+    return np.array([begin for begin, _ in joined], dtype=np.int64), np.array(
+        [end for _, end in joined], dtype=np.int64
+    )
 
 
 def _spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

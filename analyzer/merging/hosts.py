@@ -33,7 +33,9 @@ def joined(stack: Stack) -> pa.Table:
         rows = by_address[place]
         different = [row for at, row in enumerate(rows) if not any(_is_same(row, other) for other in rows[:at])]
         made += different if len({row["origin"] for row in different}) == 1 else _of_address(different)
-    return tables.table("hosts", {name: _array(name, [row[name] for row in made]) for name in found.column_names}, len(made))
+    return tables.table(
+        "hosts", {name: _array(name, [row[name] for row in made]) for name in found.column_names}, len(made)
+    )
 
 
 def _is_same(one: Row, other: Row) -> bool:
@@ -53,10 +55,10 @@ def _of_address(rows: list[Row]) -> list[Row]:
     for row in rows:
         if made and _is_one_machine(made[-1], row):
             made[-1] = _both(made[-1], row)
-            continue
-        if made and _overlap(made[-1], row) and made[-1]["origin"] != row["origin"]:
-            made[-1], row = made[-1] | {"shared": True}, row | {"shared": True}
-        made.append(row)
+        elif made and _overlap(made[-1], row) and made[-1]["origin"] != row["origin"]:
+            made[-1:] = [made[-1] | {"shared": True}, row | {"shared": True}]
+        else:
+            made.append(row)
     return made
 
 

@@ -1,0 +1,134 @@
+"""What became of each dependency, as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analyzer import tables
+from analyzer.comparison import Comparison
+from analyzer.comparison.columns import CHANGE
+from analyzer.groups import Groups
+from analyzer.report.terminal import printable
+from analyzer.sessions.joins import Ints
+
+MOST_ROWS = 60
+"""Rows that are printed; `--format csv` has all."""
+MOST_OPERATIONS = 3
+SAME_AS_BEFORE = ("unchanged", "no_dependent")
+STYLES = {
+    "newly_refused": "bold red", "newly_failing": "bold red", "new": "red", "verdict_changed": "yellow", "moved": "green",
+    "gone": "green", "not_observed": "yellow",
+}  # fmt: skip
+SENTENCES = {
+    "newly_refused": ("use is refused now that worked before", "uses are refused now that worked before"),
+    "newly_failing": ("use fails now that worked before", "uses fail now that worked before"),
+    "new": ("dependent use is new", "dependent uses are new"),
+    "verdict_changed": ("use is judged otherwise", "uses are judged otherwise"),
+    "moved": ("use is made with credentials now", "uses are made with credentials now"),
+    "gone": ("use is gone, as far as can be seen", "uses are gone, as far as can be seen"),
+    "not_observed": (
+        "use was not observed again, which proves nothing",
+        "uses were not observed again, which proves nothing",
+    ),
+    "unchanged": ("use is as before", "uses are as before"),
+}
+
+
+def render(found: Comparison, console: Console) -> None:
+    """Print the whole outcome."""
+    for line, style in _summary(found):
+        console.print(Text(line, style))
+    change = tables.filled(tables.one_array(found.table["change"]).indices)
+    rows = np.flatnonzero(~np.isin(change, [CHANGE.index(name) for name in SAME_AS_BEFORE]))
+    if not len(rows):
+        return
+    console.print()
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("Change", "Client", "Server", "Resource"):
+        shown.add_column(title, overflow="fold")
+    for title in ("Before", "After"):
+        shown.add_column(title, overflow="fold", no_wrap=False)
+    shown.add_column("Why", overflow="fold", min_width=24)
+    groups = _alike(rows, found)
+    for members in groups[:MOST_ROWS]:
+        some = found.table.take(tables.ints(members)).to_pylist()
+        shown.add_row(*_cells(some))
+    console.print(shown)
+    if len(groups) > MOST_ROWS:
+        console.print(Text(f"... and {len(groups) - MOST_ROWS:,} more; --format csv prints all", "dim"))
+
+
+def _summary(found: Comparison) -> Iterator[tuple[str, str]]:
+    numbers = found.numbers()
+    told = [name for name in SENTENCES if numbers[name]]
+    if not told:
+        yield "No null-session use was seen, neither before nor after.", "bold"
+    for name in told:
+        one, several = SENTENCES[name]
+        yield f"{numbers[name]:,} {one if numbers[name] == 1 else several}.", "" if name in ("unchanged",) else "bold"
+    before, after = found.seconds
+    yield (
+        f"Observed for {before:,} s before and {after:,} s after. What runs less often proves nothing by its absence.",
+        "dim",
+    )
+    for note in found.notes:
+        yield f"Mind: {note}.", "yellow"
+    if found.left_out:
+        yield f"{found.left_out:,} rows of scanners by your own rules are left out.", "dim"
+
+
+def _alike(rows: Ints, found: Comparison) -> list[Ints]:
+    """Rows that differ in what was called only, in the table's order."""
+    columns = tables.TableSet({"comparison": found.table}).columns(
+        "comparison", "change", "site", "client_ip", "server_ip", "resource", "verdict_before", "verdict_after", "refused_at",
+        "status", "reason",
+    )  # fmt: skip
+    alike = Groups(*[column[rows] for column in columns.values()])
+    order = np.argsort(alike.number, kind="stable")
+    members = np.split(rows[order], np.cumsum(alike.sizes())[:-1])
+    return [members[number] for number in np.argsort(alike.first).tolist()]
+
+
+def _cells(some: list[dict[str, Any]]) -> list[Text]:
+    row = some[0]
+    operations = [printable(each["operation"]) for each in some if each["operation"] is not None]
+    called = ", ".join(operations[:MOST_OPERATIONS])
+    if len(operations) > MOST_OPERATIONS:
+        called += f" and {len(operations) - MOST_OPERATIONS} more"
+    resource = Text(printable(row["resource"]) or "(login)")
+    if called:
+        resource.append(f"\n{called}", style="dim")
+    return [
+        Text(row["change"].replace("_", " "), STYLES.get(row["change"], "")),
+        _host(row, "client"),
+        _host(row, "server"),
+        resource,
+        _place(row, "before"),
+        _place(row, "after"),
+        Text(printable(row["reason"])),
+    ]
+
+
+def _host(row: dict[str, Any], end: str) -> Text:
+    """Name and address; the other address too, and how it is known to be the same, if there is one."""
+    address, later = printable(row[f"{end}_ip"]), printable(row[f"{end}_ip_after"])
+    text = Text(printable(row[end]) or address)
+    if row[end]:
+        text.append(f" ({address})", style="dim")
+    if later and later != address:
+        text.append(f"\nnow {later}, by {printable(row[f'{end}_matched_by'])}", style="dim")
+    return text
+
+
+def _place(row: dict[str, Any], when: str) -> Text:
+    text = Text(row[f"verdict_{when}"] or "-")
+    if row[f"frame_{when}"] is not None:
+        name = printable((row[f"capture_{when}"] or "").replace("\\", "/").rpartition("/")[2])
+        text.append(f"\n{name}\nframe {row[f'frame_{when}']}", style="dim")
+    return text
