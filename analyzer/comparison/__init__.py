@@ -149,7 +149,8 @@ def _judged(keyed: _Keyed, sides: Sequence[Side], machines: Machines, pairs: Pai
     key = keyed.key | {"identity": keyed.value("identity", 0)}
     causes = causes_.find(key, before, after, pairs)
     moved, moved_capture, moved_frame = _moved(keyed, sides, machines)
-    fails = _fails_now(keyed, sides, pairs)
+    whole = (key["operation"] < 0) & ~causes_.failed_already(key, before, pairs)
+    fails = _fails_now(keyed, sides, pairs) | (causes.failing & whole)
     # What only fails after, where the same client used the same before, is no further dependent.
     known = places_of((key["pair"], key["resource"]), [keyed.of_side[0][name] for name in ("pair", "resource")]) >= 0
     in_vain = causes.failing & known & (key["operation"] < 0)

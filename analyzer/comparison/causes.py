@@ -100,7 +100,7 @@ def find(keys: Columns, before: Side, after: Side, pairs: Pairs) -> Causes:
         row = looked_up(denied, places(keys["pair"], rows["pair"][denied]), NONE)
         causes.settle(where, row, rows, what, rows["refused_at"])
     _refused_logins(causes, keys, before, after, pairs)
-    _failing(causes, keys, after, pairs, on_ipc)
+    _failing(causes, keys, after, pairs, is_after=True)
     _no_logins(causes, keys, after, pairs)
     return causes
 
@@ -135,21 +135,29 @@ def _refused_logins(causes: Causes, keys: Columns, before: Side, after: Side, pa
     causes.settle(keys["identity"] == GUEST, row, theirs, theirs["user"], np.full(len(theirs["user"]), SESSION_SETUP))
 
 
-def _failing(causes: Causes, keys: Columns, after: Side, pairs: Pairs, on_ipc: Mask) -> None:
+def failed_already(keys: Columns, before: Side, pairs: Pairs) -> Mask:
+    """True for what never worked before, either."""
+    causes = Causes.none(len(keys["pair"]))
+    _failing(causes, keys, before, pairs, is_after=False)
+    return causes.failing
+
+
+def _failing(causes: Causes, keys: Columns, side: Side, pairs: Pairs, *, is_after: bool) -> None:
     """Pipes, interfaces and shares that were asked for, none of them in vain for want of access, and never with success."""
-    success = after.texts.code("STATUS_SUCCESS")
-    opens = after.things("pipe_opens", "pipe", "inferred")
+    on_ipc = _is_on_ipc(keys, side)
+    success = side.texts.code("STATUS_SUCCESS")
+    opens = side.things("pipe_opens", "pipe", "inferred")
     opens |= {"resource": opens["pipe"], "worked": (opens["status"] == success) | opens["inferred"]}
-    binds = after.things("binds", "pipe", "interface", "result")
+    binds = side.things("binds", "pipe", "interface", "result")
     binds |= {"resource": binds["pipe"], "worked": np.isin(binds["result"], BOUND)}
-    trees = after.things("trees", "share")
+    trees = side.things("trees", "share")
     trees |= {"resource": trees["share"], "worked": trees["status"] == success}
     for things, where, key in (
         (opens, on_ipc, ("resource",)), (binds, on_ipc, ("resource", "interface")), (trees, ~on_ipc, ("resource",)),
     ):  # fmt: skip
         told = ~np.isin(things["identity"], PROVEN) & ((things["status"] >= 0) | things["worked"])
         rows = {name: column[told] for name, column in things.items()}
-        own = (pairs.of(rows, after=True), *(rows[name] for name in key))
+        own = (pairs.of(rows, after=is_after), *(rows[name] for name in key))
         groups = Groups(*own)
         never = groups.first[groups.sums(rows["worked"]) == 0]
         place = places_of((keys["pair"], *(keys[name] for name in key)), [column[never] for column in own])
