@@ -82,25 +82,28 @@ def _overlap(one: Row, other: Row) -> bool:
 def _both(one: Row, other: Row) -> Row:
     """Two rows that are of one machine, as one, under the name of the better source."""
     named, further = sorted((one, other), key=_rank)
-    others = [name for row in (named, further) for name in (row["other_names"] or "").split("|") if name]
-    others += [further["name"]] if further["name"] is not None else []
+    others = {name for row in (named, further) for name in (row["other_names"] or "").split("|") if name}
+    others |= {further["name"]} - {None}
+    hints = {hint for row in (named, further) for hint in (row["os_hint"] or "").split("; ") if hint}
     begins = [row["valid_from"] for row in (one, other) if row["valid_from"] is not None]
     ends = [row["valid_to"] for row in (one, other) if row["valid_to"] is not None]
-    kept = [name for name in dict.fromkeys(others) if name != named["name"]]
+    kept = sorted(others - {named["name"]})
     said = named["other_names"] is not None or further["other_names"] is not None
     return named | {
         "valid_from": min(begins, default=None),
         "valid_to": max(ends, default=None),
         "other_names": "|".join(kept) if said or kept else None,
-        "os_hint": named["os_hint"] if named["os_hint"] is not None else further["os_hint"],
+        "os_hint": "; ".join(sorted(hints)) if hints else None,
         "mac": named["mac"] if named["mac"] is not None else further["mac"],
         "shared": one["shared"] or other["shared"],
     }
 
 
-def _rank(row: Row) -> int:
+def _rank(row: Row) -> tuple[int, str]:
+    """The better source first; the name decides between equal ones, whichever result is looked at first."""
     source = row["name_source"]
-    return SOURCES.index(source) if row["name"] is not None and source in SOURCES else len(SOURCES)
+    known = row["name"] is not None and source in SOURCES
+    return SOURCES.index(source) if known else len(SOURCES), row["name"] or ""
 
 
 def _array(name: str, values: list[Any]) -> Any:

@@ -35,7 +35,9 @@ USED = {
 
 
 def on(names: str, *resources: str) -> set[tuple[str, str]]:
-    return {(f"CLIENT{name}", resource) for name in names for resource in resources if resource in USED[f"CLIENT{name}"]}
+    return {
+        (f"CLIENT{name}", resource) for name in names for resource in resources if resource in USED[f"CLIENT{name}"]
+    }
 
 
 CHANGED: dict[str, list[tuple[set[tuple[str, str]], tuple[str, Any, Any, Any]]]] = {
@@ -55,9 +57,7 @@ CHANGED: dict[str, list[tuple[set[tuple[str, str]], tuple[str, Any, Any, Any]]]]
         (on("12457", *IPC, "PUBLIC"), ("newly_refused", "session_setup", DENIED, None)),
         (on("3", "srvsvc"), ("newly_refused", "open", DENIED, None)),
     ],
-    "change-7-no-spoolss.pcap": [
-        (on("7", "spoolss"), ("newly_failing", None, "STATUS_OBJECT_NAME_NOT_FOUND", None))
-    ],
+    "change-7-no-spoolss.pcap": [(on("7", "spoolss"), ("newly_failing", None, "STATUS_OBJECT_NAME_NOT_FOUND", None))],
     "change-8-credentials.pcap": [(on("2", *IPC), ("moved", None, None, None))],
     "change-9-absent.pcap": [(on("57", *IPC, "PUBLIC"), ("not_observed", None, None, "client_not_seen"))],
 }
@@ -174,7 +174,9 @@ DAY = 86_400
 
 def windows(name: str) -> bytes:
     """An anonymous login of a machine that says its name."""
-    return build.ntlm_authenticate(lm=b"\0", workstation=name, flags=build.NTLM_FLAGS | build.NTLM_ANONYMOUS, key=bytes(16))
+    return build.ntlm_authenticate(
+        lm=b"\0", workstation=name, flags=build.NTLM_FLAGS | build.NTLM_ANONYMOUS, key=bytes(16)
+    )
 
 
 def use(client: str, pipe: str = SRVSVC, *, at: float = 0, name: str = "WS10", number: int = 0, **how: Any) -> Smb2:
@@ -341,7 +343,9 @@ def test_behind_a_shared_address_credentials_prove_nothing(tmp_path: Path) -> No
 
     with_password = Smb2("10.0.0.1", at=DAY + 3, port=51_000)
     with_password.credentialed_use(0x300, SRVSVC)
-    after = [logged_on(name, DAY + at, at, status=ACCESS_DENIED) for at, name in enumerate(("PC1", "PC2", "PC1", "PC2"))]
+    after = [
+        logged_on(name, DAY + at, at, status=ACCESS_DENIED) for at, name in enumerate(("PC1", "PC2", "PC1", "PC2"))
+    ]
     before = analyzed(tmp_path / "before.pcap", logged_on("PC1", 0, 9))
     found = compare(before, analyzed(tmp_path / "after.pcap", *after, with_password))
     assert only_row(found, resource=SRVSVC)["change"] == "newly_refused"
@@ -426,5 +430,3 @@ def test_folders_as_sites_are_matched_by_their_names(tmp_path: Path) -> None:
     rows = rows_of(compare(before, after))
     assert [row["change"] for row in rows] == ["unchanged", "unchanged"]
     assert {row["site"].rpartition("/")[2] for row in rows} == {"berlin", "paris"}
-
-
