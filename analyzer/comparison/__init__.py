@@ -1,8 +1,10 @@
-"""What became of each dependency: two analyses in, one row for each client, server and use of either side out.
+"""What became of each dependency between two analyses.
 
-`machines` says who is who, `sides` what is known of each side, `causes` what happened where a use is missing; here each use
-is judged (`columns.CHANGE`). That a use was not seen again proves nothing by itself: it is called gone only if its client
-was seen at that server for long enough, and all of what it did there could be read.
+In: two analyses. Out: one row for each client, server and use of either side. Never opens a file.
+
+`machines` says who is who, `sides` what is known of each side, `causes` what happened where a use is missing, `reasons` spells
+it out; here each use is judged (`columns.CHANGE`). That a use was not seen again proves nothing by itself: it is called gone
+only if its client was seen at that server for long enough, and all of what it did there could be read.
 """
 
 from __future__ import annotations

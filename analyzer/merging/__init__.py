@@ -1,4 +1,6 @@
-"""Results of several runs and sites as one analysis: tables in, tables out; never opens a file.
+"""Results of several runs and sites as one analysis.
+
+In: analyses. Out: one, and what was found more than once. Never opens a file.
 
 `files` finds capture files that several results hold, `copies` connections that were captured twice, `counted` adds what is
 only counted, `hosts` joins what is known of addresses. Here all of it is put in canonical order with keys of its own, and

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from analyzer import tables
-from analyzer.hosts import SOURCES
+from analyzer.hosts import CHANGES_WITH_HOST, SOURCES
 from analyzer.merging.stack import Stack
 
 Row = dict[str, Any]
@@ -63,10 +63,14 @@ def _of_address(rows: list[Row]) -> list[Row]:
 
 
 def _is_one_machine(one: Row, other: Row) -> bool:
-    """True if nothing speaks against it: a hardware address, or where it is not known the names."""
-    if one["mac"] is not None and other["mac"] is not None:
-        return bool(one["mac"] == other["mac"])
-    return one["name"] is None or other["name"] is None or bool(_names(one) & _names(other))
+    """True if nothing speaks against it: another hardware address, or another name that machines give themselves."""
+    macs = {row["mac"] for row in (one, other)}
+    if None not in macs and len(macs) > 1:
+        return False
+    if one["name"] is None or other["name"] is None or _names(one) & _names(other):
+        return True
+    own = all(row["name_source"] in CHANGES_WITH_HOST for row in (one, other))
+    return None not in macs and not own
 
 
 def _names(row: Row) -> set[str]:

@@ -1,0 +1,60 @@
+"""What became of each dependency, printed."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import analyzer
+from analyzer.comparison import compare
+from analyzer.report import comparison
+from tests.dialogue import Smb2, write
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+
+
+def printed(before: analyzer.Analysis, after: analyzer.Analysis, width: int = 160) -> str:
+    console = Console(file=StringIO(), width=width)
+    comparison.render(compare(before, after), console)
+    text = console.file.getvalue()
+    return str(text)
+
+
+@pytest.fixture(scope="module")
+def opened() -> analyzer.Analysis:
+    return analyzer.analyze(CAPTURES / "change-0-open.pcap")
+
+
+def test_what_broke_comes_first(opened: analyzer.Analysis) -> None:
+    text = printed(opened, analyzer.analyze(CAPTURES / "change-1-restrict1.pcap"))
+    assert text.splitlines()[0] == "9 uses are refused now that worked before."
+    assert "8 uses are as before." in text
+    assert "WERR_ACCESS_DENIED" in text
+    assert "frame 25" in text
+    assert "PUBLIC" not in text  # as before: only counted
+
+
+def test_operations_of_the_same_fate_are_one_line(opened: analyzer.Analysis) -> None:
+    text = printed(opened, analyzer.analyze(CAPTURES / "change-8-credentials.pcap"))
+    assert text.count("moved") == 3  # samr, lsarpc, srvsvc
+    assert "and 3 more" in text
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    nothing = analyzer.analyze(write(tmp_path / "nothing.pcap"))
+    text = printed(nothing, nothing)
+    assert text.startswith("No null-session use was seen, neither before nor after.")
+    assert "Mind: no SMB connection was seen before." in text
+
+
+def test_names_of_captures_cannot_steer_the_terminal(opened: analyzer.Analysis, tmp_path: Path) -> None:
+    talk = Smb2()
+    talk.login(0x11)
+    talk.tree(0x11, 1)
+    talk.use(0x11, 1, "\x1b[31mevil")
+    text = printed(opened, analyzer.analyze(write(tmp_path / "a.pcap", talk)))
+    assert "\x1b" not in text
+    assert "\\u001b[31mevil" in text
