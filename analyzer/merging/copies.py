@@ -24,10 +24,11 @@ ADDED = (
     "compressed_messages",
 )  # fmt: skip
 """Columns of a connection that grow with a part that continues it."""
-LATEST = ("closed_by", "dialect")
+GUIDS = ("client_guid", "server_guid")
 COUNTS = ("opens", "succeeded", "denied")
 BOTH = tables.DIRECTIONS.index("both")
 NOT_CAPTURED = tables.OUTCOME.index("not_captured")
+IN_PART = [tables.OUTCOME.index(name) for name in ("not_captured", "unanswered", "abandoned")]
 TIME = {"trees": "time", "pipe_opens": "opened", "binds": "time", "calls": "time"}
 
 
@@ -43,6 +44,8 @@ class Copies:
     """By table the rows that stay."""
     target: dict[str, Ints] = field(default_factory=dict)
     """By table, for each row the row that stands for it: itself, another, or none."""
+    of_standing: Mask = field(default_factory=lambda: np.empty(0, dtype=bool))
+    """For each session: it is of a connection that stands."""
     changes: dict[str, Columns] = field(default_factory=dict)
     """By table the columns that are not what they were."""
 
@@ -51,7 +54,7 @@ def find(stack: Stack) -> Copies:
     """Work out what stays of each table."""
     connections = stack.columns(
         "connections", "connection_id", "site", "client_ip", "client_port", "server_ip", "server_port", "first_seen",
-        "last_seen", "midstream", "directions", "closed_by", *ADDED,
+        "last_seen", "midstream", "directions", "closed_by", *GUIDS, *ADDED,
     )  # fmt: skip
     standing = _standing(connections, stack.origin["connections"])
     own = np.arange(len(standing))
@@ -92,13 +95,22 @@ def _standing(connections: Columns, origin: Ints) -> Ints:
     cluster = np.empty(count, dtype=np.int64)
     cluster[order] = np.cumsum(begins) - 1
     best = _best_origin(connections, cluster, origin)
-    keep = origin == best[cluster]
+    keep = (origin == best[cluster]) | _contradict(connections, cluster)
     kept = np.flatnonzero(keep)
     # Of several that stand in one cluster the last that had begun, else the first.
     copies = np.flatnonzero(~keep)
     standing = np.arange(count)
     standing[copies] = kept[_last_or_first(cluster[kept], first[kept], cluster[copies], first[copies] + 1)]
     return standing
+
+
+def _contradict(connections: Columns, cluster: Ints) -> Mask:
+    """True where what should be one connection names several clients or servers: addresses of two networks, say."""
+    several = np.zeros(len(cluster), dtype=bool)
+    groups = Groups(cluster)
+    for name in GUIDS:
+        several |= (groups.different(connections[name]) > 1)[groups.number]
+    return several
 
 
 def _best_origin(connections: Columns, cluster: Ints, origin: Ints) -> Ints:
@@ -185,7 +197,7 @@ def _lengthened(connections: Columns, found: Copies) -> Columns:
 def _sessions(stack: Stack, seen: _Seen, found: Copies) -> None:
     """A session of a copy is the one that the standing connection has, or is bound to, under the same id.
 
-    Where it has none, and shows all of that time, the copy saw only a part of a login: it is that of the next session.
+    Where it has none, and shows all of that time, a login of which the copy saw only a part is that of the next session.
     """
     columns = stack.columns("sessions", "session_key", "connection_id", "session_id", "started", "outcome")
     connection, started = columns["connection_id"], columns["started"]
@@ -201,14 +213,15 @@ def _sessions(stack: Stack, seen: _Seen, found: Copies) -> None:
     then = _last_or_first(by_id[: len(session)], started[session], by_id[len(session) :], started[asked] + 1)
     target = np.arange(len(started))
     target[asked[then >= 0]] = session[then[then >= 0]]
-    unfinished = asked[(then < 0) & seen.is_without_gaps(connection[asked])]
-    unfinished = unfinished[started[unfinished] >= 0]
+    in_part = np.isin(columns["outcome"], IN_PART) & (started >= 0) & seen.is_without_gaps(connection)
+    unfinished = asked[(then < 0) & in_part[asked]]
     # Backwards in time: the first that begins no sooner.
     then = _last_or_first(
         seen.of(connection[known]), -started[known], seen.of(connection[unfinished]), 1 - started[unfinished]
     )
     target[unfinished[then >= 0]] = known[then[then >= 0]]
     found.target["sessions"] = target
+    found.of_standing = of_standing
     found.stays["sessions"] = target == np.arange(len(started))
 
 
@@ -230,10 +243,12 @@ def _last_or_first(known: Ints, begun: Ints, keys: Ints, times: Ints) -> Ints:
 
 
 def _things(stack: Stack, name: str, seen: _Seen, found: Copies) -> None:
-    """Trees, opens, binds and calls of a copy stay if the standing connection cannot show them."""
-    columns = stack.columns(name, "connection_id", TIME[name])
+    """Trees, opens, binds and calls of a copy stay if the standing connection cannot show them, nor their session."""
+    columns = stack.columns(name, "connection_id", "session_key", TIME[name])
     connection = columns["connection_id"]
-    stays = seen.stands(connection) | seen.is_beyond(connection, columns[TIME[name]])
+    session = _row_of(stack, "sessions", "session_key", columns["session_key"])
+    of_own = looked_up(found.stays["sessions"] & ~found.of_standing, session, False)
+    stays = seen.stands(connection) | seen.is_beyond(connection, columns[TIME[name]]) | of_own
     own = np.arange(len(stays))
     target = np.where(stays, own, NONE)
     if name == "trees":

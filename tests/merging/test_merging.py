@@ -171,53 +171,6 @@ def talk(at: float = 0, **how: Any) -> Smb2:
     return made
 
 
-def test_a_connection_that_goes_on_in_the_next_result_is_one(tmp_path: Path) -> None:
-    made = talk()
-    cut = len(made.tcp.packets())
-    made.wait(60)
-    made.use(0x11, 1, "srvsvc")
-    made.tcp.close()
-    packets = made.tcp.packets()
-    first = analyzer.analyze(write_packets(tmp_path / "first.pcap", packets[:cut]))
-    second = analyzer.analyze(write_packets(tmp_path / "second.pcap", packets[cut:]))
-    merged = merging.merge([first, second])
-    assert (merged.connections_continued, merged.connections_dropped) == (1, 0)
-    connections, sessions = merged.analysis.connections, merged.analysis.sessions
-    assert (len(connections), int(connections["packets"].iloc[0])) == (1, len(packets))
-    assert sessions["identity"].tolist() == ["anonymous"]
-    assert set(merged.analysis.dependencies["verdict"]) == {"depends"}
-    assert merged.sentences() == ["1 connection continued by another one: joined"]
-
-
-def write_packets(path: Path, packets: list[Any]) -> Path:
-    return rewriting.write(path, [rewriting.Packet(packet.time_ns, packet.data) for packet in packets])
-
-
-def test_the_more_complete_copy_stands(tmp_path: Path) -> None:
-    made = talk()
-    made.use(0x11, 1, "srvsvc")
-    made.tcp.close()
-    packets = made.tcp.packets()
-    one_way = [packet for packet in packets if packet.data[26:30] == bytes([10, 0, 0, 1])]
-    assert 0 < len(one_way) < len(packets)
-    half = analyzer.analyze(write_packets(tmp_path / "half.pcap", one_way))
-    full = analyzer.analyze(write_packets(tmp_path / "full.pcap", packets))
-    assert half.connections["directions"].tolist() == ["client"]
-    for order in ([half, full], [full, half]):
-        merged = merging.merge(order).analysis
-        assert merged.connections["directions"].tolist() == ["both"]
-        assert merged.sessions["identity"].tolist() == ["anonymous"]
-        assert len(merged.pipe_opens) == 1
-
-
-def test_a_port_that_is_used_again_is_another_connection(tmp_path: Path) -> None:
-    first = analyzer.analyze(write(tmp_path / "first.pcap", closed(talk())))
-    second = analyzer.analyze(write(tmp_path / "second.pcap", closed(talk(at=3600))))
-    merged = merging.merge([first, second])
-    assert len(merged.analysis.connections) == 2
-    assert not merged.sentences()
-
-
 def closed(made: Smb2) -> Smb2:
     made.tcp.close()
     return made
