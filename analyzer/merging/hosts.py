@@ -42,10 +42,14 @@ def _is_same(one: Row, other: Row) -> bool:
     return all(one[name] == other[name] for name in one if name != "origin")
 
 
-def _in_order(place: tuple[str, str]) -> tuple[str, int, int]:
+def _in_order(place: tuple[str, str]) -> tuple[str, int, int, str]:
+    """IPv4 before IPv6, and by number; what is no address comes last: results may be damaged."""
     site, ip = place
-    address = ipaddress.ip_address(ip)
-    return site, address.version, int(address)
+    try:
+        address = ipaddress.ip_address(ip or "")
+    except ValueError:
+        return site or "", 99, 0, ip or ""
+    return site or "", address.version, int(address), ""
 
 
 def _of_address(rows: list[Row]) -> list[Row]:

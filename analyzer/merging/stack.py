@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from analyzer import tables
+from analyzer.errors import AnalyzerError
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.tables import Columns, TableSet
 
@@ -26,10 +27,12 @@ KEYS = {
 class Stack:
     """The tables of all results, one result behind the other; `origin` of each row which result it is of.
 
-    Keys are moved so that none is used twice.
+    Keys are moved so that none is used twice. Raises AnalyzerError if a key names a row that is not there.
     """
 
     def __init__(self, parts: Sequence[dict[str, pa.Table]]) -> None:
+        for part in parts:
+            _check_keys(part)
         self.tables = {name: tables.stacked([part[name] for part in parts]) for name in tables.ROWS}
         self.origin = {
             name: np.repeat(np.arange(len(parts)), [len(part[name]) for part in parts]) for name in tables.ROWS
@@ -43,6 +46,15 @@ class Stack:
             moved = found[key] + self._first[key][self.origin[name]]
             found[key] = np.where(found[key] < 0, NONE, moved)
         return found
+
+
+def _check_keys(part: dict[str, pa.Table]) -> None:
+    """Results come from files, which may be damaged: what is a number of rows must not become one of bytes."""
+    for name, table in part.items():
+        for key in KEYS.keys() & set(table.column_names):
+            largest = int(tables.filled(tables.one_array(table[key])).max(initial=NONE))
+            if largest >= len(part[KEYS[key]]):
+                raise AnalyzerError(f"results are damaged: {name}.{key} names row {largest}, which is not there")
 
 
 def _offsets(parts: Sequence[pa.Table], key: str) -> Ints:

@@ -6,6 +6,7 @@ calls were answered how, by tshark and the programs' own words), never from an a
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import analyzer
 from analyzer import tables
 from analyzer.comparison import Comparison, compare
 from analyzer.comparison.columns import CHANGE, COLUMNS, COUNTS
-from tests import build
+from tests import build, rewriting
 from tests.build import ACCESS_DENIED
 from tests.dialogue import IS_GUEST, NAME_NOT_FOUND, Smb2, named, write
 
@@ -159,11 +160,19 @@ def test_with_itself_nothing_changes(analyses: dict[str, analyzer.Analysis]) -> 
         assert {row["change"] for row in rows_of(compare(analysis, analysis))} <= {"unchanged"}
 
 
-def test_the_table_has_its_columns_whatever_is_compared(analyses: dict[str, analyzer.Analysis]) -> None:
-    nothing = analyzer.analyze(manifest.CAPTURES / BEFORE, ports=(1,))
-    del nothing
-    found = compare(analyses[BEFORE], analyses[BEFORE]).table
-    assert found.column_names == [column.name for column in COLUMNS]
+def test_the_table_has_its_columns(compared: dict[str, Comparison]) -> None:
+    assert compared[BEFORE].table.column_names == [column.name for column in COLUMNS]
+
+
+@pytest.mark.parametrize("file", AFTER)
+def test_frames_are_of_the_client(file: str, compared: dict[str, Comparison]) -> None:
+    """Whoever opens the frame that is named finds a packet between that client and that server."""
+    packets = {name: rewriting.read(manifest.CAPTURES / name) for name in {BEFORE, file}}
+    for row in rows_of(compared[file]):
+        for when, name in (("before", BEFORE), ("after", file)):
+            if row[f"frame_{when}"] is not None:
+                ends = packets[name][row[f"frame_{when}"] - 1].data[26:34]
+                assert ends == socket.inet_aton(row["client_ip"]) + socket.inet_aton(row["server_ip"])
 
 
 # What the recordings do not show. #
@@ -223,8 +232,8 @@ def test_after_nothing_everything_is_new(tmp_path: Path) -> None:
     assert "no SMB connection was seen before" in found.notes
 
 
-def daily(count: int, first_day: int, pipe: str = SRVSVC) -> list[Smb2]:
-    return [use("10.0.0.1", pipe, at=(first_day + day) * DAY, number=day) for day in range(count)]
+def daily(count: int, first_day: int) -> list[Smb2]:
+    return [use("10.0.0.1", SRVSVC, at=(first_day + day) * DAY, number=day) for day in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +248,7 @@ def daily(count: int, first_day: int, pipe: str = SRVSVC) -> list[Smb2]:
 def test_gone_is_only_what_was_regular_and_is_missed_for_long(
     tmp_path: Path, uses_before: int, days_after: int, change: str, why: str | None
 ) -> None:
-    before = analyzed(tmp_path / "before.pcap", *daily(uses_before, 0), *daily(uses_before, 0, SAMR)[:0])
+    before = analyzed(tmp_path / "before.pcap", *daily(uses_before, 0))
     after = analyzed(
         tmp_path / "after.pcap", *(use("10.0.0.1", SAMR, at=(100 + day) * DAY, number=day) for day in (0, days_after))
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import analyzer
-from analyzer import UsageError, merging, results, tables
+from analyzer import AnalyzerError, UsageError, merging, results, tables
 from tests import rewriting
 from tests.dialogue import Smb2, write
 
@@ -270,3 +271,25 @@ def test_what_one_run_did_not_see_another_may_have(tmp_path: Path) -> None:
     unseen = set(zip(merged.endpoint_unseen["log"], merged.endpoint_unseen["record"], strict=True))
     assert not seen & unseen
     assert len(unseen) < sum(len(half.endpoint_unseen) for half in halves)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("connections", "connection_id"), ("sessions", "session_no"), ("pipe_opens", "tree_key")]
+)
+def test_damaged_keys_are_refused(name: str, key: str) -> None:
+    """A number in a file must not become memory."""
+    made = analyzer.analyze(CAPTURES / "pipe-missing.pcap")
+    rows = {table: made.arrow(table) for table in tables.ROWS}
+    place, length = rows[name].column_names.index(key), len(rows[name])
+    rows[name] = rows[name].set_column(place, key, tables.ints(np.full(length, 1 << 60)))
+    with pytest.raises(AnalyzerError, match=f"{name}.{key}"):
+        merging.merge([analyzer.Analysis(rows, {}, {})])
+
+
+def test_addresses_that_are_none_do_no_harm(tmp_path: Path) -> None:
+    made = analyzer.analyze(write(tmp_path / "a.pcap", closed(talk())))
+    rows = {table: made.arrow(table) for table in tables.ROWS}
+    hosts = rows["hosts"]
+    rows["hosts"] = hosts.set_column(0, "ip", tables.listed(["no address"] * len(hosts)))
+    merged = merging.merge([made, analyzer.Analysis(rows, made.counts, made.settings)]).analysis
+    assert merged.hosts["ip"].tolist()[-1] == "no address"
