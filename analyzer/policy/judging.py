@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from analyzer.policy.rules import BREAKS, UNKNOWN, Gate, Held, Place, Ruling, Use, gates, rule_on
+from analyzer.policy.rules import BREAKS, UNKNOWN, Gate, Held, Place, Ruling, Use, gates, names_match, rule_on
 from analyzer.policy.settings import Given, Policy, Value, default_of, settings
 from analyzer.policy.uses import Form
 
@@ -19,6 +19,8 @@ STILL_WORKS, WOULD_BREAK, CANNOT_BE_KNOWN, REFUSED_TODAY = "still_works", "break
 OUTCOMES = (WOULD_BREAK, CANNOT_BE_KNOWN, STILL_WORKS, REFUSED_TODAY)
 SHARE_OPTIONS = {name: name.removeprefix("samba:") for name in ("samba:guest ok", "samba:guest only", "samba:valid users")}
 """Options that a share may have of its own."""
+NAME_LISTS = ("NullSessionPipes", "NullSessionShares", "AllowedPipes")
+"""Settings that list pipes or shares. Of their values only matters whether they have the name that is asked about, and any."""
 Distrusted = frozenset[tuple[str, str | None]]
 """Settings that the captures contradict, for one pipe or share, or (None) for all."""
 
@@ -40,6 +42,16 @@ class Values:
 
     settings: Mapping[str, Held]
     shares: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
+    names: frozenset[str] = field(init=False)
+    """The settings of which something is known, be it for some share only."""
+    lists: Mapping[str, tuple[str, ...]] = field(init=False)
+    """Those that list pipes or shares."""
+
+    def __post_init__(self) -> None:
+        options = {f"samba:{option}" for given in self.shares.values() for option in given}
+        lists = {name: held.value for name in NAME_LISTS if (held := self.settings.get(name)) is not None}
+        object.__setattr__(self, "names", options | self.settings.keys())
+        object.__setattr__(self, "lists", {name: value for name, value in lists.items() if isinstance(value, tuple)})
 
     def of(self, setting: str, resource: str | None) -> Held | None:
         """The value of a setting, for a share of that name where it may have its own."""
@@ -88,14 +100,30 @@ class Context:
     client: Values = NOTHING
     problem: str = ""
     """Why nothing can be said at all; empty: it can."""
-    _kept: dict[int, Judgement] = field(default_factory=dict)
+    kept: dict[tuple[Any, ...], Judgement] = field(default_factory=dict)
+    """Judgements by form, by what of `distrusted` concerns it, and by what lists of names say of it: contexts that differ in
+    nothing else share it."""
 
     def judge(self, number: int, form: Form) -> Judgement:
         """What becomes of uses of this form; `number` is its place among the forms."""
-        found = self._kept.get(number)
+        key = number, self._doubts(form), self._lists_on(form)
+        found = self.kept.get(key)
         if found is None:
-            found = self._kept[number] = self._judged(form)
+            found = self.kept[key] = self._judged(form)
         return found
+
+    def _doubts(self, form: Form) -> Distrusted:
+        if not self.distrusted:
+            return self.distrusted
+        names = (None, form.uses[0].resource)
+        return frozenset(entry for entry in self.distrusted if entry[1] in names)
+
+    def _lists_on(self, form: Form) -> tuple[tuple[object, ...], ...]:
+        resource = form.uses[0].resource or ""
+        return tuple(
+            (*names_match(value, resource), any(value), self._is_unchanged(name, resource))
+            for name, value in self.then.lists.items()
+        )
 
     def _judged(self, form: Form) -> Judgement:
         if form.refused:
@@ -152,6 +180,8 @@ class Context:
                 continue
             at = place if side == "server" else place._replace(build=None)
             for gate in gates(use, at, side):
+                if gate.settings.isdisjoint(values.names):
+                    continue
                 ruling = self._ruling(gate, use, at, values, form)
                 if ruling is not None:
                     yield ruling
@@ -173,6 +203,17 @@ class Context:
     def _is_unchanged(self, name: str, resource: str | None) -> bool:
         now, then = self.now.of(name, resource), self.then.of(name, resource)
         return now is not None and then is not None and normal(now.value) == normal(then.value)
+
+
+def but_for_lists(values: Values) -> tuple[object, ...]:
+    """The values without what stands in lists of names: contexts in which they are the same may share their judgements."""
+    held = frozenset(
+        (name, None if name in values.lists else normal(held.value)) for name, held in values.settings.items()
+    )
+    shares = frozenset(
+        (share, option, normal(given.value)) for share, options in values.shares.items() for option, given in options.items()
+    )
+    return held, shares
 
 
 def normal(value: Value | None) -> object:

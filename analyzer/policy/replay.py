@@ -8,14 +8,14 @@ is replayed: settings that it does not name stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analyzer import tables
 from analyzer.errors import UsageError
-from analyzer.groups import Groups, Mask
+from analyzer.groups import Groups, Mask, looked_up, places
 from analyzer.policy import aliases
 from analyzer.policy.judging import (
     CANNOT_BE_KNOWN,
@@ -26,6 +26,7 @@ from analyzer.policy.judging import (
     Distrusted,
     Judgement,
     Values,
+    but_for_lists,
     defaults,
     values_of,
 )
@@ -33,7 +34,7 @@ from analyzer.policy.rules import BREAKS, WORKS, Held, Place, gates, rule_on
 from analyzer.policy.servers import ROLES, Server, by_server, servers
 from analyzer.policy.settings import RELEASES, Policy, merged, setting_of
 from analyzer.policy.uses import Form, Replayed, replayed
-from analyzer.sessions.joins import Ints
+from analyzer.sessions.joins import NONE, Ints
 from analyzer.tables import TableSet
 
 if TYPE_CHECKING:
@@ -241,19 +242,24 @@ def _contexts(
         )
     client = NOTHING if client_policy is None else values_of(client_policy)
     made: dict[tuple[Any, ...], Context] = {}
+    alike: dict[tuple[Any, ...], Context] = {}
+    kept: dict[tuple[Any, ...], dict[tuple[Any, ...], Judgement]] = {}
     found = []
     for server, today, its_defaults in zip(mine, now.values, now.defaults, strict=True):
         policy = policies.get((server.site, server.ip))
         baseline = baselines.get((server.site, server.ip))
         doubts: Distrusted = frozenset(distrusted.get(server, ()))
-        alike = (id(policy), id(today), server.family, server.build, server.role, doubts)
-        if alike not in made:
-            problem = _problem(server, policy, baseline)
-            both = merged([it for it in (baseline, policy) if it is not None]) if not problem else None
-            made[alike] = Context(
-                places_of_server(server), today, values_of(both, its_defaults), doubts, client, problem
-            )
-        found.append(made[alike])
+        problem = _problem(server, policy, baseline)
+        key = (id(policy), id(today), server.family, server.build, server.role, problem)
+        if key not in alike:
+            both = None if problem else merged([it for it in (baseline, policy) if it is not None])
+            then = values_of(both, its_defaults)
+            at = places_of_server(server)
+            shared = kept.setdefault((at, id(today), but_for_lists(then), problem), {})
+            alike[key] = Context(at, today, then, frozenset(), client, problem, shared)
+        if (key, doubts) not in made:
+            made[key, doubts] = replace(alike[key], distrusted=doubts)
+        found.append(made[key, doubts])
     return found
 
 
@@ -332,29 +338,46 @@ def _against(form: Form, at: tuple[Place, ...], values: Values) -> tuple[tuple[s
 
 
 def _of_each_other(data: Replayed, mine: list[Server], table_set: TableSet) -> list[Contradiction]:
-    """Pipes that were both opened and refused, shares likewise: the policy was changed meanwhile, or is not all of it."""
-    found = table_set.columns("dependencies", "resource", "succeeded", "refused_at")
-    kind = np.array([it.uses[0].kind for it in data.forms], dtype=object)[data.form]
-    who = np.array([it.uses[0].identity == "anonymous" and not it.may_be_none for it in data.forms])[data.form]
+    """Pipes that were opened anonymously, and later (or earlier) only refused; shares likewise: a setting was changed.
+
+    Where opens and refusals alternate, it is not a list that refuses: lists know neither clients nor what is asked for.
+    """
+    text = table_set.texts.text
+    number = {key: place for place, key in enumerate(data.servers)}
+    resource = table_set.columns("dependencies", "resource")["resource"]
     several = []
-    for kinds, rung, names in (
-        (("pipe", "bind", "call"), "open", ("NullSessionPipes", "RestrictNullSessAccess", "samba:nt pipe support")),
-        (("disk",), "tree_connect", ("NullSessionShares", "RestrictNullSessAccess", "samba:guest ok")),
+    for table, column, time, rung, names in (
+        ("pipe_opens", "pipe", "opened", "open", ("NullSessionPipes", "RestrictNullSessAccess", "samba:nt pipe support")),
+        ("trees", "share", "time", "tree_connect", ("NullSessionShares", "RestrictNullSessAccess", "samba:guest ok")),
     ):
-        wanted: Mask = np.isin(kind, kinds) & who & (found["resource"] >= 0)
-        rows = np.flatnonzero(wanted)
-        if not len(rows):
+        opens = table_set.columns(table, "session_key", column, time, "status")
+        sessions = table_set.columns("sessions", "session_key", "site", "server_ip", "identity")
+        session = places(opens["session_key"], sessions["session_key"])
+        anonymous = looked_up(sessions["identity"], session, NONE) == tables.IDENTITY.index("anonymous")
+        told = np.flatnonzero(anonymous & (opens[column] >= 0) & (opens["status"] >= 0) & (opens[time] >= 0))
+        if not len(told):
             continue
-        alike = Groups(data.server[rows], found["resource"][rows])
-        worked = alike.sums(found["succeeded"][rows] > 0) > 0
-        refused = alike.sums(found["refused_at"][rows] == tables.RUNG.index(rung)) > 0
-        for place in np.flatnonzero(worked & refused).tolist():
-            row = int(rows[alike.first[place]])
-            server = mine[int(data.server[row])]
+        worked = opens["status"][told] == table_set.texts.code("STATUS_SUCCESS")
+        refused = opens["status"][told] == table_set.texts.code("STATUS_ACCESS_DENIED")
+        when, session = opens[time][told], session[told]
+        alike = Groups(sessions["site"][session], sessions["server_ip"][session], opens[column][told])
+        first_worked, last_worked = (of(np.where(worked, when, NONE)) for of in (alike.least, alike.most))
+        first_refused, last_refused = (of(np.where(refused, when, NONE)) for of in (alike.least, alike.most))
+        apart = (first_worked > last_refused) | (first_refused > last_worked)
+        for place in np.flatnonzero((first_worked >= 0) & (first_refused >= 0) & apart).tolist():
+            row = int(alike.first[place])
+            key = text(int(sessions["site"][session[row]])) or "", text(int(sessions["server_ip"][session[row]])) or ""
+            if key not in number:
+                continue
+            code = int(opens[column][told[row]])
+            server = mine[number[key]]
             of_family = tuple(name for name in names if server.family in (None, setting_of(name).family))
-            resource = table_set.texts.text(int(found["resource"][row])) or ""
-            what = f"it was opened anonymously, and refused to anonymous sessions ({rung})"
-            several.append(Contradiction(server, resource, of_family, what, row, False))
+            seen = np.flatnonzero((data.server == number[key]) & (resource == code))
+            order = "and later refused" if first_refused[place] > last_worked[place] else "after it had been refused"
+            what = f"it was opened anonymously, {order} ({rung}): something was changed meanwhile"
+            several.append(
+                Contradiction(server, text(code) or "", of_family, what, int(seen[0]) if len(seen) else -1, False)
+            )
     return several
 
 

@@ -226,8 +226,14 @@ def last_part(pipe: str) -> str:
 def names_match(entries: tuple[str, ...], resource: str) -> tuple[bool, bool]:
     """Whether a list has a name, compared in full and by the last part, without case."""
     wanted = resource.casefold()
-    listed = {entry.casefold() for entry in entries}
-    return wanted in listed, last_part(wanted) in {last_part(entry) for entry in listed}
+    full, last = _comparable(entries)
+    return wanted in full, last_part(wanted) in last
+
+
+@lru_cache(maxsize=4096)
+def _comparable(entries: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    full = frozenset(entry.casefold() for entry in entries)
+    return full, frozenset(last_part(entry) for entry in full)
 
 
 def _lists(entries: tuple[str, ...], use: Use, _: str) -> bool | None:
