@@ -92,15 +92,14 @@ def system_named(text: str) -> tuple[str, int | None]:
 def by_server(told: Mapping[str, T], found: Mapping[tuple[str, str], object], option: str) -> dict[tuple[str, str], T]:
     """What was told by name or address, for each server; `""` stands for all others."""
     answers: dict[tuple[str, str], T] = {}
+    called: dict[str, list[tuple[str, str]]] = {}
+    for key, signs in found.items():
+        for word in {key[1], f"{key[0]}/{key[1]}".casefold(), *_names_of(getattr(signs, "name", None))}:
+            called.setdefault(word, []).append(key)
     for name, value in told.items():
         if not name:
             continue
-        wanted = name.casefold()
-        those = [
-            key
-            for key, signs in found.items()
-            if wanted in (key[1], f"{key[0]}/{key[1]}".casefold()) or wanted in _names_of(getattr(signs, "name", None))
-        ]
+        those = called.get(name.casefold())
         if not those:
             known = ", ".join(sorted({key[1] for key in found})[:10]) or "none"
             raise UsageError(f"{option}: no server {name!r} in the captures; there are: {known}")
