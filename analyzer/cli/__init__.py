@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from analyzer import __version__
-from analyzer.cli import analyze, doctor, policy, verify
+from analyzer.cli import analyze, doctor, policy, verify, whatif
 from analyzer.cli.options import DONE, INTERRUPTED, NOTHING_USABLE, WRONG_USAGE, say
 from analyzer.errors import AnalyzerError, UsageError
 
@@ -95,4 +95,6 @@ app.command()(analyze.analyze)
 app.command("tables")(analyze.print_table)
 app.command()(verify.verify)
 app.command()(doctor.doctor)
+app.command()(whatif.whatif)
+app.command()(whatif.recommend)
 app.add_typer(policy.app, name="policy")

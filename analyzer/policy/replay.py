@@ -80,8 +80,6 @@ class Given:
     assume_defaults: bool = False
 
 
-NEEDED = ("connections", "sessions", "trees", "pipe_opens", "binds", "hosts", "dependencies", "other_ways")
-"""The tables that are looked at."""
 
 
 @dataclass(slots=True, eq=False)

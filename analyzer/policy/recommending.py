@@ -19,12 +19,11 @@ from analyzer.errors import UsageError
 from analyzer.groups import Groups, Mask
 from analyzer.knowledge import rows as knowledge_rows
 from analyzer.policy.judging import CANNOT_BE_KNOWN, STILL_WORKS, Context, Judgement, Values, but_for_lists, normal
-from analyzer.policy.replay import Given, WhatIf, label, whatif
+from analyzer.policy.replay import Given, WhatIf, whatif
 from analyzer.policy.rules import Held, Place
 from analyzer.policy.servers import Server
 from analyzer.policy.settings import LISTS, NUMBERS, Policy, Value, setting_of
 from analyzer.policy.settings import Given as GivenValue
-from analyzer.sessions.joins import Ints
 from analyzer.tables import TableSet
 
 if TYPE_CHECKING:
@@ -367,9 +366,9 @@ def _sentence(ip: str, client: object, application: str, what: str, alone: int, 
     return f"moving {who} to an account of its own lets {thing} {' and '.join(filter(None, (where, more)))}"
 
 
-def change_content(found: Recommendation, advice: Advice, dependencies: pa.Table) -> tuple[
-    list[dict[str, str]], list[dict[str, str]], list[str]
-]:
+def change_content(
+    found: Recommendation, advice: Advice
+) -> tuple[list[dict[str, str]], list[dict[str, str]], list[str]]:
     """For the change record of a server: affected parties, evidence, and what cannot be known."""
     import pandas as pd  # noqa: PLC0415
 
@@ -400,11 +399,3 @@ def change_content(found: Recommendation, advice: Advice, dependencies: pa.Table
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def by_server_rows(found: Recommendation) -> Ints:
-    """For each row of `dependencies` the place of its server among `servers`."""
-    return found.replay.data.server
-
-
-__all__ = ["Advice", "Blocked", "Recommendation", "by_server_rows", "change_content", "label", "recommend"]
