@@ -233,7 +233,11 @@ def _write_csv(rows: pd.DataFrame) -> None:
 
     from analyzer import results  # noqa: PLC0415
 
-    results.write_csv(pa.Table.from_pandas(rows, preserve_index=False), sys.stdout.buffer)
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type):
+            table = table.set_column(place, name, table[name].dictionary_encode())  # as texts of tables are kept
+    results.write_csv(table, sys.stdout.buffer)
 
 
 def _as_json(found: WhatIf) -> dict[str, Any]:

@@ -237,11 +237,11 @@ class _Finder:
         """Set one setting to the tightest value with which all that is needed goes on to work."""
         now = context.now.settings.get(name)
         for place, value in enumerate(values):
+            if place and place == len(values) - 1:
+                return  # the loosest value tightens nothing
             if now is not None and _is_as_tight(now.value, values, place):
                 found.kept.append(name)
                 return
-            if place and place == len(values) - 1:
-                return  # the loosest value tightens nothing
             failing = self._failing(self._changed(context, name, value), wanted)
             if not failing:
                 settings[name] = value
@@ -360,10 +360,11 @@ def _sentence(ip: str, client: object, application: str, what: str, alone: int, 
     who = f"{client} ({ip})" if isinstance(client, str) and client else ip
     who += f", {application}," if application else ""
     setting, _, entry = what.partition(": ")
-    thing = f"`{entry}` go from {setting}" if entry and not setting.startswith("O:") else f"{what} be tightened"
+    name, _, value = what.partition(" = ")
+    thing = f"`{entry}` go from {setting}" if entry else f"{name} be set to {value}" if value else f"{what} be tightened"
     where = f"on {alone} server{'' if alone == 1 else 's'}" if alone else ""
     more = f"on {others} together with other dependents" if others else ""
-    return f"moving {who} to an account of its own lets {thing} {' and '.join(filter(None, (where, more)))}"
+    return f"moving {who} to a service account lets {thing} {' and '.join(filter(None, (where, more)))}"
 
 
 def change_content(

@@ -315,6 +315,8 @@ def _against(form: Form, at: tuple[Place, ...], values: Values) -> tuple[tuple[s
         for place in at:
             refuses, passes, excused = set(), set(), False
             for gate in gates(use, place):
+                if gate.settings.isdisjoint(values.names):
+                    continue  # of which nothing is said explains nothing
                 ruling = rule_on(gate, use, place, lambda name, use=use: values.of(name, use.resource))  # type: ignore[misc]
                 if ruling is None:
                     continue
