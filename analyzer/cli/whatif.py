@@ -46,7 +46,9 @@ Baselines = Annotated[
 ]
 Systems = Annotated[
     list[str] | None,
-    typer.Option("--os", metavar="[NAME=]RELEASE", help="What servers are: 2008r2, 2016, samba ..., or a build number."),
+    typer.Option(
+        "--os", metavar="[NAME=]RELEASE", help="What servers are: 2008r2, 2016, samba ..., or a build number."
+    ),
 ]
 Roles = Annotated[
     list[str] | None, typer.Option("--role", metavar="[NAME=]ROLE", help="What servers are: member or dc.")
@@ -77,9 +79,7 @@ def whatif(
     system: Systems = None,
     role: Roles = None,
     assume_defaults: Defaults = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="End with 1 if something breaks, or may break.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 if something breaks, or may break.")] = False,
     format_: Printed = Format.TABLE,
     quiet: Quiet = False,
     reading: Reading,
@@ -89,16 +89,20 @@ def whatif(
     policies |= _by_name(server, "--server", needs_name=True)
     if not policies and client_policy is None:
         raise UsageError("say which policy: --policy FILE, --server NAME=FILE or --client-policy FILE")
-    told = {
-        "baselines": _baselines(baseline),
-        "systems": _words(system, "--os"),
-        "roles": _words(role, "--role"),
-        "client_policy": None if client_policy is None else _read([client_policy]),
-    }
+    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
+    clients = None if client_policy is None else _read([client_policy])
     analysis = opened(paths, reading, quiet)
     from analyzer import policy as policies_  # noqa: PLC0415 - NumPy and Arrow
 
-    found = policies_.whatif(_tables(analysis), policies=policies, assume_defaults=assume_defaults, **told)
+    found = policies_.whatif(
+        _tables(analysis),
+        policies=policies,
+        baselines=baselines,
+        systems=systems,
+        roles=roles,
+        client_policy=clients,
+        assume_defaults=assume_defaults,
+    )
     if format_ is Format.CSV:
         _write_csv(found.rows())
     elif format_ is Format.JSON:
@@ -136,7 +140,7 @@ def recommend(
     reading: Reading,
 ) -> None:
     """Find the tightest policy for each server that breaks nothing that was seen to be needed."""
-    told = {"baselines": _baselines(baseline), "systems": _words(system, "--os"), "roles": _words(role, "--role")}
+    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
     if output:
         check_folder(output)
     analysis = opened(paths, reading, quiet)
@@ -147,10 +151,12 @@ def recommend(
         accept=[word.strip() for word in accept.split(",") if word.strip()],
         enough=_enough(analysis),
         assume_defaults=assume_defaults,
-        **told,
+        baselines=baselines,
+        systems=systems,
+        roles=roles,
     )
     if output:
-        _write_artefacts(found, analysis, told["baselines"], output)
+        _write_artefacts(found, baselines, output)
     if format_ is Format.CSV:
         _write_csv(found.repairs)
     elif format_ is Format.JSON:
@@ -222,7 +228,10 @@ def _enough(analysis: Analysis) -> dict[str, str | None]:
     return {
         ip: f"not observed for long enough: {lacks}" if enough is False else None
         for ip, enough, lacks in zip(
-            observed["server_ip"].to_pylist(), observed["enough"].to_pylist(), observed["lacks"].to_pylist(), strict=True
+            observed["server_ip"].to_pylist(),
+            observed["enough"].to_pylist(),
+            observed["lacks"].to_pylist(),
+            strict=True,
         )
         if ip is not None
     }
@@ -287,11 +296,11 @@ def _settings(advice: Advice) -> dict[str, Any] | None:
     return made
 
 
-def _write_artefacts(found: Recommendation, analysis: Analysis, baselines: dict[str, Policy], output: Path) -> None:
+def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output: Path) -> None:
     """A folder for each server that has a policy; its name is its address, whatever it calls itself."""
     from analyzer.policy.artefacts import artefacts  # noqa: PLC0415
-    from analyzer.policy.record import Content  # noqa: PLC0415
     from analyzer.policy.recommending import change_content  # noqa: PLC0415
+    from analyzer.policy.record import Content  # noqa: PLC0415
 
     for advice in found.servers:
         server = advice.server
@@ -306,9 +315,7 @@ def _write_artefacts(found: Recommendation, analysis: Analysis, baselines: dict[
             evidence=evidence,
             unknown=unknown,
         )
-        baseline = next(
-            (baselines[name] for name in (server.name or "", server.ip, "") if name in baselines), None
-        )
+        baseline = next((baselines[name] for name in (server.name or "", server.ip, "") if name in baselines), None)
         made = artefacts(advice.policy, baseline=baseline, content=content)
         folder = output / _folder_name("_".join(filter(None, (server.site, server.ip))))
         check_folder(folder)
@@ -320,4 +327,6 @@ def _write_artefacts(found: Recommendation, analysis: Analysis, baselines: dict[
 
 def _folder_name(text: str) -> str:
     """A name that leads nowhere else: sites are paths, and addresses of version 6 have colons."""
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "." if char == "." else "_" for char in text).lstrip(".")
+    return "".join(
+        char if char.isascii() and (char.isalnum() or char in "-_") else "." if char == "." else "_" for char in text
+    ).lstrip(".")

@@ -17,7 +17,9 @@ from analyzer.policy.uses import Form
 
 STILL_WORKS, WOULD_BREAK, CANNOT_BE_KNOWN, REFUSED_TODAY = "still_works", "breaks", "cannot_be_known", "refused_today"
 OUTCOMES = (WOULD_BREAK, CANNOT_BE_KNOWN, STILL_WORKS, REFUSED_TODAY)
-SHARE_OPTIONS = {name: name.removeprefix("samba:") for name in ("samba:guest ok", "samba:guest only", "samba:valid users")}
+SHARE_OPTIONS = {
+    name: name.removeprefix("samba:") for name in ("samba:guest ok", "samba:guest only", "samba:valid users")
+}
 """Options that a share may have of its own."""
 NAME_LISTS = ("NullSessionPipes", "NullSessionShares", "AllowedPipes")
 """Settings that list pipes or shares. Of their values only matters whether they have the name that is asked about, and any."""
@@ -73,7 +75,9 @@ def values_of(policy: Policy | None, *more: Mapping[str, Held]) -> Values:
         found |= known
     if policy is None:
         return Values(found)
-    return Values(found | {name: Held(given.value, given.source) for name, given in policy.settings.items()}, policy.shares)
+    return Values(
+        found | {name: Held(given.value, given.source) for name, given in policy.settings.items()}, policy.shares
+    )
 
 
 def defaults(place: Place) -> Mapping[str, Held]:
@@ -188,7 +192,9 @@ class Context:
 
     def _ruling(self, gate: Gate, use: Use, place: Place, values: Values, form: Form) -> Ruling | None:
         named = [name for name in gate.settings if values.of(name, use.resource) is not None]
-        changed = [name for name in named if not self._is_unchanged(name, use.resource)] if values is self.then else named
+        changed = (
+            [name for name in named if not self._is_unchanged(name, use.resource)] if values is self.then else named
+        )
         if not changed:
             return None
         for name in gate.settings:
@@ -211,7 +217,9 @@ def but_for_lists(values: Values) -> tuple[object, ...]:
         (name, None if name in values.lists else normal(held.value)) for name, held in values.settings.items()
     )
     shares = frozenset(
-        (share, option, normal(given.value)) for share, options in values.shares.items() for option, given in options.items()
+        (share, option, normal(given.value))
+        for share, options in values.shares.items()
+        for option, given in options.items()
     )
     return held, shares
 

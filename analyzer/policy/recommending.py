@@ -82,7 +82,11 @@ class Recommendation:
 
 
 def recommend(
-    rows: Mapping[str, pa.Table], given: Given, *, accept: Sequence[str] = (), enough: Mapping[str, str | None] | None = None
+    rows: Mapping[str, pa.Table],
+    given: Given,
+    *,
+    accept: Sequence[str] = (),
+    enough: Mapping[str, str | None] | None = None,
 ) -> Recommendation:
     """Find the tightest policy for each server.
 
@@ -110,7 +114,12 @@ def recommend(
     replayed = whatif(rows, replace(given, policies=policies or {"": Policy()}))
     blocked = [it for advice in found for it in advice.held_back]
     return Recommendation(
-        found, replayed, needed, given_up, _repairs(today, needed, blocked, rows["dependencies"]), list(replayed.warnings)
+        found,
+        replayed,
+        needed,
+        given_up,
+        _repairs(today, needed, blocked, rows["dependencies"]),
+        list(replayed.warnings),
     )
 
 
@@ -196,7 +205,9 @@ class _Finder:
     def _lists(self, number: int, context: Context, wanted: frozenset[int], found: Advice) -> dict[str, Value]:
         """The lists of pipes and shares with nothing in them but what is needed."""
         pipes, shares = _entries(self._forms, wanted, PIPE_KINDS), _entries(self._forms, wanted, ("disk",))
-        role_pipes = set(OF_CONTROLLERS) - self._accepted if any(it.role != "member" for it in context.places) else set()
+        role_pipes = (
+            set(OF_CONTROLLERS) - self._accepted if any(it.role != "member" for it in context.places) else set()
+        )
         lists = {"NullSessionPipes": set(pipes) | role_pipes, "NullSessionShares": set(shares)}
         made: dict[str, Value] = {"RestrictNullSessAccess": 1}
         for name, entries in lists.items():
@@ -219,8 +230,8 @@ class _Finder:
             for entry in sorted(entries):
                 forms = frozenset(form for form in wanted if entry in _entries(self._forms, [form], kinds))
                 found.held_back.append(Blocked(number, f"{name}: {entry}", forms, "it is needed"))
-        now = context.now.settings
-        same = [name for name in made if name in now and normal(now[name].value) == normal(made[name])]
+        today = context.now.settings
+        same = [name for name in made if name in today and normal(today[name].value) == normal(made[name])]
         found.kept += same
         return {name: value for name, value in made.items() if name not in same}
 
@@ -247,7 +258,7 @@ class _Finder:
                 settings[name] = value
                 return
             why = next(iter(failing.values())).why
-            what = f"{name} = {value}" if len(values) > 2 else name  # noqa: PLR2004 - several steps
+            what = f"{name} = {value}" if len(values) > 2 else name
             found.held_back.append(Blocked(number, what, frozenset(failing), why))
             if name == "samba:map to guest":
                 return  # the other values are not in an order of tightness for one use
@@ -312,7 +323,7 @@ def _tightest(at: Sequence[Place]) -> list[tuple[str, tuple[Value, ...]]]:
 
 @cache
 def _table() -> list[tuple[str, str, int, int, str, tuple[Value, ...]]]:
-    found = []
+    found: list[tuple[str, str, int, int, str, tuple[Value, ...]]] = []
     for row in knowledge_rows("policy_tightest"):
         first, _, last = row["builds"].partition("-")
         kind = setting_of(row["setting"]).kind
@@ -342,9 +353,14 @@ def _repairs(today: WhatIf, needed: Mask, blocked: Sequence[Blocked], dependenci
     parties = joined.groupby(["server", "what"], observed=True)["site_client"].transform("size")
     joined = joined.assign(alone=(parties == 1).astype(int), shared=(parties > 1).astype(int))
     found = joined.groupby([*keys, "what"], observed=True, as_index=False).agg(
-        client_ip=("client_ip", "first"), client=("client", "first"), servers=("alone", "sum"), with_others=("shared", "sum")
+        client_ip=("client_ip", "first"),
+        client=("client", "first"),
+        servers=("alone", "sum"),
+        with_others=("shared", "sum"),
     )
-    found = found.sort_values(["servers", "with_others", "client_ip", "application", "what"], ascending=[False, False, True, True, True])
+    found = found.sort_values(
+        ["servers", "with_others", "client_ip", "application", "what"], ascending=[False, False, True, True, True]
+    )
     found = found.reset_index(drop=True)
     return found.assign(sentence=_sentences(found))[columns]
 
@@ -352,7 +368,9 @@ def _repairs(today: WhatIf, needed: Mask, blocked: Sequence[Blocked], dependenci
 def _sentences(found: pd.DataFrame) -> list[str]:
     return [
         _sentence(*row)
-        for row in found[["client_ip", "client", "application", "what", "servers", "with_others"]].itertuples(index=False)
+        for row in found[["client_ip", "client", "application", "what", "servers", "with_others"]].itertuples(
+            index=False
+        )
     ]
 
 
@@ -361,7 +379,9 @@ def _sentence(ip: str, client: object, application: str, what: str, alone: int, 
     who += f", {application}," if application else ""
     setting, _, entry = what.partition(": ")
     name, _, value = what.partition(" = ")
-    thing = f"`{entry}` go from {setting}" if entry else f"{name} be set to {value}" if value else f"{what} be tightened"
+    thing = (
+        f"`{entry}` go from {setting}" if entry else f"{name} be set to {value}" if value else f"{what} be tightened"
+    )
     where = f"on {alone} server{'' if alone == 1 else 's'}" if alone else ""
     more = f"on {others} together with other dependents" if others else ""
     return f"moving {who} to a service account lets {thing} {' and '.join(filter(None, (where, more)))}"
@@ -371,32 +391,32 @@ def change_content(
     found: Recommendation, advice: Advice
 ) -> tuple[list[dict[str, str]], list[dict[str, str]], list[str]]:
     """For the change record of a server: affected parties, evidence, and what cannot be known."""
-    import pandas as pd  # noqa: PLC0415
-
     number = next(place for place, it in enumerate(found.servers) if it is advice)
     mine = np.flatnonzero(found.replay.data.server == number)
     rows = found.replay.rows().iloc[mine]
-    rows = rows.assign(given_up=found.given_up[mine])
-    told = rows[(rows["outcome"] != STILL_WORKS) | rows["given_up"]]
+    given_up = found.given_up[mine]
     affected = [
         {
-            "client": _text(row.client) or row.client_ip,
-            "application": _text(row.application),
-            "resource": _text(row.resource),
-            "operation": _text(row.operation),
-            "verdict": str(row.verdict),
-            "effect": str(row.outcome) + (", given up on purpose" if row.given_up else ""),
-            "why": _text(row.why),
+            "client": _text(row["client"]) or _text(row["client_ip"]),
+            "application": _text(row["application"]),
+            "resource": _text(row["resource"]),
+            "operation": _text(row["operation"]),
+            "verdict": _text(row["verdict"]),
+            "effect": _text(row["outcome"]) + (", given up on purpose" if is_given_up else ""),
+            "why": _text(row["why"]),
         }
-        for row in told.itertuples(index=False)
+        for row, is_given_up in zip(rows.to_dict("records"), given_up.tolist(), strict=True)
+        if row["outcome"] != STILL_WORKS or is_given_up
     ]
     evidence = [
-        {"row": str(row.row), "capture": _text(row.capture), "frame": "" if pd.isna(row.frame) else str(row.frame)}
-        for row in rows[~rows["excluded"].fillna(False)].itertuples(index=False)
+        {name: _text(row[name]) for name in ("row", "capture", "frame")}
+        for row in rows.to_dict("records")
+        if row["excluded"] is not True
     ]
     unknown = [f"{it.what}: {it.why}" for it in advice.held_back if it.why != "it is needed"]
     return affected, evidence, [*unknown, *found.replay.caveats]
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """What stands in a cell; missing is nothing."""
+    return str(value) if isinstance(value, str | int) else ""

@@ -80,8 +80,6 @@ class Given:
     assume_defaults: bool = False
 
 
-
-
 @dataclass(slots=True, eq=False)
 class WhatIf:
     """The outcome of a replay."""
@@ -115,8 +113,8 @@ class WhatIf:
             kinds = list(OUTCOMES) if name == "outcome" else list(dict.fromkeys(texts))
             number = {text: place for place, text in enumerate(kinds)}
             codes = np.array([number[text] for text in texts], dtype=np.int32)[self.judgement]
-            # "confidence" of the verdict is another column, that of the outcome is meant here
-            found[name] = pd.Categorical.from_codes(codes, kinds, ordered=name == "outcome")
+            kind = pd.CategoricalDtype(kinds, ordered=name == "outcome")
+            found[name] = pd.Categorical.from_codes(codes, dtype=kind)
         found.insert(0, "row", np.arange(len(found)))
         return found
 
@@ -152,10 +150,12 @@ def whatif(rows: Mapping[str, pa.Table], given: Given) -> WhatIf:
     pairs = _pairs(data)
     now = _Today(mine, baselines, given.assume_defaults)
     contradictions = _contradictions(data, pairs, mine, now, table_set)
-    contexts = _contexts(data, mine, policies, baselines, now, contradictions, given.client_policy)
+    contexts = _contexts(mine, policies, baselines, now, contradictions, given.client_policy)
     of_pair, judgements = _judged(pairs, contexts, data.forms)
     judgement = of_pair[pairs.of_row]
-    closed = [place for place, it in enumerate(judgements) if it.outcome == WOULD_BREAK and it.setting in aliases.CLOSING]
+    closed = [
+        place for place, it in enumerate(judgements) if it.outcome == WOULD_BREAK and it.setting in aliases.CLOSING
+    ]
     hidden = [place for place, it in enumerate(judgements) if it.setting == "EveryoneIncludesAnonymous"]
     hidden = [place for place in hidden if judgements[place].outcome == CANNOT_BE_KNOWN]
     return WhatIf(
@@ -225,7 +225,6 @@ def places_of_server(server: Server) -> tuple[Place, ...]:
 
 
 def _contexts(
-    data: Replayed,
     mine: list[Server],
     policies: Mapping[tuple[str, str], Policy],
     baselines: Mapping[tuple[str, str], Policy],
@@ -347,7 +346,13 @@ def _of_each_other(data: Replayed, mine: list[Server], table_set: TableSet) -> l
     resource = table_set.columns("dependencies", "resource")["resource"]
     several = []
     for table, column, time, rung, names in (
-        ("pipe_opens", "pipe", "opened", "open", ("NullSessionPipes", "RestrictNullSessAccess", "samba:nt pipe support")),
+        (
+            "pipe_opens",
+            "pipe",
+            "opened",
+            "open",
+            ("NullSessionPipes", "RestrictNullSessAccess", "samba:nt pipe support"),
+        ),
         ("trees", "share", "time", "tree_connect", ("NullSessionShares", "RestrictNullSessAccess", "samba:guest ok")),
     ):
         opens = table_set.columns(table, "session_key", column, time, "status")
@@ -400,7 +405,9 @@ def _access_lists(data: Replayed, mine: list[Server], hidden: Mask) -> dict[str,
 
 
 def _problems(mine: list[Server], contexts: list[Context]) -> list[str]:
-    return [f"{label(server)}: {context.problem}" for server, context in zip(mine, contexts, strict=True) if context.problem]
+    return [
+        f"{label(server)}: {context.problem}" for server, context in zip(mine, contexts, strict=True) if context.problem
+    ]
 
 
 def _caveats(policies: Iterable[Policy], table_set: TableSet) -> list[str]:

@@ -38,7 +38,13 @@ PROTOCOLS = {
     "SMB2_02": 0x0202, "SMB2_10": 0x0210, "SMB3": 0x0311, "SMB3_00": 0x0300, "SMB3_02": 0x0302, "SMB3_11": 0x0311,
 }  # fmt: skip
 """Dialects by the names that smb.conf has for them."""
-SIDS = {"everyone": "S-1-1-0", "anonymous logon": "S-1-5-7", "guests": "S-1-5-32-546", "guest": "S-1-5-21-501", "network": "S-1-5-2"}
+SIDS = {
+    "everyone": "S-1-1-0",
+    "anonymous logon": "S-1-5-7",
+    "guests": "S-1-5-32-546",
+    "guest": "S-1-5-21-501",
+    "network": "S-1-5-2",
+}
 """Well-known names in lists of rights. The guest account is written without its domain."""
 
 
@@ -267,11 +273,24 @@ _LISTS: Mapping[str, Callable[[tuple[str, ...], Use, str], bool | None]] = {
     "differs": _differs,
     "has": _has,
 }
-TESTS = frozenset(_LISTS) | {"any", "set", "on", "off", "untouched", "above", "below", "admits", "excludes", "everyone", "unclear"}
-"""`filled`, `empty`: a list; `lists`, `lacks`: the pipe or share of the use stands in it, or not; `differs`: its full name
-and its last part do not agree on that; `has SID|SID`: one of these; `any`: whatever it is, if it is known; `set`: there and
-not empty; `on`, `off`: known to be 1, or not; `untouched`: not known, so it stays as it is; `above`, `below`: a dialect newer, older than that of the use; `admits`, `everyone`,
-`excludes`, `unclear`: what an access list (SDDL) says of ANONYMOUS LOGON. All others are values: `1`, `0|1`, `!0`, `never`."""
+TESTS = frozenset(_LISTS) | {
+    "any",
+    "set",
+    "on",
+    "off",
+    "untouched",
+    "above",
+    "below",
+    "admits",
+    "excludes",
+    "everyone",
+    "unclear",
+}
+"""What may be asked of a setting. `filled`, `empty`: of a list; `lists`, `lacks`: the pipe or share of the use stands in it,
+or not; `differs`: its full name and its last part do not agree on that; `has SID|SID`: one of these stands in it; `any`:
+whatever it is, if it is known; `set`: there and not empty; `on`, `off`: known to be 1, or not; `untouched`: not known, so it
+stays as it is; `above`, `below`: a dialect newer, older than that of the use; `admits`, `everyone`, `excludes`, `unclear`:
+what an access list (SDDL) says of ANONYMOUS LOGON. All others are values: `1`, `0|1`, `!0`, `never`."""
 
 _ACE = re.compile(r"\(([^()]*)\)")
 LONGEST_SDDL = 4096
@@ -285,10 +304,12 @@ def sddl_admits(text: str) -> str:
 
     `everyone`: only as one of Everyone. [MS-DTYP 2.5.1]
     """
-    if len(text) > LONGEST_SDDL or not re.fullmatch(r"(O:[^()]*?)?(G:[^()]*?)?D:[A-Z]*(\([^()]*\))*(S:.*)?", text.strip()):
+    if len(text) > LONGEST_SDDL or not re.fullmatch(
+        r"(O:[^()]*?)?(G:[^()]*?)?D:[A-Z]*(\([^()]*\))*(S:.*)?", text.strip()
+    ):
         return "unclear"
     allowed: set[str] = set()
-    for ace in _ACE.findall(text.split("S:(")[0]):
+    for ace in _ACE.findall(text.split("S:(", maxsplit=1)[0]):
         parts = ace.split(";")
         if len(parts) < 6 or parts[0] not in ("A", "D"):
             return "unclear"
@@ -366,7 +387,12 @@ def _read() -> Iterator[tuple[_Selector, str, str, Rule]]:
             },
         )
         when = tuple(_condition(text) for text in row["when"].split("; "))
-        yield selector, row["gate"], row["rung"], Rule(row["outcome"], row["confidence"], row["why"], row["source"], when)
+        yield (
+            selector,
+            row["gate"],
+            row["rung"],
+            Rule(row["outcome"], row["confidence"], row["why"], row["source"], when),
+        )
 
 
 @cache

@@ -189,7 +189,9 @@ def name_in_guid(guid: str) -> str | None:
 def _controllers(rows: TableSet, found: dict[tuple[str, str], _Signs]) -> None:
     """Servers that do what only domain controllers do."""
     done = rows.columns("dependencies", "site", "server_ip", "operation", "succeeded")
-    channels = np.isin(done["operation"], [rows.texts.code(name) for name in SETS_UP_CHANNELS]) & (done["succeeded"] > 0)
+    channels = np.isin(done["operation"], [rows.texts.code(name) for name in SETS_UP_CHANNELS]) & (
+        done["succeeded"] > 0
+    )
     for row in np.flatnonzero(channels).tolist():
         key = (rows.texts.text(int(done["site"][row])) or "", rows.texts.text(int(done["server_ip"][row])) or "")
         if not found[key].dc:
@@ -200,14 +202,12 @@ def _controllers(rows: TableSet, found: dict[tuple[str, str], _Signs]) -> None:
     connections = rows.columns("connections", "connection_id", "site", "server_ip")
     place = places(trees["connection_id"][wanted], connections["connection_id"])
     for row in np.unique(place[place >= 0]).tolist():
-        key = tuple(rows.texts.text(int(connections[name][row])) or "" for name in ("site", "server_ip"))
-        if key in found:
-            found[key].dc = "shares SYSVOL or NETLOGON"  # type: ignore[index] # two texts
+        site, ip = (rows.texts.text(int(connections[name][row])) or "" for name in ("site", "server_ip"))
+        if (site, ip) in found:
+            found[site, ip].dc = "shares SYSVOL or NETLOGON"
 
 
-def _decided(
-    key: tuple[str, str], signs: _Signs, system: tuple[str, int | None] | None, role: str | None
-) -> Server:
+def _decided(key: tuple[str, str], signs: _Signs, system: tuple[str, int | None] | None, role: str | None) -> Server:
     conflict = ""
     family: str | None = None
     build: int | None = None
@@ -235,4 +235,3 @@ def _decided(
         decided, how_role = "member", "no sign of a domain controller"
     known = "; ".join(filter(None, (", ".join(how), f"role: {how_role}" if how_role else "")))
     return Server(key[0], key[1], signs.name, family, build, decided, known or "nothing", conflict)
-

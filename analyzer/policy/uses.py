@@ -102,7 +102,9 @@ def replayed(rows: TableSet) -> Replayed:
                         bool(auth),
                         dialect,
                     )
-                    for each, who, dialect in product(kinds, [who for who in identities if who != "credentials"], spoken_)
+                    for each, who, dialect in product(
+                        kinds, [who for who in identities if who != "credentials"], spoken_
+                    )
                 ),
                 bool(worked),
                 bool(refused),
@@ -112,7 +114,8 @@ def replayed(rows: TableSet) -> Replayed:
             )
         )
     servers = [
-        (text(int(found["site"][row])) or "", text(int(found["server_ip"][row])) or "") for row in of_server.first.tolist()
+        (text(int(found["site"][row])) or "", text(int(found["server_ip"][row])) or "")
+        for row in of_server.first.tolist()
     ]
     return Replayed(of_server.number, servers, alike.number, forms)
 

@@ -101,7 +101,9 @@ def _names(column: Any) -> Text:
 
 
 def _render_servers(servers: list[Server], console: Console) -> None:
-    shown = Table(title="Servers", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = Table(
+        title="Servers", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for name in ("Server", "Is", "Role", "Known by"):
         shown.add_column(name, overflow="fold")
     for server in servers[:MOST_LINES]:

@@ -79,8 +79,7 @@ def seen(
     identity = {(row["client_ip"], row["server_ip"]): row["identity"] for row in uses}
     made["sessions"] = tables.table(
         "sessions",
-        of_pairs
-        | {"session_key": keys, "identity": [identity[pair] for pair in pairs], "asked": [asked] * len(pairs)},
+        of_pairs | {"session_key": keys, "identity": [identity[pair] for pair in pairs], "asked": [asked] * len(pairs)},
         len(pairs),
     )
     made["trees"] = tables.table("trees", {"share": list(shares), "kind": ["disk"] * len(shares)}, len(shares))

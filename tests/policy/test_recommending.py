@@ -115,7 +115,9 @@ def test_a_row_that_cannot_be_known_holds_the_setting_back() -> None:
     rows = seen(call("samr", "SamrConnect5"))
     found = policies.recommend(rows, roles={"": "member"})
     assert "RestrictAnonymousSAM" not in recommended(found)
-    assert "RestrictAnonymousSAM" in recommended(policies.recommend(rows, roles={"": "member"}, accept=["cannot_be_known"]))
+    assert "RestrictAnonymousSAM" in recommended(
+        policies.recommend(rows, roles={"": "member"}, accept=["cannot_be_known"])
+    )
 
 
 def test_a_pipe_that_was_not_captured_keeps_the_lists_as_they_are() -> None:

@@ -28,7 +28,9 @@ from analyzer.policy.uses import DIALECTS, Form
 
 EXPECTED = list(csv.DictReader((Path(__file__).parent / "expected.csv").read_text().splitlines()))
 CASES = [
-    pytest.param(row, build, id=f"{row['kind']}-{row['operation'] or row['resource']}-{row['policy']}-{build or row['family']}")
+    pytest.param(
+        row, build, id=f"{row['kind']}-{row['operation'] or row['resource']}-{row['policy']}-{build or row['family']}"
+    )
     for row in EXPECTED
     for build in row["builds"].split("|")
 ]
