@@ -28,7 +28,6 @@ from analyzer.cli.options import (
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from analyzer.analysis import Analysis
@@ -237,7 +236,8 @@ def _enough(analysis: Analysis) -> dict[str, str | None]:
     }
 
 
-def _write_csv(rows: pd.DataFrame) -> None:
+def _write_csv(rows: Any) -> None:
+    """A DataFrame, as tables are written."""
     import pyarrow as pa  # noqa: PLC0415
 
     from analyzer import results  # noqa: PLC0415

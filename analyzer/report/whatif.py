@@ -11,8 +11,6 @@ from rich.text import Text
 from analyzer.report.terminal import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analyzer.policy.recommending import Advice, Recommendation
     from analyzer.policy.replay import WhatIf
     from analyzer.policy.servers import Server
@@ -66,8 +64,8 @@ def _answer(counts: dict[str, int]) -> str:
     return ", ".join(parts) + ". What was not captured is not among them."
 
 
-def _outcomes(title: str, rows: pd.DataFrame) -> Table:
-    """A line for each server, resource and reason, with clients and operations in cells."""
+def _outcomes(title: str, rows: Any) -> Table:
+    """A line for each server, resource and reason, with clients and operations in cells. rows: of the DataFrame."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("Server", "Resource", "Operations", "Clients", "Applications", "Rows"):
         shown.add_column(name, overflow="fold")
