@@ -19,7 +19,7 @@ from analyzer.errors import UsageError
 from analyzer.groups import Groups, Mask
 from analyzer.knowledge import rows as knowledge_rows
 from analyzer.policy.judging import CANNOT_BE_KNOWN, STILL_WORKS, Context, Judgement, Values, but_for_lists, normal
-from analyzer.policy.replay import Given, WhatIf, whatif
+from analyzer.policy.replay import Given, Seen, WhatIf, contexts_of, looked_at, replay
 from analyzer.policy.rules import Held, Place
 from analyzer.policy.servers import Server
 from analyzer.policy.settings import LISTS, NUMBERS, Policy, Value, setting_of
@@ -95,30 +95,29 @@ def recommend(
     controllers. enough: for a server (by address) why it was not observed for long enough; None, or not in it: it was.
     Raises UsageError as `whatif` does, and for rows that do not exist.
     """
-    today = whatif(rows, replace(given, policies={"": Policy()}))
-    table_set = TableSet(rows)
-    needed, given_up, names = _needed(table_set, accept)
-    alike = Groups(np.where(needed, today.data.server, -1), np.where(needed, today.data.form, -1))
-    wanted: list[set[int]] = [set() for _ in today.servers]
+    seen = looked_at(rows, given)
+    contexts = contexts_of(seen, {})
+    needed, given_up, names = _needed(seen.table_set, accept)
+    wanted: list[set[int]] = [set() for _ in seen.servers]
+    alike = Groups(np.where(needed, seen.data.server, -1), np.where(needed, seen.data.form, -1))
     for row in alike.first[needed[alike.first]].tolist():
-        wanted[int(today.data.server[row])].add(int(today.data.form[row]))
-    finder = _Finder(today, names, CANNOT_BE_KNOWN in accept)
+        wanted[int(seen.data.server[row])].add(int(seen.data.form[row]))
+    finder = _Finder(seen, contexts, names, CANNOT_BE_KNOWN in accept)
     found = []
-    for number, server in enumerate(today.servers):
-        reason = (enough or {}).get(server.ip) or today.contexts[number].problem
+    for number, server in enumerate(seen.servers):
+        reason = (enough or {}).get(server.ip) or contexts[number].problem
         if reason:
             found.append(Advice(server, None, reason))
         else:
             found.append(finder.advice(number, frozenset(wanted[number])))
-    policies = {_key(it.server): it.policy for it in found if it.policy is not None}
-    replayed = whatif(rows, replace(given, policies=policies or {"": Policy()}))
+    replayed = replay(seen, {_key(it.server): it.policy for it in found if it.policy is not None})
     blocked = [it for advice in found for it in advice.held_back]
     return Recommendation(
         found,
         replayed,
         needed,
         given_up,
-        _repairs(today, needed, blocked, rows["dependencies"]),
+        _repairs(seen, needed, blocked, rows["dependencies"]),
         list(replayed.warnings),
     )
 
@@ -151,9 +150,10 @@ def _needed(table_set: TableSet, accept: Sequence[str]) -> tuple[Mask, Mask, fro
 class _Finder:
     """Looks for policies. Single settings are judged once for all servers that are alike."""
 
-    def __init__(self, today: WhatIf, accepted: frozenset[str], accept_doubt: bool) -> None:
-        self._today = today
-        self._forms = today.data.forms
+    def __init__(self, seen: Seen, contexts: list[Context], accepted: frozenset[str], accept_doubt: bool) -> None:
+        self._servers = seen.servers
+        self._contexts = contexts
+        self._forms = seen.data.forms
         self._accepted = accepted
         self._passing = (STILL_WORKS, CANNOT_BE_KNOWN) if accept_doubt else (STILL_WORKS,)
         self._alone: dict[tuple[object, ...], Context] = {}
@@ -161,7 +161,7 @@ class _Finder:
 
     def advice(self, number: int, wanted: frozenset[int]) -> Advice:
         """What is recommended for a server on which these forms of use are needed."""
-        server, context = self._today.servers[number], self._today.contexts[number]
+        server, context = self._servers[number], self._contexts[number]
         found = Advice(server, None, "")
         settings: dict[str, Value] = {}
         if server.family == "windows":
@@ -333,7 +333,7 @@ def _table() -> list[tuple[str, str, int, int, str, tuple[Value, ...]]]:
     return found
 
 
-def _repairs(today: WhatIf, needed: Mask, blocked: Sequence[Blocked], dependencies: pa.Table) -> pd.DataFrame:
+def _repairs(seen: Seen, needed: Mask, blocked: Sequence[Blocked], dependencies: pa.Table) -> pd.DataFrame:
     """Who stands in the way of what, and on how many servers it could go if they were repaired."""
     import pandas as pd  # noqa: PLC0415
 
@@ -343,7 +343,7 @@ def _repairs(today: WhatIf, needed: Mask, blocked: Sequence[Blocked], dependenci
         return pd.DataFrame(columns=columns)
     of_blocked = pd.DataFrame(pairs, columns=["server", "form", "what"]).drop_duplicates()
     whose = tables.to_pandas("dependencies", dependencies, ("client_ip", "client", "application"))
-    whose = whose.assign(server=today.data.server, form=today.data.form)[needed]
+    whose = whose.assign(server=seen.data.server, form=seen.data.form)[needed]
     keys = ["site_client", "application"]
     site = tables.to_pandas("dependencies", dependencies, ("site",))["site"][needed]
     whose["site_client"] = site.str.cat(whose["client_ip"], sep="/")

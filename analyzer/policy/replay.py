@@ -7,7 +7,7 @@ is replayed: settings that it does not name stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -131,56 +131,8 @@ class WhatIf:
         return counts[WOULD_BREAK] + counts[CANNOT_BE_KNOWN] > 0
 
 
-def whatif(rows: Mapping[str, pa.Table], given: Given) -> WhatIf:
-    """Replay a policy over what was seen.
-
-    rows: the tables `NEEDED`. Raises UsageError for servers that are not there, policies that cannot be merged, or if nothing
-    was seen that could be replayed.
-    """
-    if not len(rows["dependencies"]):
-        raise UsageError("no use without credentials was seen: there is nothing to replay")
-    table_set = TableSet(rows)
-    data = replayed(table_set)
-    found = servers(table_set, systems=given.systems, roles=given.roles)
-    mine = [found[key] for key in data.servers]
-    warnings = [f"{label(server)}: {server.conflict}" for server in mine if server.conflict]
-    policies = by_server(given.policies, found, "--server")
-    baselines = by_server(given.baselines, found, "--baseline")
-    warnings += [line for policy in (*given.policies.values(), *given.baselines.values()) for line in policy.warnings]
-    pairs = _pairs(data)
-    now = _Today(mine, baselines, given.assume_defaults)
-    contradictions = _contradictions(data, pairs, mine, now, table_set)
-    contexts = _contexts(mine, policies, baselines, now, contradictions, given.client_policy)
-    of_pair, judgements = _judged(pairs, contexts, data.forms)
-    judgement = of_pair[pairs.of_row]
-    closed = [
-        place for place, it in enumerate(judgements) if it.outcome == WOULD_BREAK and it.setting in aliases.CLOSING
-    ]
-    hidden = [place for place, it in enumerate(judgements) if it.setting == "EveryoneIncludesAnonymous"]
-    hidden = [place for place in hidden if judgements[place].outcome == CANNOT_BE_KNOWN]
-    return WhatIf(
-        rows["dependencies"],
-        data,
-        mine,
-        contexts,
-        judgement,
-        judgements,
-        contradictions,
-        aliases.still_open(table_set, data, np.isin(judgement, closed), [_listed(context) for context in contexts]),
-        _access_lists(data, mine, np.isin(judgement, hidden)),
-        list(dict.fromkeys([*warnings, *_problems(mine, contexts)])),
-        _caveats([*given.policies.values(), *([given.client_policy] if given.client_policy else [])], table_set),
-    )
-
-
-def label(server: Server) -> str:
-    """A server as it is named to people."""
-    where = f"{server.site}/" if server.site else ""
-    return f"{where}{server.name} ({server.ip})" if server.name else f"{where}{server.ip}"
-
-
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class Pairs:
     """The different pairs of a server and a form."""
 
     of_row: Ints
@@ -190,12 +142,7 @@ class _Pairs:
     form: Ints
 
 
-def _pairs(data: Replayed) -> _Pairs:
-    alike = Groups(data.server, data.form)
-    return _Pairs(alike.number, alike.first, data.server[alike.first], data.form[alike.first])
-
-
-class _Today:
+class Today:
     """What is known of the settings of each server today. Servers that are alike share it."""
 
     def __init__(self, mine: list[Server], baselines: Mapping[tuple[str, str], Policy], assume_defaults: bool) -> None:
@@ -215,6 +162,87 @@ class _Today:
             self.defaults.append(known[place])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What was seen and what is known of today: all that does not hang on a policy."""
+
+    dependencies: pa.Table
+    table_set: TableSet
+    data: Replayed
+    pairs: Pairs
+    by_key: Mapping[tuple[str, str], Server]
+    servers: list[Server]
+    """In the order of `data.servers`, as what follows."""
+    now: Today
+    baselines: Mapping[tuple[str, str], Policy]
+    contradictions: list[Contradiction]
+    warnings: list[str]
+
+
+def whatif(rows: Mapping[str, pa.Table], given: Given) -> WhatIf:
+    """Replay a policy over what was seen.
+
+    rows: the tables `NEEDED`. Raises UsageError for servers that are not there, policies that cannot be merged, or if nothing
+    was seen that could be replayed.
+    """
+    return replay(looked_at(rows, given), given.policies, given.client_policy)
+
+
+def looked_at(rows: Mapping[str, pa.Table], given: Given) -> Seen:
+    """What was seen, checked against what is said of today. Its policies are not looked at."""
+    if not len(rows["dependencies"]):
+        raise UsageError("no use without credentials was seen: there is nothing to replay")
+    table_set = TableSet(rows)
+    data = replayed(table_set)
+    found = servers(table_set, systems=given.systems, roles=given.roles)
+    mine = [found[key] for key in data.servers]
+    warnings = [f"{label(server)}: {server.conflict}" for server in mine if server.conflict]
+    baselines = by_server(given.baselines, found, "--baseline")
+    warnings += [line for policy in given.baselines.values() for line in policy.warnings]
+    pairs = pairs_of(data)
+    now = Today(mine, baselines, given.assume_defaults)
+    contradictions = _contradictions(data, pairs, mine, now, table_set)
+    return Seen(rows["dependencies"], table_set, data, pairs, found, mine, now, baselines, contradictions, warnings)
+
+
+def replay(seen: Seen, policies: Mapping[str, Policy], client_policy: Policy | None = None) -> WhatIf:
+    """What becomes of what was seen under policies, by name or address of a server, or `ALL`."""
+    contexts = contexts_of(seen, by_server(policies, seen.by_key, "--server"), client_policy)
+    of_pair, judgements = _judged(seen.pairs, contexts, seen.data.forms)
+    judgement = of_pair[seen.pairs.of_row]
+    closed = [
+        place for place, it in enumerate(judgements) if it.outcome == WOULD_BREAK and it.setting in aliases.CLOSING
+    ]
+    hidden = [place for place, it in enumerate(judgements) if it.setting == "EveryoneIncludesAnonymous"]
+    hidden = [place for place in hidden if judgements[place].outcome == CANNOT_BE_KNOWN]
+    read = [line for policy in policies.values() for line in policy.warnings]
+    listed = [_listed(context) for context in contexts]
+    return WhatIf(
+        seen.dependencies,
+        seen.data,
+        seen.servers,
+        contexts,
+        judgement,
+        judgements,
+        seen.contradictions,
+        aliases.still_open(seen.table_set, seen.data, np.isin(judgement, closed), listed),
+        _access_lists(seen.data, seen.servers, np.isin(judgement, hidden)),
+        list(dict.fromkeys([*seen.warnings, *read, *_problems(seen.servers, contexts)])),
+        _caveats([*policies.values(), *([client_policy] if client_policy else [])], seen.table_set),
+    )
+
+
+def label(server: Server) -> str:
+    """A server as it is named to people."""
+    where = f"{server.site}/" if server.site else ""
+    return f"{where}{server.name} ({server.ip})" if server.name else f"{where}{server.ip}"
+
+
+def pairs_of(data: Replayed) -> Pairs:
+    alike = Groups(data.server, data.form)
+    return Pairs(alike.number, alike.first, data.server[alike.first], data.form[alike.first])
+
+
 def places_of_server(server: Server) -> tuple[Place, ...]:
     """What a server may be, as far as it is known."""
     if server.family == "samba":
@@ -224,16 +252,12 @@ def places_of_server(server: Server) -> tuple[Place, ...]:
     return tuple(Place(server.family, build, role) for build in builds for role in roles)
 
 
-def _contexts(
-    mine: list[Server],
-    policies: Mapping[tuple[str, str], Policy],
-    baselines: Mapping[tuple[str, str], Policy],
-    now: _Today,
-    contradictions: Sequence[Contradiction],
-    client_policy: Policy | None,
+def contexts_of(
+    seen: Seen, policies: Mapping[tuple[str, str], Policy], client_policy: Policy | None = None
 ) -> list[Context]:
+    """For each server what its uses are judged by."""
     distrusted: dict[Server, set[tuple[str, str | None]]] = {}
-    for it in contradictions:
+    for it in seen.contradictions:
         distrusted.setdefault(it.server, set()).update(
             (name, None if it.by_policy else it.resource) for name in it.settings
         )
@@ -242,9 +266,9 @@ def _contexts(
     alike: dict[tuple[Any, ...], Context] = {}
     kept: dict[tuple[Any, ...], dict[tuple[Any, ...], Judgement]] = {}
     found = []
-    for server, today, its_defaults in zip(mine, now.values, now.defaults, strict=True):
+    for server, today, its_defaults in zip(seen.servers, seen.now.values, seen.now.defaults, strict=True):
         policy = policies.get((server.site, server.ip))
-        baseline = baselines.get((server.site, server.ip))
+        baseline = seen.baselines.get((server.site, server.ip))
         doubts: Distrusted = frozenset(distrusted.get(server, ()))
         problem = _problem(server, policy, baseline)
         key = (id(policy), id(today), server.family, server.build, server.role, problem)
@@ -279,7 +303,7 @@ def family_of(policy: Policy) -> str | None:
     return families.pop() if len(families) == 1 else None
 
 
-def _judged(pairs: _Pairs, contexts: list[Context], forms: list[Form]) -> tuple[Ints, list[Judgement]]:
+def _judged(pairs: Pairs, contexts: list[Context], forms: list[Form]) -> tuple[Ints, list[Judgement]]:
     """For each pair its judgement, each different one once."""
     number: dict[Judgement, int] = {}
     found = np.empty(len(pairs.form), dtype=np.int64)
@@ -290,7 +314,7 @@ def _judged(pairs: _Pairs, contexts: list[Context], forms: list[Form]) -> tuple[
 
 
 def _contradictions(
-    data: Replayed, pairs: _Pairs, mine: list[Server], now: _Today, table_set: TableSet
+    data: Replayed, pairs: Pairs, mine: list[Server], now: Today, table_set: TableSet
 ) -> list[Contradiction]:
     """What the captures and the current policy, or the captures among each other, contradict."""
     found = []
