@@ -275,6 +275,7 @@ def _advice_as_json(found: Recommendation) -> dict[str, Any]:
                 "settings": _settings(advice),
                 "reason": advice.reason,
                 "as_tight_already": advice.kept,
+                "refused_already": advice.refused,
                 "held_back": [{"what": it.what, "why": it.why} for it in advice.held_back],
             }
             for advice in found.servers

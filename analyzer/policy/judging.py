@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from analyzer.policy.rules import BREAKS, UNKNOWN, Gate, Held, Place, Ruling, Use, gates, names_match, rule_on
+from analyzer.policy.rules import BREAKS, UNKNOWN, WORKS, Gate, Held, Place, Ruling, Use, gates, names_match, rule_on
 from analyzer.policy.settings import Given, Policy, Value, default_of, settings
 from analyzer.policy.uses import Form
 
@@ -102,6 +102,8 @@ class Context:
     """With the policy: the settings that it names, and those that are known today."""
     distrusted: Distrusted = frozenset()
     client: Values = NOTHING
+    client_family: str | None = None
+    """Of what clients the policy for clients is."""
     problem: str = ""
     """Why nothing can be said at all; empty: it can."""
     kept: dict[tuple[Any, ...], Judgement] = field(default_factory=dict)
@@ -179,16 +181,23 @@ class Context:
         return Judgement(STILL_WORKS, passed[0].setting, why, source, "high")
 
     def _rulings(self, use: Use, place: Place, form: Form) -> Iterable[Ruling]:
-        for side, values in (("server", self.then), ("client", self.client)):
-            if values is NOTHING:
+        yield from self._of_side("server", self.then, use, place, form)
+        if self.client is NOTHING or form.client not in ("", self.client_family):
+            return
+        for ruling in self._of_side("client", self.client, use, Place(self.client_family, None, None), form):
+            if form.client or ruling.outcome == WORKS:
+                yield ruling
+            else:
+                why = f"{ruling.why}, if the client is one of {(self.client_family or '').capitalize()}, which is not known"
+                yield ruling._replace(outcome=UNKNOWN, why=why)
+
+    def _of_side(self, side: str, values: Values, use: Use, place: Place, form: Form) -> Iterable[Ruling]:
+        for gate in gates(use, place, side):
+            if gate.settings.isdisjoint(values.names):
                 continue
-            at = place if side == "server" else place._replace(build=None)
-            for gate in gates(use, at, side):
-                if gate.settings.isdisjoint(values.names):
-                    continue
-                ruling = self._ruling(gate, use, at, values, form)
-                if ruling is not None:
-                    yield ruling
+            ruling = self._ruling(gate, use, place, values, form)
+            if ruling is not None:
+                yield ruling
 
     def _ruling(self, gate: Gate, use: Use, place: Place, values: Values, form: Form) -> Ruling | None:
         named = [name for name in gate.settings if values.of(name, use.resource) is not None]

@@ -63,6 +63,8 @@ class Advice:
     held_back: list[Blocked] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     """What stays as it is because it is as tight already."""
+    refused: list[str] = field(default_factory=list)
+    """What clients ask for and are refused already today."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +112,7 @@ def recommend(
             found.append(Advice(server, None, reason))
         else:
             found.append(finder.advice(number, frozenset(wanted[number])))
+    _refused(seen, found)
     replayed = replay(seen, {_key(it.server): it.policy for it in found if it.policy is not None})
     blocked = [it for advice in found for it in advice.held_back]
     return Recommendation(
@@ -145,6 +148,16 @@ def _needed(table_set: TableSet, accept: Sequence[str]) -> tuple[Mask, Mask, fro
             what = ", ".join((*GIVEN_UP, *OF_CONTROLLERS))
             raise UsageError(f"--accept takes {what}, or numbers of rows, not {word!r}")
     return protected & ~given_up, given_up, frozenset(names)
+
+
+def _refused(seen: Seen, found: Sequence[Advice]) -> None:
+    """Note for each server what is refused already."""
+    refused = np.array([form.refused for form in seen.data.forms], dtype=bool)
+    pairs = seen.pairs
+    for place in np.flatnonzero(refused[pairs.form]).tolist():
+        use = seen.data.forms[int(pairs.form[place])].uses[0]
+        what = ", ".join(filter(None, (use.resource or "the session itself", use.operation)))
+        found[int(pairs.server[place])].refused.append(what)
 
 
 class _Finder:

@@ -262,6 +262,7 @@ def contexts_of(
             (name, None if it.by_policy else it.resource) for name in it.settings
         )
     client = NOTHING if client_policy is None else values_of(client_policy)
+    of_clients = None if client_policy is None else family_of(client_policy)
     made: dict[tuple[Any, ...], Context] = {}
     alike: dict[tuple[Any, ...], Context] = {}
     kept: dict[tuple[Any, ...], dict[tuple[Any, ...], Judgement]] = {}
@@ -277,7 +278,7 @@ def contexts_of(
             then = values_of(both, its_defaults)
             at = places_of_server(server)
             shared = kept.setdefault((at, id(today), but_for_lists(then), problem), {})
-            alike[key] = Context(at, today, then, frozenset(), client, problem, shared)
+            alike[key] = Context(at, today, then, frozenset(), client, of_clients, problem, shared)
         if (key, doubts) not in made:
             made[key, doubts] = replace(alike[key], distrusted=doubts)
         found.append(made[key, doubts])

@@ -25,6 +25,7 @@ DIALECTS = {"2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1
 ALL_DIALECTS = (SMB1, 0x0202, 0x0311)
 """What stands for any dialect: where it is not known."""
 WAIT = "FSCTL_PIPE_WAIT"
+CLIENTS = ("", "windows", "samba", "other")
 _KINDS = ("session", "ipc", "disk", "pipe", "bind", "call", "rap", "dfs", "wait", "control")
 _KIND = {name: place for place, name in enumerate(_KINDS)}
 
@@ -43,6 +44,8 @@ class Form:
     operation_known: bool
     refused_at: str
     """The rung at which some of them were refused; empty: none was."""
+    client: str
+    """What the client is by its own word: `windows`, `samba`, `other`; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def replayed(rows: TableSet) -> Replayed:
     """What each row of `dependencies` is for the rules."""
     found = rows.columns(
         "dependencies", *KEY, "resource", "interface", "operation", "rpc_auth", "identity", "verdict", "succeeded",
-        "refused_at",
+        "refused_at", "client_software",
     )  # fmt: skip
     of_server = Groups(found["site"], found["server_ip"])
     kind = _kinds(found, rows)
@@ -75,12 +78,13 @@ def replayed(rows: TableSet) -> Replayed:
         kind, waits.astype(np.int64), found["resource"], found["interface"], found["operation"],
         (found["rpc_auth"] >= 0).astype(np.int64), found["identity"].astype(np.int64), asked.astype(np.int64), dialects,
         denied.astype(np.int64), observed.astype(np.int64), found["refused_at"].astype(np.int64),
+        _clients(found, rows),
     )  # fmt: skip
     alike = Groups(*codes)
     text = rows.texts.text
     forms = []
     for row in alike.first.tolist():
-        which, wait, resource, interface, operation, auth, identity, claimed, spoken, refused, worked, rung = (
+        which, wait, resource, interface, operation, auth, identity, claimed, spoken, refused, worked, rung, client = (
             int(column[row]) for column in codes
         )
         identity_name = tables.IDENTITY[identity] if identity >= 0 else "unknown"
@@ -111,6 +115,7 @@ def replayed(rows: TableSet) -> Replayed:
                 "credentials" in identities,
                 _KINDS[which] != "call" or (interface >= 0 and operation >= 0),
                 tables.RUNG[rung] if rung >= 0 else "",
+                CLIENTS[client],
             )
         )
     servers = [
@@ -144,6 +149,19 @@ def _kinds(found: tables.Columns, rows: TableSet) -> Ints:
         (np.isin(resource, disks) & ~np.isin(resource, pipes), "disk"),
     )
     return np.select([holds for holds, _ in cases], [_KIND[name] for _, name in cases], _KIND["pipe"])
+
+
+def _clients(found: tables.Columns, rows: TableSet) -> Ints:
+    """What the client of each row is by its own word: a place in `CLIENTS`. Software that may be one of two is not known."""
+    different, place = np.unique(found["client_software"], return_inverse=True)
+    said = ["" if code < 0 else (rows.texts.text(code) or "") for code in different.tolist()]
+    known = [
+        ""
+        if not text or " or " in text
+        else next((it for it in ("windows", "samba") if it in text.casefold()), "other")
+        for text in said
+    ]
+    return np.array([CLIENTS.index(name) for name in known], dtype=np.int64)[place]
 
 
 def _opened_by_call(found: tables.Columns, rows: TableSet) -> Mask:

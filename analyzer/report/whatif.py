@@ -135,10 +135,6 @@ def render_recommendation(found: Recommendation, console: Console) -> None:
         _render_advice(advice, console)
     if len(found.servers) > MOST_LINES:
         console.print(Text(f"and {len(found.servers) - MOST_LINES:,} more servers: --format json has all", "dim"))
-    refused = found.replay.counts()["refused_today"]
-    if refused:
-        lines = [f"{refused:,} rows are refused already today; a policy changes nothing for them."]
-        _render_list("Refused already today", lines, console)
     if found.given_up.any():
         rows = ", ".join(str(row) for row in found.given_up.nonzero()[0][:MOST_LINES].tolist())
         _render_list("Given up on purpose", [f"rows {rows}"], console)
@@ -158,6 +154,9 @@ def _render_advice(advice: Advice, console: Console) -> None:
                 console.print(Text(f"  [{printable(share)}] {option} = {printable(written(given.value))}"))
     for name in advice.kept:
         console.print(Text(f"  {name}: is as tight already", "dim"))
+    if refused := sorted(dict.fromkeys(advice.refused)):
+        more = f" and {len(refused) - MOST_NAMES} more" if len(refused) > MOST_NAMES else ""
+        console.print(Text(f"  refused already today: {printable('; '.join(refused[:MOST_NAMES]))}{more}", "dim"))
     for blocked in advice.held_back:
         console.print(Text(f"  held back: {printable(blocked.what)}: {printable(blocked.why)}", "dim"))
 

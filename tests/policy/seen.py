@@ -42,7 +42,7 @@ def use(
         "site": "", "client_ip": client, "server_ip": server, "application": application, "resource": resource,
         "interface": interface, "operation": operation, "identity": identity, "verdict": verdict, "uses": 1,
         "succeeded": int(not denied and verdict != "probe"), "denied": int(denied), "excluded": False,
-        "refused_at": refused_at, "capture": "made.pcap", "frame": 7,
+        "refused_at": refused_at, "client_software": None, "capture": "made.pcap", "frame": 7,
     } | more  # fmt: skip
 
 

@@ -39,6 +39,7 @@ def test_the_tightest_policy_lists_what_is_needed_and_nothing_else() -> None:
         "TurnOffAnonymousBlock": 0,
     }
     assert_harmless(found)
+    assert found.servers[0].refused == ["samr"]
     # Whether the pipes admit ANONYMOUS LOGON by themselves no capture shows.
     assert "EveryoneIncludesAnonymous" in [it.what for it in found.servers[0].held_back]
 

@@ -263,9 +263,15 @@ def test_settings_of_wider_scope_say_that_it_was_not_examined() -> None:
 
 
 def test_a_policy_of_clients_acts_on_what_they_ask() -> None:
-    rows = seen(use("PUBLIC", identity="guest"), use("browser"), asked="named")
-    found = policies.whatif(rows, policies={}, client_policy=policy(AllowInsecureGuestAuth=0), roles={"": "member"})
-    assert outcomes(found) == ["breaks", "still_works"]
+    software = ("Windows 10 2004 .. 22H2", "Samba client or impacket", "impacket", None)
+    clients = {f"10.0.0.{place}": name for place, name in enumerate(software)}
+    guests = [use("PUBLIC", identity="guest", client=ip, client_software=name) for ip, name in clients.items()]
+    given = policy(AllowInsecureGuestAuth=0)
+    for system in ("2008r2", "samba"):  # what the server is does not matter
+        found = policies.whatif(seen(*guests, system=system, asked="named"), policies={}, client_policy=given)
+        assert outcomes(found) == ["breaks", "cannot_be_known", "still_works", "cannot_be_known"]
+    nobody = seen(use("browser", client_software=software[0]), asked="named")
+    assert outcomes(policies.whatif(nobody, policies={}, client_policy=given)) == ["still_works"]
 
 
 def test_wrong_inputs_are_told() -> None:

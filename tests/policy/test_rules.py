@@ -76,7 +76,7 @@ def test_what_the_documents_say(row: dict[str, str], build: str) -> None:
     place = Place(row["family"] or None, int(build) if build else None, row["role"])
     problem = "" if row["family"] else "what the server is is not known"
     context = Context((place,), NOTHING, given_values(row["policy"]), problem=problem)
-    found = context.judge(0, Form((use_of(row),), True, False, False, True, ""))
+    found = context.judge(0, Form((use_of(row),), True, False, False, True, "", "windows"))
     assert (found.outcome, found.setting if row["setting"] else "") == (row["outcome"], row["setting"]), found
     assert found.why
     if found.outcome == "breaks":
