@@ -21,14 +21,13 @@ def still_open(rows: TableSet, data: Replayed, closed: Mask, listed: Sequence[tu
 
     closed: rows of `dependencies`; listed: for each server the pipes that stay open.
     """
-    seen = _acknowledged(rows)
+    endpoints = _known() | _acknowledged(rows)
     pairs = np.unique(np.stack([data.server[closed], data.form[closed]], axis=1), axis=0)
     names: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     for server, form in pairs.tolist():
         pipe = data.forms[form].uses[0].resource
         if pipe is None or not listed[server]:
             continue
-        endpoints = seen | {key: value for key, value in _known().items() if key not in seen}
         mine = endpoints.get(pipe)
         others = [entry for entry in listed[server] if mine is not None and endpoints.get(entry.casefold()) == mine]
         if others:

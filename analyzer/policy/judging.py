@@ -81,13 +81,13 @@ def values_of(policy: Policy | None, *more: Mapping[str, Held]) -> Values:
 
 
 def defaults(place: Place) -> Mapping[str, Held]:
-    """All defaults that are known for a server."""
+    """The defaults of a server that are sure: what still works may rest on nothing less."""
     found = {}
     for name, setting in settings().items():
         if setting.family == place.family and setting.side != "client":
             default = default_of(name, family=place.family, os_build=place.build, role=place.role)
-            if default is not None:
-                found[name] = Held(default.value, f"default ({default.confidence}): {default.source}")
+            if default is not None and default.confidence == "high":
+                found[name] = Held(default.value, f"default: {default.source}")
     return found
 
 
@@ -206,7 +206,7 @@ class Context:
         )
         if not changed:
             return None
-        for name in gate.settings:
+        for name in sorted(gate.settings) if self.distrusted else ():
             if (name, None) in self.distrusted or (name, use.resource) in self.distrusted:
                 why = f"the captures contradict what {name} is said to be, or contradict each other about it"
                 return Ruling(UNKNOWN, name, why, "captures", "low")

@@ -27,6 +27,7 @@ SYSTEMS = {"nt4": ("windows", 1381), "samba": ("samba", None), "windows": ("wind
 ROLES = ("member", "dc")
 NTLM = re.compile(r"\bNTLM version (\d+)\.(\d+)\.(\d+)")
 SMB1_BUILD = re.compile(r"\bWindows(?:\(R\))?\b.*?\b(2195|2600|3790|[67]\d{3}|9\d{3}|1\d{4}|2\d{4})\b")
+LONGEST_HINT = 1024
 DC_SHARES = ("NETLOGON", "SYSVOL")
 SETS_UP_CHANNELS = ("NetrServerAuthenticate", "NetrServerAuthenticate2", "NetrServerAuthenticate3")
 
@@ -145,6 +146,7 @@ def _hinted(rows: TableSet, found: dict[tuple[str, str], _Signs]) -> None:
         signs = found.get((site, ip))
         if signs is None or not hints:
             continue
+        hints = hints[:LONGEST_HINT]  # noqa: PLW2901 - what is said may be of any length
         if "samba" in hints.casefold() or "server_unix" in hints:
             signs.families.setdefault("samba", f"says {hints[:80]}")
         for major, minor, build in NTLM.findall(hints):
