@@ -209,9 +209,9 @@ class Context:
         for name in sorted(gate.settings) if self.distrusted else ():
             if (name, None) in self.distrusted or (name, use.resource) in self.distrusted:
                 why = f"the captures contradict what {name} is said to be, or contradict each other about it"
-                return Ruling(UNKNOWN, name, why, "captures", "low")
+                return Ruling(UNKNOWN, name, why, "captures", "low", "")
         ruling = rule_on(gate, use, place, lambda name: values.of(name, use.resource))
-        if ruling is not None and gate.rung == "call" and not form.operation_known:
+        if ruling is not None and ruling.rung in ("bind", "call") and not form.operation_known:
             return ruling._replace(outcome=UNKNOWN, why="which operation was called is not known")
         return ruling
 

@@ -344,10 +344,10 @@ def _against(form: Form, at: tuple[Place, ...], values: Values) -> tuple[tuple[s
                 ruling = rule_on(gate, use, place, lambda name, use=use: values.of(name, use.resource))  # type: ignore[misc]
                 if ruling is None:
                     continue
-                can_refuse = any(rule.outcome == BREAKS for rule in gate.rules)
+                can_refuse = any(rule.outcome == BREAKS and rule.rung == rung for rule in gate.rules)
                 if ruling.outcome == BREAKS:
                     refuses.add((ruling.setting, ruling.why))
-                elif gate.rung == rung and can_refuse:
+                elif can_refuse:
                     excused |= ruling.outcome != WORKS
                     passes.add(ruling.setting)
             refusing.append(refuses)

@@ -96,6 +96,7 @@ class Condition:
 class Rule:
     """A row of the table, without the columns that say which uses it is about."""
 
+    rung: str
     outcome: str
     confidence: str
     why: str
@@ -108,7 +109,6 @@ class Gate:
     """The rows of one gate that fit a use, in order."""
 
     name: str
-    rung: str
     rules: tuple[Rule, ...]
     settings: frozenset[str]
     """All settings that it goes by."""
@@ -122,25 +122,21 @@ class Ruling(NamedTuple):
     why: str
     source: str
     confidence: str
+    rung: str
 
 
 @lru_cache(maxsize=65_536)
 def gates(use: Use, place: Place, side: str = "server") -> tuple[Gate, ...]:
     """What decides about a use on a server (of which all must be known), in the order of the rungs."""
-    found: dict[str, list[tuple[str, Rule]]] = {}
-    for selector, gate, rung, rule in _rules():
+    found: dict[str, list[Rule]] = {}
+    for selector, gate, rule in _rules():
         if selector.side == side and selector.fits(use, place):
-            found.setdefault(gate, []).append((rung, rule))
+            found.setdefault(gate, []).append(rule)
     made = [
-        Gate(
-            name,
-            those[0][0],
-            tuple(rule for _, rule in those),
-            frozenset(condition.setting for _, rule in those for condition in rule.when),
-        )
+        Gate(name, tuple(those), frozenset(condition.setting for rule in those for condition in rule.when))
         for name, those in found.items()
     ]
-    return tuple(sorted(made, key=lambda gate: RUNGS.index(gate.rung)))
+    return tuple(sorted(made, key=lambda gate: RUNGS.index(gate.rules[0].rung)))
 
 
 def rule_on(gate: Gate, use: Use, place: Place, values: Values) -> Ruling | None:
@@ -169,11 +165,11 @@ def rule_on(gate: Gate, use: Use, place: Place, values: Values) -> Ruling | None
     missing = list(dict.fromkeys(name for _, names in may for name in names))
     if outcomes == {may[0][0].outcome} and (ends or len(outcomes) == 1):
         rule = min((rule for rule, _ in may), key=lambda rule: ("low", "medium", "high").index(rule.confidence))
-        return Ruling(rule.outcome, rule.when[0].setting, rule.why, rule.source, rule.confidence)
+        return Ruling(rule.outcome, rule.when[0].setting, rule.why, rule.source, rule.confidence, rule.rung)
     worst = next((rule for rule, _ in may if rule.outcome == BREAKS), may[0][0])
     known = next((c.setting for c in worst.when if c.setting not in missing), worst.when[0].setting)
     why = f"{worst.why}, unless {' and '.join(missing)} (not known) says otherwise"
-    return Ruling(UNKNOWN, known, why, worst.source, "medium")
+    return Ruling(UNKNOWN, known, why, worst.source, "medium", worst.rung)
 
 
 def test(condition: Condition, use: Use, place: Place, values: Values) -> bool | None:
@@ -365,11 +361,11 @@ def _fits(wanted: tuple[str, ...], text: str | None) -> bool:
 
 
 @cache
-def _rules() -> tuple[tuple[_Selector, str, str, Rule], ...]:
+def _rules() -> tuple[tuple[_Selector, str, Rule], ...]:
     return tuple(_read())
 
 
-def _read() -> Iterator[tuple[_Selector, str, str, Rule]]:
+def _read() -> Iterator[tuple[_Selector, str, Rule]]:
     for row in rows("policy_rules"):
         first, dash, last = row["builds"].partition("-")
         selector = _Selector(
@@ -390,8 +386,7 @@ def _read() -> Iterator[tuple[_Selector, str, str, Rule]]:
         yield (
             selector,
             row["gate"],
-            row["rung"],
-            Rule(row["outcome"], row["confidence"], row["why"], row["source"], when),
+            Rule(row["rung"], row["outcome"], row["confidence"], row["why"], row["source"], when),
         )
 
 
@@ -409,7 +404,7 @@ def _condition(text: str) -> Condition:
 def acting_settings(side: str) -> frozenset[str]:
     """The settings that some rule goes by."""
     return frozenset(
-        condition.setting for selector, _, _, rule in _rules() if selector.side == side for condition in rule.when
+        condition.setting for selector, _, rule in _rules() if selector.side == side for condition in rule.when
     )
 
 

@@ -64,6 +64,36 @@ def test_without_a_change_nothing_else_is_predicted() -> None:
     assert set(outcomes(found)) == {"still_works"}
 
 
+@needs_changes
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_set_predicts_what_was_seen(name: str) -> None:
+    after = analyzer.analyze(CAPTURES / f"{name}.pcap")
+    rows = {table: after.arrow(table) for table in policies.NEEDED}
+    found = policies.whatif(rows, policies={"": policy("samba")}, baselines={"": CHANGES[name]})
+    assert not found.contradictions
+
+
+@needs_changes
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("change-1-restrict1", {"restrict_anonymous": 0}),
+        ("change-2-restrict2", {"restrict_anonymous": 1}),
+        ("change-6-encrypt", {"server_smb_encrypt": "default"}),
+        ("change-0-open", {"restrict_anonymous": 1}),
+        ("change-0-open", {"restrict_anonymous": 2}),
+        ("change-0-open", {"server_min_protocol": "SMB2"}),
+        ("change-0-open", {"map_to_guest": "Never"}),
+    ],
+)
+def test_what_is_not_set_is_contradicted_by_what_was_seen(name: str, setting: dict[str, object]) -> None:
+    after = analyzer.analyze(CAPTURES / f"{name}.pcap")
+    rows = {table: after.arrow(table) for table in policies.NEEDED}
+    found = policies.whatif(rows, policies={"": policy("samba")}, baselines={"": policy("samba", **setting)})
+    told = {name for it in found.contradictions for name in it.settings}
+    assert told == {"samba:" + name.replace("_", " ") for name in setting}
+
+
 def test_each_row_keeps_its_number_and_has_an_outcome() -> None:
     rows = seen(
         use("spoolss"), use("browser"), use("IPC$"), use("COMCFG"), use("samr", verdict="denied", refused_at="open")
@@ -206,6 +236,12 @@ def test_an_operation_that_was_not_captured_cannot_be_known() -> None:
     rows = seen(use("(pipe not captured)", "opnum 13", interface=None), use("samr", "opnum 77", interface="samr"))
     found = policies.whatif(rows, policies={"": policy(RestrictAnonymousSAM=1, **LISTS)}, roles={"": "member"})
     assert outcomes(found) == ["cannot_be_known", "breaks"]
+
+
+def test_an_interface_that_was_not_captured_cannot_be_known_on_samba_either() -> None:
+    rows = seen(use("(pipe not captured)", "opnum 13"), use("srvsvc", "opnum 200", interface="srvsvc"), system="samba")
+    found = policies.whatif(rows, policies={"": policy("samba", restrict_anonymous=1)})
+    assert outcomes(found) == ["cannot_be_known", "cannot_be_known"]
 
 
 def test_one_server_may_have_its_own_policy() -> None:
