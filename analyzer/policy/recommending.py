@@ -237,7 +237,7 @@ class _Finder:
             found.held_back.append(Blocked(number, blame, frozenset({*failing, *uncaptured}), why))
             return {}
         for kinds, name, entries in (
-            (PIPE_KINDS, "NullSessionPipes", pipes),
+            (PIPE_KINDS, "NullSessionPipes", pipes - role_pipes),  # those stay listed anyway
             (("disk",), "NullSessionShares", shares),
         ):
             for entry in sorted(entries):

@@ -94,3 +94,17 @@ def test_a_recommendation_as_json(called: Called) -> None:
     done = called("recommend", SAMR, "--accept", "everything")
     assert done.status == 2
     assert "--accept takes" in done.err
+
+
+def test_files_for_windows_and_none_for_what_is_not_known(called: Called, tmp_path: Path) -> None:
+    windows = str(CAPTURES / "built-windows-shape.pcap")
+    made = tmp_path / "windows"
+    done = called("recommend", windows, "--minimum", "days=0", "--role", "member", "-o", str(made), "-q")
+    assert done.status == 0, done.err
+    files = {path.name for folder in made.iterdir() for path in folder.iterdir()}
+    assert {"policy.inf", "policy.reg", "apply.ps1", "policy.toml", "change-record.md"} <= files
+    nobody = tmp_path / "unknown"
+    mixed = [str(CAPTURES / "built-nt4.pcap"), SAMR, str(CAPTURES / "rap.pcap")]
+    done = called("recommend", *mixed, "--minimum", "days=0", "-o", str(nobody))
+    assert "what the server is is not known" in done.out
+    assert sorted(path.name for path in nobody.iterdir()) == ["fd77__2"]

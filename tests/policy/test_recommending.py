@@ -10,6 +10,7 @@ import pytest
 from analyzer import policy as policies
 from analyzer.errors import UsageError
 from analyzer.policy.recommending import Recommendation, change_content
+from tests.benchmarks.tables import site
 from tests.policy.seen import call, policy, seen, use
 
 
@@ -168,6 +169,31 @@ def test_shares_of_samba_that_nobody_needs_are_closed_to_guests() -> None:
     given = found.servers[0].policy
     assert given is not None
     assert {share: options["guest ok"].value for share, options in given.shares.items()} == {"old": "no"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_made_site_nothing_that_is_needed_breaks(seed: int) -> None:
+    made = site(clients=60, servers=22, uses=900, seed=seed)
+    rows = {name: made.arrow(name) for name in policies.NEEDED}
+    found = policies.recommend(rows)
+    assert sum(it.policy is not None for it in found.servers) > 10
+    assert_harmless(found)
+    for advice in found.servers:
+        assert advice.policy is not None or advice.reason
+        if advice.server.family is None:
+            assert advice.policy is None
+    # What may go once its only dependent is repaired, does go.
+    first = found.repairs[found.repairs["what"].str.startswith("NullSessionPipes: ")].iloc[0]
+    whose = made.dependencies
+    gone = (whose["client_ip"] == first["client_ip"]) & (whose["resource"] == first["what"].split(": ")[1])
+    given_up = [str(row) for row in np.flatnonzero(gone.to_numpy(dtype=bool))]
+    after = policies.recommend(rows, accept=given_up)
+    listed = "NullSessionPipes"
+    shorter = sum(
+        len(recommended(after, place).get(listed, ())) < len(recommended(found, place).get(listed, ()))
+        for place in range(len(found.servers))
+    )
+    assert shorter == first["servers"]
 
 
 def test_wrong_words_are_told() -> None:
