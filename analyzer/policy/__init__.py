@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDED", "Policy", "recommend", "whatif"]
 
-NEEDED = ("connections", "sessions", "trees", "pipe_opens", "binds", "hosts", "dependencies", "other_ways")
+NEEDED = ("connections", "sessions", "trees", "pipe_opens", "binds", "calls", "hosts", "dependencies", "other_ways")
 """The tables that are looked at."""
 NONE_GIVEN: Mapping[str, str] = {}
 

@@ -158,8 +158,11 @@ class Context:
             questions.append("the release of the server")
         if len({place.role for place in self.places}) > 1:
             questions.append("whether it is a domain controller")
-        if len({use.kind for use in form.uses}) > 1:
+        kinds = {use.kind for use in form.uses}
+        if "wait" in kinds and len(kinds) > 1:
             questions.append("CallNmPipe, of which no document says what checks it")
+        if "call" in kinds and len(kinds) > 1:
+            questions.append("what was done there, which the captures do not show")
         return ", ".join(questions)
 
     def _of(self, use: Use, place: Place, form: Form) -> Judgement:

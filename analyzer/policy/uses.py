@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
 
 from analyzer import tables
 from analyzer.groups import Groups, Mask, Numbers, looked_up, places, places_of
+from analyzer.knowledge import rpc_interfaces
 from analyzer.policy.rules import SMB1, Use
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.tables import TableSet
@@ -25,6 +27,7 @@ DIALECTS = {"2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1
 ALL_DIALECTS = (SMB1, 0x0202, 0x0311)
 """What stands for any dialect: where it is not known."""
 WAIT = "FSCTL_PIPE_WAIT"
+CALLS_UNSEEN, ALL_UNSEEN = 1, 2
 CLIENTS = ("", "windows", "samba", "other")
 _KINDS = ("session", "ipc", "disk", "pipe", "bind", "call", "rap", "dfs", "wait", "control")
 _KIND = {name: place for place, name in enumerate(_KINDS)}
@@ -42,6 +45,7 @@ class Form:
     may_be_none: bool
     """It may have been done with credentials, which no rule here is about."""
     operation_known: bool
+    """Else what a rule says of calls is in doubt."""
     refused_at: str
     """The rung at which some of them were refused; empty: none was."""
     client: str
@@ -64,7 +68,7 @@ def replayed(rows: TableSet) -> Replayed:
     """What each row of `dependencies` is for the rules."""
     found = rows.columns(
         "dependencies", *KEY, "resource", "interface", "operation", "rpc_auth", "identity", "verdict", "succeeded",
-        "refused_at", "client_software",
+        "refused_at", "client_software", "evidence",
     )  # fmt: skip
     of_server = Groups(found["site"], found["server_ip"])
     kind = _kinds(found, rows)
@@ -78,42 +82,48 @@ def replayed(rows: TableSet) -> Replayed:
         kind, waits.astype(np.int64), found["resource"], found["interface"], found["operation"],
         (found["rpc_auth"] >= 0).astype(np.int64), found["identity"].astype(np.int64), asked.astype(np.int64), dialects,
         denied.astype(np.int64), observed.astype(np.int64), found["refused_at"].astype(np.int64),
-        _clients(found, rows),
+        _clients(found, rows), _unseen(found, kind, rows),
     )  # fmt: skip
     alike = Groups(*codes)
     text = rows.texts.text
     forms = []
     for row in alike.first.tolist():
-        which, wait, resource, interface, operation, auth, identity, claimed, spoken, refused, worked, rung, client = (
-            int(column[row]) for column in codes
-        )
+        (
+            which, wait, resource, interface, operation, auth, identity, claimed, spoken, refused, worked, rung, client,
+            unseen,
+        ) = (int(column[row]) for column in codes)  # fmt: skip
         identity_name = tables.IDENTITY[identity] if identity >= 0 else "unknown"
         identities = IDENTITIES.get(identity_name, UNCLEAR)
         name = None if resource < 0 else text(resource)
         uncaptured = name is not None and name.startswith("(")
         kinds = [_KINDS[which], "wait"] if wait else [_KINDS[which]]
         spoken_ = [SMB1] if _KINDS[which] == "rap" else dialect_sets[spoken]
+        asked_for = [
+            (
+                each,
+                None if uncaptured else name,
+                None if interface < 0 else text(interface),
+                None if operation < 0 else text(operation),
+            )
+            for each in kinds
+        ]
+        if unseen == CALLS_UNSEEN:
+            carried = [asked_for[0][2]] if interface >= 0 else _interfaces_of(name)
+            asked_for += [("call", asked_for[0][1], each, None) for each in carried]
+        elif unseen == ALL_UNSEEN:
+            asked_for += [(each, None, None, None) for each in ("pipe", "call", "disk")]
         forms.append(
             Form(
                 tuple(
-                    Use(
-                        each,
-                        None if uncaptured else name,
-                        None if interface < 0 else text(interface),
-                        None if operation < 0 else text(operation),
-                        who,
-                        bool(claimed),
-                        bool(auth),
-                        dialect,
-                    )
-                    for each, who, dialect in product(
-                        kinds, [who for who in identities if who != "credentials"], spoken_
+                    Use(*asked_, who, bool(claimed), bool(auth), dialect)
+                    for asked_, who, dialect in product(
+                        asked_for, [who for who in identities if who != "credentials"], spoken_
                     )
                 ),
                 bool(worked),
                 bool(refused),
                 "credentials" in identities,
-                _KINDS[which] != "call" or (interface >= 0 and operation >= 0),
+                not unseen and (_KINDS[which] != "call" or (interface >= 0 and operation >= 0)),
                 tables.RUNG[rung] if rung >= 0 else "",
                 CLIENTS[client],
             )
@@ -162,6 +172,44 @@ def _clients(found: tables.Columns, rows: TableSet) -> Ints:
         for text in said
     ]
     return np.array([CLIENTS.index(name) for name in known], dtype=np.int64)[place]
+
+
+def _unseen(found: tables.Columns, kind: Ints, rows: TableSet) -> Ints:
+    """Rows behind which more was done than the captures show: `CALLS_UNSEEN`, `ALL_UNSEEN`, or 0.
+
+    Through a pipe something went of which no call could be read; or what was done in a session is not known at all.
+    """
+    connections = rows.columns(
+        "connections", "connection_id", *KEY, "missing_bytes", "encrypted_messages", "compressed_messages", "directions"
+    )
+    opens = rows.columns(
+        "pipe_opens", "open_key", "connection_id", "pipe", "bytes_written", "bytes_read", "inferred", "form"
+    )
+    read = np.append(rows.columns("calls", "open_key")["open_key"], rows.columns("binds", "open_key")["open_key"])
+    used = (opens["bytes_written"] > 0) | (opens["bytes_read"] > 0) | opens["inferred"]
+    used &= (opens["form"] != tables.PIPE_FORM.index("other")) & ~np.isin(opens["open_key"], read[read >= 0])
+    at = places(opens["connection_id"], connections["connection_id"])
+    dark = np.flatnonzero(used & (at >= 0))
+    keys = [looked_up(connections[name], at[dark], NONE) for name in KEY]
+    through = places_of([found[name] for name in (*KEY, "resource")], [*keys, opens["pipe"][dark]]) >= 0
+    gaps = np.isin(connections["directions"], (1, 2)) | (connections["missing_bytes"] > 0)
+    gaps |= (connections["encrypted_messages"] > 0) | (connections["compressed_messages"] > 0)
+    lossy = places_of([found[name] for name in KEY], [connections[name][gaps] for name in KEY]) >= 0
+    different, place = np.unique(found["evidence"], return_inverse=True)
+    regular = np.array(["probe.regular" in (rows.texts.text(code) or "") for code in different.tolist()], dtype=bool)[
+        place
+    ]
+    is_session = np.isin(kind, (_KIND["session"], _KIND["ipc"]))
+    doubtful = is_session & (found["verdict"] == tables.VERDICT.index("unknown")) & (~regular | lossy)
+    calls = ((kind == _KIND["pipe"]) & through) | (kind == _KIND["bind"])
+    return np.where(doubtful, ALL_UNSEEN, np.where(calls, CALLS_UNSEEN, 0))
+
+
+@cache
+def _interfaces_of(pipe: str | None) -> tuple[str | None, ...]:
+    """The interfaces that a pipe is known to carry; None among them: it may be any."""
+    known = tuple(row["name"] for row in rpc_interfaces() if pipe is not None and pipe in row["pipes"].split("|"))
+    return known or (None,)
 
 
 def _opened_by_call(found: tables.Columns, rows: TableSet) -> Mask:

@@ -87,7 +87,19 @@ def seen(
         "pipe_opens",
         {
             name: [row.get(name) for row in opens]
-            for name in ("session_key", "connection_id", "pipe", "via", "status", "opened", "secondary_address")
+            for name in (
+                "open_key",
+                "session_key",
+                "connection_id",
+                "pipe",
+                "via",
+                "status",
+                "opened",
+                "secondary_address",
+                "bytes_written",
+                "bytes_read",
+                "form",
+            )
         },
         len(opens),
     )

@@ -244,6 +244,34 @@ def test_an_interface_that_was_not_captured_cannot_be_known_on_samba_either() ->
     assert outcomes(found) == ["cannot_be_known", "cannot_be_known"]
 
 
+def test_what_went_through_a_pipe_unread_may_be_what_is_refused() -> None:
+    data = {"bytes_written": 300, "bytes_read": 300}
+    acting = {"": policy(RestrictAnonymousSAM=1)}
+    for opens, outcome in (
+        ([opened("samr")], "still_works"),
+        ([opened("samr", **data)], "cannot_be_known"),
+        ([opened("samr", **data, form="other")], "still_works"),
+    ):
+        found = policies.whatif(seen(use("samr"), opens=opens), policies=acting, roles={"": "member"})
+        assert outcomes(found) == [outcome]
+    bound = policies.whatif(seen(use("samr", interface="samr")), policies=acting, roles={"": "member"})
+    assert outcomes(bound) == ["cannot_be_known"]
+    elsewhere = policies.whatif(
+        seen(use("spoolss"), opens=[opened("spoolss", **data)]), policies=acting, roles={"": "member"}
+    )
+    assert outcomes(elsewhere) == ["still_works"]
+
+
+def test_a_session_in_which_nobody_knows_what_was_done_may_have_used_anything() -> None:
+    hidden = use("IPC$", verdict="unknown", evidence="session.encrypted")
+    regular = use("IPC$", verdict="unknown", evidence="probe.regular", client="10.0.0.2")
+    rows = seen(hidden, regular, use("IPC$", verdict="probe", client="10.0.0.3"))
+    for given in (policy(**LISTS), policy(RestrictAnonymousSAM=1)):
+        found = policies.whatif(rows, policies={"": given}, roles={"": "member"})
+        assert outcomes(found) == ["cannot_be_known", "still_works", "still_works"]
+    assert outcomes(policies.whatif(rows, policies={"": policy()}, roles={"": "member"})) == ["still_works"] * 3
+
+
 def test_one_server_may_have_its_own_policy() -> None:
     rows = seen(use("spoolss"), use("spoolss", server="192.168.0.2"))
     found = policies.whatif(rows, policies={"192.168.0.2": policy(**LISTS)}, roles={"": "member"})
