@@ -302,7 +302,9 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
     from analyzer.policy.artefacts import artefacts  # noqa: PLC0415
     from analyzer.policy.recommending import change_content  # noqa: PLC0415
     from analyzer.policy.record import Content  # noqa: PLC0415
+    from analyzer.policy.servers import by_server  # noqa: PLC0415
 
+    today = by_server(baselines, {(it.server.site, it.server.ip): it.server for it in found.servers}, "--baseline")
     for advice in found.servers:
         server = advice.server
         if advice.policy is None:
@@ -316,7 +318,7 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
             evidence=evidence,
             unknown=unknown,
         )
-        baseline = next((baselines[name] for name in (server.name or "", server.ip, "") if name in baselines), None)
+        baseline = today.get((server.site, server.ip))
         made = artefacts(advice.policy, baseline=baseline, content=content)
         folder = output / _folder_name("_".join(filter(None, (server.site, server.ip))))
         check_folder(folder)

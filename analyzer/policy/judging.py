@@ -214,8 +214,13 @@ class Context:
                 why = f"the captures contradict what {name} is said to be, or contradict each other about it"
                 return Ruling(UNKNOWN, name, why, "captures", "low", "")
         ruling = rule_on(gate, use, place, lambda name: values.of(name, use.resource))
-        if ruling is not None and ruling.rung in ("bind", "call") and not form.operation_known:
+        if ruling is None or ruling.rung not in ("bind", "call"):
+            return ruling
+        if not form.operation_known:
             return ruling._replace(outcome=UNKNOWN, why="which operation was called is not known")
+        if use.rpc_auth and ruling.rung == "call" and ruling.outcome != WORKS:
+            why = f"{ruling.why}; but the call is authenticated inside RPC, and whom the service goes by does not show"
+            return ruling._replace(outcome=UNKNOWN, why=why)
         return ruling
 
     def _is_unchanged(self, name: str, resource: str | None) -> bool:

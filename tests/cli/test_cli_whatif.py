@@ -70,11 +70,17 @@ def test_wrong_usage(called: Called, tmp_path: Path) -> None:
 def test_a_recommendation_and_its_files(called: Called, tmp_path: Path) -> None:
     baseline = conf(tmp_path, OPEN)
     made = tmp_path / "made"
-    done = called("recommend", SAMR, "--minimum", "days=0", "--baseline", baseline, "-o", str(made), "--accept", "0")
+    named = f"files1={baseline}"
+    done = called("recommend", SAMR, "--minimum", "days=0", "--baseline", named, "-o", str(made), "--accept", "0")
     assert done.status == 0, done.err
     assert "What repairs would gain" in done.out
     folder = made / "fd77__2"
-    assert {path.name for path in folder.iterdir()} >= {"policy.toml", "policy.smb.conf", "change-record.md"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "policy.toml",
+        "policy.smb.conf",
+        "rollback.smb.conf",
+        "change-record.md",
+    }
     assert tomllib.loads((folder / "policy.toml").read_text())["family"] == "samba"
     assert "given up on purpose" in (folder / "change-record.md").read_text()
 

@@ -272,6 +272,14 @@ def test_a_session_in_which_nobody_knows_what_was_done_may_have_used_anything() 
     assert outcomes(policies.whatif(rows, policies={"": policy()}, roles={"": "member"})) == ["still_works"] * 3
 
 
+def test_a_call_that_is_authenticated_inside_rpc_is_perhaps_not_anonymous() -> None:
+    rows = seen(call("samr", "SamrEnumerateUsersInDomain", rpc_auth="NTLM, privacy"))
+    found = policies.whatif(rows, policies={"": policy(RestrictAnonymousSAM=1)}, roles={"": "member"})
+    assert outcomes(found) == ["cannot_be_known"]
+    closed = policies.whatif(rows, policies={"": policy(**LISTS)}, roles={"": "member"})
+    assert outcomes(closed) == ["breaks"]  # the pipe knows nothing of that
+
+
 def test_one_server_may_have_its_own_policy() -> None:
     rows = seen(use("spoolss"), use("spoolss", server="192.168.0.2"))
     found = policies.whatif(rows, policies={"192.168.0.2": policy(**LISTS)}, roles={"": "member"})
