@@ -102,9 +102,15 @@ class WhatIf:
     """What is wrong with what was given, or not known."""
     caveats: list[str]
     """What the answer does not cover."""
+    _rows: pd.DataFrame | None = field(default=None, init=False, repr=False)
 
     def rows(self) -> pd.DataFrame:
-        """A row for each row of `dependencies`, with its number (`row`) and its outcome."""
+        """A row for each row of `dependencies`, with its number (`row`) and its outcome. Made once: it is not to be changed."""
+        if self._rows is None:
+            self._rows = self._as_rows()
+        return self._rows
+
+    def _as_rows(self) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415
 
         found = tables.to_pandas("dependencies", self.dependencies, KEPT)
