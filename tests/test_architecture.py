@@ -15,8 +15,9 @@ PACKAGE = ROOT / "analyzer"
 ONLY_IN = {
     "numba": {"compiled"},
     "cryptography": {"smb"},
-    "pandas": {"tables", "analysis"},
+    "pandas": {"policy", "tables", "analysis"},
     "pyarrow": {
+        "policy",
         "tables",
         "assemble",
         "hosts",

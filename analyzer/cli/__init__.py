@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from analyzer import __version__
-from analyzer.cli import analyze, doctor, evidence, policy, results, verify
+from analyzer.cli import analyze, doctor, evidence, policy, results, verify, whatif
 from analyzer.cli.options import DONE, INTERRUPTED, NOTHING_USABLE, WRONG_USAGE, say
 from analyzer.errors import AnalyzerError, UsageError
 
@@ -99,4 +99,6 @@ app.command()(evidence.export)
 app.command()(results.merge)
 app.command()(results.diff)
 app.command()(doctor.doctor)
+app.command()(whatif.whatif)
+app.command()(whatif.recommend)
 app.add_typer(policy.app, name="policy")

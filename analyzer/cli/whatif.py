@@ -1,0 +1,335 @@
+"""`nullsession whatif` and `nullsession recommend`: what a policy breaks, and the tightest that breaks nothing seen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from analyzer.cli.options import (
+    DIFFERENT,
+    DONE,
+    Format,
+    Paths,
+    Printed,
+    Quiet,
+    Reading,
+    announce,
+    check_folder,
+    console,
+    exit_status,
+    opened,
+    takes_reading,
+)
+from analyzer.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from analyzer.analysis import Analysis
+    from analyzer.policy import Policy
+    from analyzer.policy.recommending import Advice, Recommendation
+    from analyzer.policy.replay import WhatIf
+
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="[NAME=]FILE",
+        help="What is set today, on all servers or on the one of this name or address; several files add up.",
+    ),
+]
+Systems = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--os", metavar="[NAME=]RELEASE", help="What servers are: 2008r2, 2016, samba ..., or a build number."
+    ),
+]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", metavar="[NAME=]ROLE", help="What servers are: member or dc.")
+]
+Defaults = Annotated[
+    bool, typer.Option("--assume-defaults", help="What nobody says is set has its default; else it is not known.")
+]
+
+
+@takes_reading
+def whatif(
+    *,
+    paths: Paths,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--policy", metavar="FILE", help="The policy for all servers; several files are applied in this order."
+        ),
+    ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", metavar="NAME=FILE", help="The policy for one server, by its name or address."),
+    ] = None,
+    client_policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A policy for the clients: what they no longer do.")
+    ] = None,
+    baseline: Baselines = None,
+    system: Systems = None,
+    role: Roles = None,
+    assume_defaults: Defaults = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 if something breaks, or may break.")] = False,
+    format_: Printed = Format.TABLE,
+    quiet: Quiet = False,
+    reading: Reading,
+) -> None:
+    """Say what would break, and what cannot be known, if a policy were applied: every use that was seen is replayed."""
+    policies = {"": _read(policy)} if policy else {}
+    policies |= _by_name(server, "--server", needs_name=True)
+    if not policies and client_policy is None:
+        raise UsageError("say which policy: --policy FILE, --server NAME=FILE or --client-policy FILE")
+    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
+    clients = None if client_policy is None else _read([client_policy])
+    analysis = opened(paths, reading, quiet)
+    from analyzer import policy as policies_  # noqa: PLC0415 - NumPy and Arrow
+
+    found = policies_.whatif(
+        _tables(analysis),
+        policies=policies,
+        baselines=baselines,
+        systems=systems,
+        roles=roles,
+        client_policy=clients,
+        assume_defaults=assume_defaults,
+    )
+    if format_ is Format.CSV:
+        _write_csv(found.rows())
+    elif format_ is Format.JSON:
+        print(json.dumps(_as_json(found), indent=2))
+    elif not quiet:
+        from analyzer.policy.access_lists import script  # noqa: PLC0415
+        from analyzer.report import whatif as report  # noqa: PLC0415
+
+        report.render(found, console(), script=script(found.access_lists) if found.access_lists else "")
+    status = exit_status(analysis)
+    raise typer.Exit(status or (DIFFERENT if check and found.breaks() else DONE))
+
+
+@takes_reading
+def recommend(
+    *,
+    paths: Paths,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the files to apply, a folder a server.")
+    ] = None,
+    accept: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT,...",
+            help="What is given up: covered, unknown, cannot_be_known, numbers of rows, or netlogon, samr, lsarpc on domain "
+            "controllers. The change record says so.",
+        ),
+    ] = "",
+    baseline: Baselines = None,
+    system: Systems = None,
+    role: Roles = None,
+    assume_defaults: Defaults = False,
+    format_: Printed = Format.TABLE,
+    quiet: Quiet = False,
+    reading: Reading,
+) -> None:
+    """Find the tightest policy for each server that breaks nothing that was seen to be needed."""
+    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
+    if output:
+        check_folder(output)
+    analysis = opened(paths, reading, quiet)
+    from analyzer import policy as policies_  # noqa: PLC0415 - NumPy and Arrow
+
+    found = policies_.recommend(
+        _tables(analysis),
+        accept=[word.strip() for word in accept.split(",") if word.strip()],
+        enough=_enough(analysis),
+        assume_defaults=assume_defaults,
+        baselines=baselines,
+        systems=systems,
+        roles=roles,
+    )
+    if output:
+        _write_artefacts(found, baselines, output)
+    if format_ is Format.CSV:
+        _write_csv(found.repairs)
+    elif format_ is Format.JSON:
+        print(json.dumps(_advice_as_json(found), indent=2))
+    elif not quiet:
+        from analyzer.report import whatif as report  # noqa: PLC0415
+
+        report.render_recommendation(found, console())
+    raise typer.Exit(exit_status(analysis))
+
+
+def _read(files: Sequence[Path]) -> Policy:
+    from analyzer.policy.reading import read  # noqa: PLC0415
+
+    return read(files)
+
+
+def _split(entries: Sequence[str] | None, option: str, needs_name: bool) -> list[tuple[str, str]]:
+    """`NAME=VALUE`, or `VALUE` alone, for all servers. A file of that whole name is no pair."""
+    found = []
+    for entry in entries or ():
+        name, equals, value = entry.partition("=")
+        if not equals or Path(entry).is_file():
+            if needs_name:
+                raise UsageError(f"{option} wants NAME=FILE, not {entry!r}")
+            name, value = "", entry
+        if not value:
+            raise UsageError(f"{option} {entry!r}: nothing stands behind the =")
+        found.append((name, value))
+    return found
+
+
+def _by_name(entries: Sequence[str] | None, option: str, *, needs_name: bool = False) -> dict[str, Policy]:
+    files: dict[str, list[Path]] = {}
+    for name, value in _split(entries, option, needs_name):
+        files.setdefault(name, []).append(Path(value))
+    return {name: _read(those) for name, those in files.items()}
+
+
+def _baselines(entries: Sequence[str] | None) -> dict[str, Policy]:
+    """What is set today. Files that contradict each other cannot both be true."""
+    from analyzer.policy.judging import normal  # noqa: PLC0415
+
+    for name in {name for name, _ in _split(entries, "--baseline", False)}:
+        known: dict[str, Any] = {}
+        for other, value in _split(entries, "--baseline", False):
+            if other != name:
+                continue
+            for setting, given in _read([Path(value)]).settings.items():
+                earlier = known.setdefault(setting, given)
+                if normal(earlier.value) != normal(given.value):
+                    raise UsageError(f"{setting} contradicts itself: {earlier.source} and {given.source}")
+    return _by_name(entries, "--baseline")
+
+
+def _words(entries: Sequence[str] | None, option: str) -> dict[str, str]:
+    return dict(_split(entries, option, False))
+
+
+def _tables(analysis: Analysis) -> dict[str, pa.Table]:
+    from analyzer.policy import NEEDED  # noqa: PLC0415
+
+    return {name: analysis.arrow(name) for name in NEEDED}
+
+
+def _enough(analysis: Analysis) -> dict[str, str | None]:
+    """Why servers were not observed for long enough, by address."""
+    observed = analysis.arrow("observation")
+    return {
+        ip: f"not observed for long enough: {lacks}" if enough is False else None
+        for ip, enough, lacks in zip(
+            observed["server_ip"].to_pylist(),
+            observed["enough"].to_pylist(),
+            observed["lacks"].to_pylist(),
+            strict=True,
+        )
+        if ip is not None
+    }
+
+
+def _write_csv(rows: Any) -> None:
+    """A DataFrame, as tables are written."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    from analyzer import results  # noqa: PLC0415
+
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type):
+            table = table.set_column(place, name, table[name].dictionary_encode())  # as texts of tables are kept
+    results.write_csv(table, sys.stdout.buffer)
+
+
+def _as_json(found: WhatIf) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    rows = json.loads(found.rows().to_json(orient="records", date_format="iso", date_unit="us"))
+    return {
+        "counts": found.counts(),
+        "contradictions": [asdict(it) for it in found.contradictions],
+        "servers": [asdict(server) for server in found.servers],
+        "warnings": found.warnings,
+        "not_covered": found.caveats,
+        "other_names": found.aliases,
+        "access_lists": found.access_lists,
+        "rows": rows,
+    }
+
+
+def _advice_as_json(found: Recommendation) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    return {
+        "servers": [
+            {
+                "server": asdict(advice.server),
+                "settings": _settings(advice),
+                "reason": advice.reason,
+                "as_tight_already": advice.kept,
+                "refused_already": advice.refused,
+                "held_back": [{"what": it.what, "why": it.why} for it in advice.held_back],
+            }
+            for advice in found.servers
+        ],
+        "given_up": found.given_up.nonzero()[0].tolist(),
+        "counts": found.replay.counts(),
+        "repairs": json.loads(found.repairs.to_json(orient="records")),
+        "warnings": found.warnings,
+        "not_covered": found.replay.caveats,
+    }
+
+
+def _settings(advice: Advice) -> dict[str, Any] | None:
+    if advice.policy is None:
+        return None
+    made: dict[str, Any] = {name: given.value for name, given in advice.policy.settings.items()}
+    for share, options in advice.policy.shares.items():
+        made |= {f"[{share}] {option}": given.value for option, given in options.items()}
+    return made
+
+
+def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output: Path) -> None:
+    """A folder for each server that has a policy; its name is its address, whatever it calls itself."""
+    from analyzer.policy.artefacts import artefacts  # noqa: PLC0415
+    from analyzer.policy.recommending import change_content  # noqa: PLC0415
+    from analyzer.policy.record import Content  # noqa: PLC0415
+    from analyzer.policy.servers import by_server  # noqa: PLC0415
+
+    today = by_server(baselines, {(it.server.site, it.server.ip): it.server for it in found.servers}, "--baseline")
+    for advice in found.servers:
+        server = advice.server
+        if advice.policy is None:
+            announce(f"{server.ip}: no policy: {advice.reason}")
+            continue
+        affected, evidence, unknown = change_content(found, advice)
+        content = Content(
+            subject={"Server": server.name or server.ip, "Address": server.ip, "Known by": server.known_by},
+            reason="The tightest settings with which all that was seen to be needed goes on to work.",
+            affected=affected,
+            evidence=evidence,
+            unknown=unknown,
+        )
+        baseline = today.get((server.site, server.ip))
+        made = artefacts(advice.policy, baseline=baseline, content=content)
+        folder = output / _folder_name("_".join(filter(None, (server.site, server.ip))))
+        check_folder(folder)
+        for name, data in made.files.items():
+            (folder / name).write_bytes(data)
+        for line in made.left_out:
+            announce(f"{server.ip}: {line}")
+
+
+def _folder_name(text: str) -> str:
+    """A name that leads nowhere else: sites are paths, and addresses of version 6 have colons."""
+    return "".join(
+        char if char.isascii() and (char.isalnum() or char in "-_") else "." if char == "." else "_" for char in text
+    ).lstrip(".")
