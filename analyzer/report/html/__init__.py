@@ -1,0 +1,128 @@
+"""The report as a page: one file that needs no network and nothing beside it.
+
+The page is made of templates, which escape whatever they are given; its pictures are SVG, drawn here; its table is filled
+and sorted by a script of its own from rows that are embedded compressed. A content security policy allows this script and
+this style by their hashes, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer import __version__, tables
+from analyzer.analysis import Analysis
+from analyzer.errors import AnalyzerError
+from analyzer.report import terminal
+from analyzer.report.html import activity, flow, overview, rows, words
+from analyzer.report.html.policy import Policy
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["Policy", "render", "write"]
+
+MOST_CAPTURES = 200
+MOST_SERVERS = 1_000
+MOST_REFUSED = 100
+MOST_UNSEEN = 100
+"""Rows of tables that are part of the text."""
+
+
+def write(analysis: Analysis, path: Path, **how: Any) -> None:
+    """As `render`, into a file. Raises AnalyzerError if it cannot be written."""
+    text = render(analysis, **how)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise AnalyzerError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
+
+
+def render(
+    analysis: Analysis, *, title: str = "", policies: Sequence[Policy] = (), created: datetime | None = None
+) -> str:
+    """The page.
+
+    title: of the page, such as the number of a change. policies: what they would do to what was seen, a section each.
+    created: when the report was made, else now.
+    """
+    environment = _environment()
+    style, script = (_source(environment, name) for name in ("style.css", "script.js"))
+    counted = overview.Counted(analysis)
+    servers = counted.servers()
+    refused = counted.refused()
+    captures = words.lines(analysis.arrow("captures").slice(0, MOST_CAPTURES))
+    unseen = analysis.arrow("endpoint_unseen")
+    seen, *blind = terminal.blind_spots(analysis)
+    happened = activity.activity(analysis, counted.in_the_way())
+    return environment.get_template("report.html").render(
+        policy_of_page=_content_security_policy(style, script),
+        style=style,
+        script=script,
+        title=title or "Null-session dependencies",
+        version=__version__,
+        created=created or datetime.now(UTC),
+        settings=analysis.settings,
+        answer=terminal.answer(analysis),
+        counted=counted,
+        verdicts={verdict.name: verdict for verdict in counted.verdicts()},
+        servers=servers,
+        free=list(overview.free_servers(servers)),
+        left_out=counted.left_out(),
+        refused=refused,
+        packed=rows.packed(analysis.arrow("dependencies"), {}),
+        flow=flow.flow(counted),
+        activity=happened,
+        discovery=activity.discovery(happened),
+        seen=seen,
+        blind=blind,
+        captures=captures,
+        captures_total=len(analysis.arrow("captures")),
+        unseen=words.lines(unseen.slice(0, MOST_UNSEEN)),
+        unseen_total=len(unseen),
+        policies=policies,
+        several_sites=any(server.site for server in servers),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    """Whatever a template is given is escaped."""
+    import jinja2  # noqa: PLC0415 - only pages need it
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analyzer.report.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown": words.shown, "count": words.count, "named": overview.named}
+    environment.globals |= {
+        "TITLES": flow.TITLES,
+        "NODE": flow.NODE,
+        "WIDTH": flow.WIDTH,
+        "VERDICTS": tables.VERDICT,
+        "IN_THE_WAY": overview.IN_THE_WAY,
+        "MOST_SERVERS": MOST_SERVERS,
+        "MOST_REFUSED": MOST_REFUSED,
+    }
+    return environment
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    """The text of a file beside the templates, as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _content_security_policy(style: str, script: str) -> str:
+    """Nothing may be loaded, sent or run but this style and this script."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
