@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from analyzer import __version__, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
@@ -79,6 +81,7 @@ def render(
         activity=happened,
         discovery=activity.discovery(happened),
         seen=seen,
+        observed=_observed(analysis, happened),
         blind=blind,
         captures=captures,
         captures_total=len(analysis.arrow("captures")),
@@ -100,7 +103,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": words.shown, "count": words.count, "named": overview.named}
+    environment.filters |= {"shown": words.shown, "breakable": words.breakable, "count": words.count, "named": overview.named}
     environment.globals |= {
         "TITLES": flow.TITLES,
         "NODE": flow.NODE,
@@ -126,3 +129,17 @@ def _content_security_policy(style: str, script: str) -> str:
         f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _observed(analysis: Analysis, happened: activity.Activity) -> str:
+    """What was captured, in a line."""
+    captures = tables.TableSet({"captures": analysis.arrow("captures")})
+    columns = captures.columns("captures", "packets", "first_seen", "last_seen")
+    packets = int(columns["packets"][columns["packets"] > 0].sum())
+    told = f"{words.count(len(columns['packets']), 'file')}, {words.count(packets, 'packet')}"
+    times = np.concatenate([columns["first_seen"], columns["last_seen"]])
+    times = times[times >= 0]
+    if not len(times):
+        return told
+    span = f"{words.moment(int(times.min()))} to {words.moment(int(times.max()))} UTC"
+    return f"{told}, {span}; something was captured on {words.count(happened.days, 'day')}"

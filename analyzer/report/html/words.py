@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+from markupsafe import Markup
 
 from analyzer.report.terminal import printable
 
@@ -24,6 +26,11 @@ def shown(text: Any) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}... ({len(text):,} characters)"
     return text if text.isprintable() else printable(text)
+
+
+def breakable(text: str) -> Markup:
+    """A name that may go to the next line behind its dots and dashes."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._\\/-])", text))  # join escapes
 
 
 def moment(ns: int) -> str:

@@ -2,13 +2,14 @@
 // of them becomes a text node, never markup.
 "use strict";
 (async () => {
-  const PAGE = 100;
   const PRINTED = 1000;
-  const IN_THE_WAY = ["depends", "unknown", "covered"];
+  const VERDICTS = ["depends", "unknown", "covered", "denied", "probe"];
+  const IN_THE_WAY = VERDICTS.slice(0, 3);
+  const SURENESS = ["certain", "strong", "weak"];
   const COLUMNS = [
     ["verdict", "Verdict"], ["site", "Site"], ["client", "Client"], ["server", "Server"], ["application", "Application"],
-    ["resource", "Resource"], ["operation", "Operation"], ["identity", "Identity"], ["confidence", "Sure"],
-    ["uses", "Uses"], ["last_seen", "Last seen"], ["frame", "Look at"],
+    ["resource", "Resource"], ["operation", "Operation"], ["identity", "Identity"], ["uses", "Uses"],
+    ["last_seen", "Last seen"], ["frame", "Look at"],
   ];
   const DETAILS = [
     ["function", "What for"], ["interface", "Interface"], ["operation_class", "Kind of operation"],
@@ -24,12 +25,17 @@
   const compare = new Intl.Collator("en", { numeric: true }).compare;
   const number = new Intl.NumberFormat("en");
 
+  const several = (count, noun) => `${number.format(count)} ${noun}${count === 1 ? "" : "s"}`;
+
   const make = (tag, className, ...children) => {
     const element = document.createElement(tag);
     if (className) element.className = className;
     element.append(...children);
     return element;
   };
+
+  // A name may go to the next line behind its dots and dashes.
+  const breakable = (text) => text.split(/(?<=[._\\/-])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
 
   let data;
   try {
@@ -75,8 +81,7 @@
   }
   function sortKeys(name) {
     if (!keys.has(name)) {
-      if (name === "verdict") keys.set(name, [placed(name, ["depends", "unknown", "covered", "denied", "probe"])]);
-      else if (name === "confidence") keys.set(name, [placed(name, ["weak", "strong", "certain"])]);
+      if (name === "verdict") keys.set(name, [placed(name, VERDICTS), placed("confidence", SURENESS)]);
       else if (name === "client" || name === "server") keys.set(name, [ranked(name), ranked(`${name}_ip`)]);
       else if (name === "frame") keys.set(name, [ranked("capture"), columns.frame.numbers]);
       else if (columns[name].texts) keys.set(name, [ranked(name)]);
@@ -157,7 +162,9 @@
   function hostOf(name, row) {
     const spoken = textOf(name, row);
     const address = textOf(`${name}_ip`, row);
-    return spoken ? [make("span", "name", spoken), " ", make("span", "muted", address)] : [make("span", "name", address)];
+    return spoken
+      ? [make("span", "name", ...breakable(spoken)), " ", make("span", "second", address)]
+      : [make("span", "name", address)];
   }
   function cell(name, row) {
     switch (name) {
@@ -167,19 +174,20 @@
         button.setAttribute("aria-expanded", String(state.open.has(row)));
         if (state.open.has(row)) button.setAttribute("aria-controls", `row-${row}`);
         button.addEventListener("click", () => toggle(row));
-        return make("td", "", button);
+        return make("td", "", button, " ", make("span", "second inset", textOf("confidence", row)));
       }
       case "client":
       case "server": return make("td", "", ...hostOf(name, row));
       case "application": {
         const text = textOf(name, row);
-        return text ? make("td", "", text) : make("td", "muted", textOf("function", row) ? `not known: ${textOf("function", row)}` : "not known");
+        return make("td", "", text || make("span", "muted", "not known"), " ", make("span", "second", textOf("function", row)));
       }
-      case "resource": return make("td", "", make("code", "", textOf(name, row) || "(login)"));
+      case "resource": return make("td", "", make("code", "", ...breakable(textOf(name, row) || "(login)")));
       case "operation": return make("td", "", make("code", "", textOf(name, row)));
       case "uses": return make("td", "number", number.format(columns.uses.numbers[row]));
+      case "identity": return make("td", "nowrap", textOf(name, row));
       case "last_seen": return make("td", "nowrap", spelt(columns.last_seen.times[row]));
-      case "frame": return make("td", "place", `frame ${columns.frame.numbers[row]} `, make("span", "muted", baseName(textOf("capture", row))));
+      case "frame": return make("td", "place", `frame ${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
       default: return make("td", "", textOf(name, row));
     }
   }
@@ -210,8 +218,8 @@
     if (rate) term(list, "Application", `${textOf("application", row)}, ${rate} (by ${textOf("application_source", row)})`);
     for (const [name, label] of DETAILS) if (textOf(name, row)) term(list, label, textOf(name, row));
     const counts = ["uses", "succeeded", "denied", "sessions"].map((name) => columns[name].numbers[row]);
-    term(list, "Counted", `${number.format(counts[0])} uses in ${number.format(counts[3])} sessions: ${number.format(counts[1])} worked or were not refused, ${number.format(counts[2])} refused`);
-    term(list, "Seen", `${spelt(columns.first_seen.times[row], true) || "?"} to ${spelt(columns.last_seen.times[row], true) || "?"} UTC, on ${number.format(Math.max(0, columns.active_days.numbers[row]))} days`);
+    term(list, "Counted", `${several(counts[0], "use")} in ${several(counts[3], "session")}: ${number.format(counts[1])} worked or were not refused, ${number.format(counts[2])} refused`);
+    term(list, "Seen", `${spelt(columns.first_seen.times[row], true) || "?"} to ${spelt(columns.last_seen.times[row], true) || "?"} UTC, on ${several(Math.max(0, columns.active_days.numbers[row]), "day")}`);
     term(list, "Look at", `frame ${columns.frame.numbers[row]} of `, make("code", "", textOf("capture", row)));
     if (textOf("display_filter", row)) term(list, "Display filter", ...filterOf(textOf("display_filter", row)));
     const inside = make("td", "", list);
@@ -222,7 +230,7 @@
   }
   function toggle(row) {
     if (!state.open.delete(row)) state.open.add(row);
-    draw(PAGE);
+    draw(Number(byId("size").value));
     document.querySelector(`#body tr[data-row="${row}"] button`)?.focus();
   }
 
@@ -250,7 +258,7 @@
   function renew() {
     state.page = 0;
     state.rows = sorted(filtered());
-    draw(PAGE);
+    draw(Number(byId("size").value));
   }
 
   // Titles.
@@ -281,7 +289,7 @@
   document.querySelector(".controls").addEventListener("change", renew);
   const turn = (by) => {
     state.page += by;
-    draw(PAGE);
+    draw(Number(byId("size").value));
     byId("table").scrollIntoView();
   };
   byId("previous").addEventListener("click", () => turn(-1));
@@ -299,7 +307,7 @@
     state.page = 0;
     draw(PRINTED);
   });
-  addEventListener("afterprint", () => draw(PAGE));
+  addEventListener("afterprint", () => draw(Number(byId("size").value)));
   byId("tool").hidden = false;
   renew();
 })();
