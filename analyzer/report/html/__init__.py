@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "render", "write"]
 
+AT_ONCE = 30
+"""Servers that are shown before one asks for all."""
 MOST_CAPTURES = 200
 MOST_SERVERS = 1_000
 MOST_REFUSED = 100
@@ -103,13 +105,19 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": words.shown, "breakable": words.breakable, "count": words.count, "named": overview.named}
+    environment.filters |= {
+        "shown": words.shown,
+        "parts": words.parts,
+        "count": words.count,
+        "named": overview.named,
+    }
     environment.globals |= {
         "TITLES": flow.TITLES,
         "NODE": flow.NODE,
         "WIDTH": flow.WIDTH,
         "VERDICTS": tables.VERDICT,
         "IN_THE_WAY": overview.IN_THE_WAY,
+        "AT_ONCE": AT_ONCE,
         "MOST_SERVERS": MOST_SERVERS,
         "MOST_REFUSED": MOST_REFUSED,
     }

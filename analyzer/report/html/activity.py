@@ -138,4 +138,4 @@ def _shade(value: int, most: int) -> int:
         return 0
     if most == 1:
         return SHADES - 2
-    return 1 + int((SHADES - 2) * np.log(value) / np.log(most))
+    return 1 + int((SHADES - 2) * np.log(value) / np.log(most) + 1e-9)  # whole steps as such

@@ -23,6 +23,8 @@ from analyzer.report.html.words import count
 TITLES = ("Clients", "Applications", "Pipes and shares", "Servers")
 MOST_NODES = 14
 """Nodes of a column, with that of all others."""
+FEWEST = 4
+"""Networks of clients below which a coarser picture says nothing."""
 MOST_TOLD = 40
 """Relations that are told as text below the picture."""
 PREFIXES = ((24, 64), (16, 48), (8, 32))
@@ -103,7 +105,8 @@ def flow(counted: Counted) -> Flow | None:
         [(counted.text(code) or "(login)", "") for code in rows["resource"].tolist()],
         _hosts(counted, rows["server_ip"], rows["server"]),
     )
-    columns, places = zip(*(_column(names, title) for names, title in zip(named, TITLES, strict=True)), strict=True)
+    nouns = ("networks" if note else "clients", "applications", "pipes and shares", "servers")
+    columns, places = zip(*(_column(names, noun) for names, noun in zip(named, nouns, strict=True)), strict=True)
     whole = Groups(*places, worst)
     relations = [
         Relation(tuple(int(place[row]) for place in places), int(worst[row]), size)  # type: ignore[arg-type] # of four
@@ -136,9 +139,13 @@ def _clients(counted: Counted, ip: Numbers, name: Numbers) -> tuple[list[Name], 
     different = np.unique(ip)
     if len(different) <= MOST_NODES:
         return _hosts(counted, ip, name), ""
+    addresses = {code: counted.text(code) for code in different.tolist()}
     by_code: dict[int, str] = {}
     for prefix in PREFIXES:
-        by_code = {code: _network(counted.text(code), prefix) for code in different.tolist()}
+        coarser = {code: _network(address, prefix) for code, address in addresses.items()}
+        if by_code and len(set(coarser.values())) < FEWEST:
+            break
+        by_code = coarser
         if len(set(by_code.values())) <= MOST_NODES:
             break
     return [(by_code[code], "") for code in ip.tolist()], f"{len(different):,} clients are drawn as their networks."
@@ -153,10 +160,18 @@ def _network(address: str, prefix: tuple[int, int]) -> str:
 
 
 def _hosts(counted: Counted, ip: Numbers, name: Numbers) -> list[Name]:
-    return [
-        (counted.text(called) or counted.text(address), "")
-        for called, address in zip(name.tolist(), ip.tolist(), strict=True)
-    ]
+    """Hosts by name, with the address where several have the same."""
+    addresses: dict[int, set[int]] = defaultdict(set)
+    pairs = list(zip(name.tolist(), ip.tolist(), strict=True))
+    for called, address in pairs:
+        addresses[called].add(address)
+    found = []
+    for called, address in pairs:
+        spelt = counted.text(called)
+        if spelt and len(addresses[called]) > 1:
+            spelt = f"{spelt.partition('.')[0]} ({counted.text(address)})"
+        found.append((spelt or counted.text(address), ""))
+    return found
 
 
 def _applications(counted: Counted, application: Numbers, function: Numbers) -> list[Name]:
@@ -166,13 +181,13 @@ def _applications(counted: Counted, application: Numbers, function: Numbers) -> 
     ]
 
 
-def _column(names: Sequence[Name], title: str) -> tuple[list[Node], Numbers]:
+def _column(names: Sequence[Name], noun: str) -> tuple[list[Node], Numbers]:
     """The nodes of a column, and for each relation the place of its own among them."""
     largest = [name for name, _ in Counter(names).most_common()]
     drawn = largest if len(largest) <= MOST_NODES else largest[: MOST_NODES - 1]
     nodes = [Node(*name) for name in drawn]
     if len(largest) > len(drawn):
-        nodes.append(Node(f"{len(largest) - len(drawn):,} more {title.lower()}", "rest"))
+        nodes.append(Node(f"{len(largest) - len(drawn):,} more {noun}", "rest"))
     place = {name: number for number, name in enumerate(drawn)}
     return nodes, np.array([place.get(name, len(drawn)) for name in names])
 
@@ -199,7 +214,7 @@ def _lay_out(columns: Sequence[list[Node]], relations: Sequence[Relation], scale
                 pulled[0] += relation.size * (node.y + node.height / 2)
                 pulled[1] += relation.size
             column = columns[there]
-            orders[there].sort(key=lambda place: (column[place].kind == "rest", pull[place][0] / pull[place][1]))  # noqa: B023 - used at once
+            orders[there].sort(key=lambda place: (column[place].kind == "rest", pull[place][0] / pull[place][1]))
             _stack(column, orders[there], tall)
     return tall + 2 * TOP
 
@@ -222,10 +237,10 @@ def _bands(columns: Sequence[list[Node]], relations: Sequence[Relation], scale: 
         begins = {place: _middle(node, scale) for place, node in enumerate(columns[left])}
         ends = {place: _middle(node, scale) for place, node in enumerate(columns[right])}
         at: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-        for key in sorted(sizes, key=lambda key: (columns[right][key[1]].y, key[2])):  # noqa: B023 - used at once
+        for key in sorted(sizes, key=lambda key: (columns[right][key[1]].y, key[2])):
             at[key].append(begins[key[0]])
             begins[key[0]] += sizes[key] * scale
-        for key in sorted(sizes, key=lambda key: (columns[left][key[0]].y, key[2])):  # noqa: B023 - used at once
+        for key in sorted(sizes, key=lambda key: (columns[left][key[0]].y, key[2])):
             at[key].append(ends[key[1]])
             ends[key[1]] += sizes[key] * scale
         for (here, there, verdict), (y0, y1) in at.items():

@@ -142,7 +142,10 @@ class Counted:
         return [
             Used(" ".join(filter(None, (self.text(name), self.text(ip)))), size)
             for name, ip, size in zip(
-                rows["client"][first].tolist(), rows["client_ip"][first].tolist(), by_client.sizes().tolist(), strict=True
+                rows["client"][first].tolist(),
+                rows["client_ip"][first].tolist(),
+                by_client.sizes().tolist(),
+                strict=True,
             )
         ]
 
@@ -190,7 +193,9 @@ class Counted:
         found = []
         for number, row in enumerate(by_server.first.tolist()):
             of_each = {verdict: int(column[number]) for verdict, column in clients.items()}
-            state = "needed" if of_each["depends"] or of_each["covered"] else "unknown" if of_each["unknown"] else "free"
+            state = (
+                "needed" if of_each["depends"] or of_each["covered"] else "unknown" if of_each["unknown"] else "free"
+            )
             site, address = int(sites[row]), int(addresses[row])
             found.append(
                 Server(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-from markupsafe import Markup
 
 from analyzer.report.terminal import printable
 
@@ -28,9 +27,9 @@ def shown(text: Any) -> str:
     return text if text.isprintable() else printable(text)
 
 
-def breakable(text: str) -> Markup:
-    """A name that may go to the next line behind its dots and dashes."""
-    return Markup("<wbr>").join(re.split(r"(?<=[._\\/-])", text))  # join escapes
+def parts(text: str) -> list[str]:
+    """A name's parts, between which it may go to the next line: behind dots and dashes."""
+    return re.split(r"(?<=[._\\/-])", text)
 
 
 def moment(ns: int) -> str:

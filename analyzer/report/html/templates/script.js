@@ -34,8 +34,8 @@
     return element;
   };
 
-  // A name may go to the next line behind its dots and dashes.
-  const breakable = (text) => text.split(/(?<=[._\\/-])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
+  // A name may go to the next line behind its dots and dashes, and between its words.
+  const breakable = (text) => text.split(/(?<=[._\\/-])|(?<=[a-z])(?=[A-Z][a-z])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
 
   let data;
   try {
@@ -183,11 +183,11 @@
         return make("td", "", text || make("span", "muted", "not known"), " ", make("span", "second", textOf("function", row)));
       }
       case "resource": return make("td", "", make("code", "", ...breakable(textOf(name, row) || "(login)")));
-      case "operation": return make("td", "", make("code", "", textOf(name, row)));
+      case "operation": return make("td", "", make("code", "", ...breakable(textOf(name, row))));
       case "uses": return make("td", "number", number.format(columns.uses.numbers[row]));
       case "identity": return make("td", "nowrap", textOf(name, row));
       case "last_seen": return make("td", "nowrap", spelt(columns.last_seen.times[row]));
-      case "frame": return make("td", "place", `frame ${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
+      case "frame": return make("td", "place", `frame\u00a0${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
       default: return make("td", "", textOf(name, row));
     }
   }
@@ -250,7 +250,7 @@
     }
     byId("body").replaceChildren(body);
     const range = part.length ? `Rows ${number.format(first + 1)} to ${number.format(first + part.length)} of ` : "";
-    byId("status").textContent = `${range}${number.format(rows.length)} that fit; ${number.format(data.length)} in all.`;
+    byId("status").textContent = `${range}${number.format(rows.length)} that fit, of ${number.format(data.length)} in this page.`;
     byId("page").textContent = `Page ${number.format(state.page + 1)} of ${number.format(pages)}`;
     byId("previous").disabled = state.page === 0;
     byId("next").disabled = state.page >= pages - 1;
@@ -304,6 +304,7 @@
     });
   }
   addEventListener("beforeprint", () => {
+    for (const more of document.querySelectorAll("details")) more.open = true;
     state.page = 0;
     draw(PRINTED);
   });
