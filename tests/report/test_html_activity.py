@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 
 from analyzer import tables
 from analyzer.analysis import Analysis
 from analyzer.report.html import activity
+from analyzer.summary.judging import Judging
 
 DAY_NS = 86_400 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -20,14 +23,18 @@ def at(day: int, hour: float = 0) -> int:
 
 
 def made(
-    captures: list[tuple[int, int]], sessions: list[tuple[int, str, int]], clients: dict[int, int]
+    captures: list[tuple[int, int]], sessions: list[tuple[int, str, int]], clients: dict[str, int], zone: str = "UTC"
 ) -> activity.Activity:
     """captures: first and last packet; sessions: hour, identity, how many; clients: when each was first seen."""
-    rows = {name: tables.empty(name) for name in (*tables.ROWS, "timeline")}
+    rows = {name: tables.empty(name) for name in tables.ROWS}
     first, last = ([pair[place] for pair in captures] for place in (0, 1))
     rows["captures"] = tables.table(
         "captures",
-        {"first_seen": tables.times(np.array(first)), "last_seen": tables.times(np.array(last))},
+        {
+            "site": tables.listed([""] * len(captures)),
+            "first_seen": tables.times(np.array(first, dtype=np.int64)),
+            "last_seen": tables.times(np.array(last, dtype=np.int64)),
+        },
         len(captures),
     )
     rows["timeline"] = tables.table(
@@ -39,16 +46,23 @@ def made(
         },
         len(sessions),
     )
-    dependents = {
-        "site": np.zeros(len(clients), dtype=np.int64),
-        "client_ip": np.array(list(clients), dtype=np.int64),
-        "first_seen": np.array(list(clients.values()), dtype=np.int64),
-    }
-    return activity.activity(Analysis(rows, {}, {}), dependents)
+    rows["dependencies"] = tables.table(
+        "dependencies",
+        {
+            "site": tables.listed([""] * len(clients)),
+            "client_ip": tables.listed(list(clients)),
+            "verdict": tables.places_in(np.zeros(len(clients)), tables.VERDICT),
+            "excluded": tables.bools(np.zeros(len(clients))),
+            "first_seen": tables.times(np.array(list(clients.values()), dtype=np.int64)),
+        },
+        len(clients),
+    )
+    judging = Judging(zone=ZoneInfo(zone))
+    return activity.activity(Analysis(rows, {}, {"timezone": zone}, judging))
 
 
 def test_a_nightly_job_is_a_column() -> None:
-    found = made([(at(0), at(7, -0.5))], [(at(day, 2), "anonymous", 3) for day in range(7)], {1: at(0, 2)})
+    found = made([(at(0), at(7, -0.5))], [(at(day, 2), "anonymous", 3) for day in range(7)], {"10.0.0.1": at(0, 2)})
     assert [line.label for line in found.lines][:2] == ["Mon 2026-06-01", "Tue 2026-06-02"]
     assert found.days_of_hour == [7 if hour == 2 else 0 for hour in range(24)]
     for line in found.lines:
@@ -73,9 +87,9 @@ def test_sessions_with_credentials_are_not_counted() -> None:
 
 
 def test_new_clients_are_counted_on_their_day() -> None:
-    found = made([(at(0), at(3))], [], {1: at(0, 1), 2: at(2, 3), 3: at(2, 4), 4: -1})
-    assert [(line.new, line.total) for line in found.lines] == [(1, 2), (0, 2), (2, 4), (0, 4)]
-    assert (found.dependents, found.quiet_days) == (4, 1)
+    found = made([(at(0), at(3))], [], {"10.0.0.1": at(0, 1), "10.0.0.2": at(2, 3), "10.0.0.3": at(2, 4)})
+    assert [(line.new, line.total) for line in found.lines] == [(1, 1), (0, 1), (2, 3), (0, 3)]
+    assert (found.dependents, found.quiet_days) == (3, 1)
     assert "1 day before the end of the 4 days" in activity.discovery(found)
 
 
@@ -83,16 +97,16 @@ def test_new_clients_are_counted_on_their_day() -> None:
     ("captures", "clients", "said"),
     [
         ([], {}, "No client was first seen to depend"),
-        ([(at(0), at(0, 9))], {1: at(0, 1)}, "a single day"),
-        ([(at(0), at(2))], {1: at(2)}, "New clients still turned up"),
+        ([(at(0), at(0, 9))], {"10.0.0.1": at(0, 1)}, "a single day"),
+        ([(at(0), at(2))], {"10.0.0.1": at(2)}, "New clients still turned up"),
     ],
 )
-def test_what_the_curve_says(captures: list[tuple[int, int]], clients: dict[int, int], said: str) -> None:
+def test_what_the_curve_says(captures: list[tuple[int, int]], clients: dict[str, int], said: str) -> None:
     assert said in activity.discovery(made(captures, [], clients))
 
 
 def test_many_days_share_lines_of_whole_weeks() -> None:
-    found = made([(at(0), at(399))], [(at(day, 2), "anonymous", 1) for day in range(400)], {1: at(399)})
+    found = made([(at(0), at(399))], [(at(day, 2), "anonymous", 1) for day in range(400)], {"10.0.0.1": at(399)})
     assert len(found.lines) <= activity.MOST_LINES
     assert found.days_per_line % 7 == 0
     assert sum(line.sessions for line in found.lines) == 400
@@ -107,3 +121,12 @@ def test_more_sessions_are_a_darker_shade() -> None:
     assert shades == sorted(shades)
     assert (shades[0], shades[-1]) == (1, activity.SHADES - 1)
     assert len(set(shades)) == 5
+
+
+def test_hours_are_those_of_the_clocks_on_the_wall() -> None:
+    """In June Berlin is two hours ahead: 23:00 there is the next day's 01:00."""
+    found = made([(at(0, 22), at(0, 23.9))], [(at(0, 23), "anonymous", 4)], {"10.0.0.1": at(0, 23)}, "Europe/Berlin")
+    (line,) = found.lines
+    assert (line.label, line.new) == ("Tue 2026-06-02", 1)
+    assert [hour for hour, cell in enumerate(line.cells) if cell.sessions] == [1]
+    assert [hour for hour, cell in enumerate(line.cells) if cell.shade >= 0] == [0, 1]

@@ -60,9 +60,9 @@ def render(
     servers = counted.servers()
     refused = counted.refused()
     captures = words.lines(analysis.arrow("captures").slice(0, MOST_CAPTURES))
-    unseen = analysis.arrow("endpoint_unseen")
+    unseen, hints = analysis.arrow("endpoint_unseen"), analysis.arrow("hints")
     seen, *blind = terminal.blind_spots(analysis)
-    happened = activity.activity(analysis, counted.in_the_way())
+    happened = activity.activity(analysis)
     return environment.get_template("report.html").render(
         policy_of_page=_content_security_policy(style, script),
         style=style,
@@ -89,6 +89,9 @@ def render(
         captures_total=len(analysis.arrow("captures")),
         unseen=words.lines(unseen.slice(0, MOST_UNSEEN)),
         unseen_total=len(unseen),
+        hints=words.lines(hints.slice(0, MOST_UNSEEN)),
+        hints_total=len(hints),
+        rare=words.lines(analysis.arrow("rare_uses")),
         policies=policies,
         several_sites=any(server.site for server in servers),
     )

@@ -12,17 +12,16 @@ import numpy as np
 
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.groups import Groups, combined
 from analyzer.report.html.words import count, day
 from analyzer.sessions.joins import Ints
-from analyzer.tables import Columns, TableSet
+from analyzer.summary.rhythm import local, zone_of
+from analyzer.tables import TableSet
 
 COUNTED = ("anonymous", "guest", "unknown")
 """Identities of the sessions that are counted: those that null sessions may have been."""
 
 MOST_LINES = 62
 HOUR_NS = 3_600_000_000_000
-DAY_NS = 24 * HOUR_NS
 SHADES = 6
 
 
@@ -48,7 +47,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What was seen when. days_of_hour: for each hour of the day on how many lines it had sessions."""
+    """What was seen when. days_of_hour: for each hour of the day on how many lines it had sessions.
+    zone: by whose clocks."""
 
     lines: list[Line]
     days: int
@@ -56,20 +56,22 @@ class Activity:
     days_of_hour: list[int]
     dependents: int
     quiet_days: int
+    zone: str
 
 
-def activity(analysis: Analysis, dependents: Columns) -> Activity:
-    """dependents: rows of `dependencies` that stand in the way, as numbers."""
-    rows = TableSet({name: analysis.arrow(name) for name in ("captures", "timeline")})
+def activity(analysis: Analysis) -> Activity:
+    """By the clocks of the time zone that the analysis has."""
+    zone = zone_of(analysis.settings.get("timezone", "UTC"))
+    rows = TableSet({name: analysis.arrow(name) for name in ("captures", "timeline", "discovery")})
     seen = rows.columns("timeline", "hour", "identity", "sessions")
     is_counted = np.isin(seen["identity"], [tables.IDENTITY.index(name) for name in COUNTED])
     hours, sessions = (seen[name][is_counted] for name in ("hour", "sessions"))
-    hours = hours // HOUR_NS
+    hours = local(hours, zone) // HOUR_NS
     captures = rows.columns("captures", "first_seen", "last_seen")
-    covered = np.union1d(_covered(captures["first_seen"], captures["last_seen"]), hours)
-    first = _first_seen(dependents)
-    known = np.flatnonzero(first >= 0)
-    days = np.union1d(covered // 24, first[known] // DAY_NS)
+    covered = np.union1d(_covered(*(local(captures[name], zone) for name in ("first_seen", "last_seen"))), hours)
+    found = rows.columns("discovery", "day", "new_clients")
+    new_on = np.array([_day_number(rows.texts.text(code)) for code in found["day"].tolist()], dtype=np.int64)
+    days = np.union1d(covered // 24, new_on)
     per_line = -(-len(days) // MOST_LINES) or 1
     if per_line > 1:
         per_line = -(-per_line // 7) * 7
@@ -82,8 +84,9 @@ def activity(analysis: Analysis, dependents: Columns) -> Activity:
     np.add.at(in_cell, (line_of(hours // 24), hours % 24), np.maximum(sessions, 0))
     was_captured = np.zeros((count_of, 24), dtype=bool)
     was_captured[line_of(covered // 24), covered % 24] = True
-    new = np.bincount(line_of(first[known] // DAY_NS), minlength=count_of)
-    total = np.cumsum(new) + (len(first) - len(known))
+    new = np.zeros(count_of, dtype=np.int64)
+    np.add.at(new, line_of(new_on), np.maximum(found["new_clients"], 0))
+    total = np.cumsum(new)
     most = int(in_cell.max(initial=0))
     lines = []
     for number in range(count_of):
@@ -95,9 +98,11 @@ def activity(analysis: Analysis, dependents: Columns) -> Activity:
         ]
         gap = int(days[begin] - days[begin - 1] - 1) if number else 0
         lines.append(Line(label, gap, cells, int(in_cell[number].sum()), int(new[number]), int(total[number])))
-    last_new = int(np.searchsorted(days, first.max() // DAY_NS)) if len(known) else -1
+    with_new = new_on[found["new_clients"] > 0]
+    last_new = int(np.searchsorted(days, with_new.max())) if len(with_new) else -1
+    days_of_hour = np.count_nonzero(in_cell, axis=0).tolist()
     return Activity(
-        lines, len(days), per_line, np.count_nonzero(in_cell, axis=0).tolist(), len(first), len(days) - 1 - last_new
+        lines, len(days), per_line, days_of_hour, int(new.sum()), len(days) - 1 - last_new, zone.key
     )
 
 
@@ -127,9 +132,9 @@ def _covered(first: Ints, last: Ints) -> Ints:
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _first_seen(dependents: Columns) -> Ints:
-    """When each client was first seen."""
-    return Groups(combined(dependents["site"], dependents["client_ip"])).least(dependents["first_seen"])
+def _day_number(text: str | None) -> int:
+    """Days from 1970 to the day that is spelt so."""
+    return int(np.datetime64(text or "1970-01-01", "D").astype(np.int64))
 
 
 def _shade(value: int, most: int) -> int:

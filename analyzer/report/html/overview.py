@@ -58,7 +58,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, and what stands in the way there. state: `needed`, `unknown`, `free`."""
+    """A server, and what stands in the way there. state: `needed`, `unknown`, `free`. lacks: to have been observed enough."""
 
     site: str
     ip: str
@@ -66,6 +66,7 @@ class Server:
     state: str
     clients: dict[str, int]
     resources: list[Used]
+    lacks: str
     gaps: list[str]
 
 
@@ -86,7 +87,7 @@ class Counted:
     """The rows of `dependencies` as numbers, and what they come to."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self._rows = TableSet({name: analysis.arrow(name) for name in ("dependencies", "servers", "coverage")})
+        self._rows = TableSet({name: analysis.arrow(name) for name in ("dependencies", "servers", "coverage", "observation")})
         self._all = self._rows.columns(
             "dependencies", "site", "client_ip", "client", "server_ip", "server", "application", "function", "resource",
             "verdict", "confidence", "excluded", "refused_at", "uses", "first_seen", "last_seen", "owner",
@@ -190,6 +191,7 @@ class Counted:
         }
         resources = self._resources(of_row)
         gaps = self._gaps()
+        lacks = self._lacks()
         found = []
         for number, row in enumerate(by_server.first.tolist()):
             of_each = {verdict: int(column[number]) for verdict, column in clients.items()}
@@ -205,6 +207,7 @@ class Counted:
                     state,
                     of_each,
                     resources.get(number, []),
+                    lacks.get((site, address), "it is not known how long it was observed"),
                     gaps.get((site, address), []),
                 )
             )
@@ -228,6 +231,16 @@ class Counted:
             found[int(server[row])].append(Used(name, int(clients[group])))
         return found
 
+    def lacks(self) -> list[str]:
+        """What the captures as a whole lack to have been observed enough, of each site that lacks something."""
+        return [lack for (_, server), lack in self._lacks().items() if server < 0 and lack]
+
+    def _lacks(self) -> dict[tuple[int, int], str]:
+        """For each site (server: missing) and server what it lacks to have been observed enough."""
+        columns = self._rows.columns("observation", "site", "server_ip", "lacks")
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return {(site, server): self.text(lack) for site, server, lack in rows}
+
     def _gaps(self) -> dict[tuple[int, int], list[str]]:
         """For each server what the captures may have hidden there."""
         columns = self._rows.columns("coverage", "site", "server_ip", "measure", "value")
@@ -249,12 +262,13 @@ def named(names: Sequence[str], most: int = MOST_NAMED) -> str:
 def free_servers(servers: Sequence[Server]) -> Iterator[tuple[str, list[str]]]:
     """Sentences on the servers where nothing stands in the way, and their names."""
     free = [server for server in servers if server.state == "free"]
-    clear = [server.name or server.ip for server in free if not server.gaps]
-    hidden = [server.name or server.ip for server in free if server.gaps]
+    clear = [server.name or server.ip for server in free if not server.gaps and not server.lacks]
+    hidden = [server.name or server.ip for server in free if server.gaps or server.lacks]
     if clear:
         yield f"{count(len(clear), 'server')} where nobody was seen to need a null session", clear
     if hidden:
-        yield f"{count(len(hidden), 'server')} likewise, but the captures have gaps there", hidden
+        also = "likewise, but " if clear else "where nobody was seen to need a null session, but "
+        yield f"{count(len(hidden), 'server')} {also}the captures do not show enough of it", hidden
 
 
 def _those(columns: Columns, which: Mask) -> Columns:

@@ -15,11 +15,12 @@
     ["function", "What for"], ["interface", "Interface"], ["operation_class", "Kind of operation"],
     ["client_software", "Client says it is"], ["owner", "Owner"], ["note", "Note"], ["rpc_auth", "Authenticated inside RPC"],
     ["refused_at", "Refused at"], ["root_cause", "Followed"], ["shadowed_by", "Also with credentials"],
+    ["shape", "The client looks like"],
   ];
   const SEARCHED = [
     "site", "client_ip", "client", "server_ip", "server", "application", "function", "client_software", "owner", "note",
     "resource", "interface", "operation", "operation_class", "identity", "reason", "evidence", "root_cause", "shadowed_by",
-    "capture", "verdict", "confidence",
+    "capture", "verdict", "confidence", "rhythm", "shape",
   ];
   const byId = (id) => document.getElementById(id);
   const compare = new Intl.Collator("en", { numeric: true }).compare;
@@ -166,6 +167,11 @@
       ? [make("span", "name", ...breakable(spoken)), " ", make("span", "second", address)]
       : [make("span", "name", address)];
   }
+  // As a person counts: uses that follow one another are one run.
+  function runsOf(row) {
+    const [runs, uses] = [columns.runs.numbers[row], columns.uses.numbers[row]];
+    return runs > 0 && runs < uses ? several(runs, "run") : "";
+  }
   function cell(name, row) {
     switch (name) {
       case "verdict": {
@@ -184,9 +190,9 @@
       }
       case "resource": return make("td", "", make("code", "", ...breakable(textOf(name, row) || "(login)")));
       case "operation": return make("td", "", make("code", "", ...breakable(textOf(name, row))));
-      case "uses": return make("td", "number", number.format(columns.uses.numbers[row]));
+      case "uses": return make("td", "number", number.format(columns.uses.numbers[row]), " ", make("span", "second", runsOf(row)));
       case "identity": return make("td", "nowrap", textOf(name, row));
-      case "last_seen": return make("td", "nowrap", spelt(columns.last_seen.times[row]));
+      case "last_seen": return make("td", "time", spelt(columns.last_seen.times[row]), " ", make("span", "second", textOf("rhythm", row)));
       case "frame": return make("td", "place", `frame\u00a0${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
       default: return make("td", "", textOf(name, row));
     }
@@ -219,8 +225,13 @@
     for (const [name, label] of DETAILS) if (textOf(name, row)) term(list, label, textOf(name, row));
     const counts = ["uses", "succeeded", "denied", "sessions"].map((name) => columns[name].numbers[row]);
     term(list, "Counted", `${several(counts[0], "use")} in ${several(counts[3], "session")}: ${number.format(counts[1])} worked or were not refused, ${number.format(counts[2])} refused`);
+    const withCredentials = columns.credentialed_sessions.numbers[row];
+    if (withCredentials > 0) term(list, "Otherwise", `${several(withCredentials, "session")} of the client with credentials at that server, whatever for`);
+    if (textOf("rhythm", row)) term(list, "Rhythm", `${textOf("rhythm", row)}${runsOf(row) && ` (${runsOf(row)})`}`);
     term(list, "Seen", `${spelt(columns.first_seen.times[row], true) || "?"} to ${spelt(columns.last_seen.times[row], true) || "?"} UTC, on ${several(Math.max(0, columns.active_days.numbers[row]), "day")}`);
     term(list, "Look at", `frame ${columns.frame.numbers[row]} of `, make("code", "", textOf("capture", row)));
+    const more = textOf("frames", row).split("|").slice(1);
+    if (more.length) term(list, "And at", ...more.flatMap((place) => [make("code", "sign", place), " "]));
     if (textOf("display_filter", row)) term(list, "Display filter", ...filterOf(textOf("display_filter", row)));
     const inside = make("td", "", list);
     inside.colSpan = shownColumns.length;
