@@ -28,8 +28,8 @@ def shown(text: Any) -> str:
 
 
 def parts(text: str) -> list[str]:
-    """A name's parts, between which it may go to the next line: behind dots and dashes."""
-    return re.split(r"(?<=[._\\/-])", text)
+    """A name's parts, between which it may go to the next line: behind dots and dashes, but not before a short ending."""
+    return re.split(r"(?<=[._\\/-])(?!\w{1,6}$)", text)
 
 
 def moment(ns: int) -> str:

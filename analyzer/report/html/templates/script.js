@@ -35,8 +35,8 @@
     return element;
   };
 
-  // A name may go to the next line behind its dots and dashes, and between its words.
-  const breakable = (text) => text.split(/(?<=[._\\/-])|(?<=[a-z])(?=[A-Z][a-z])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
+  // A name may go to the next line behind its dots and dashes, and between its words, but not before a short ending.
+  const breakable = (text) => text.split(/(?<=[._\\/-])(?!\w{1,6}$)|(?<=[a-z])(?=[A-Z][a-z])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
 
   let data;
   try {
