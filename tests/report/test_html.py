@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import analyzer
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.errors import AnalyzerError
+from analyzer.errors import AnalyzerError, UsageError
 from analyzer.report import html
-from analyzer.report.html.policy import Outcome, Policy, Setting
+from analyzer.report.html.policy import Policy
 from tests import build
 from tests.build import ACCESS_DENIED
 from tests.dialogue import ALICE, IS_GUEST, Exchange, Smb2, Talk, frame_of, write
@@ -341,23 +342,48 @@ def test_nothing_is_said_of_scanners_where_there_are_none(text: str) -> None:
 
 def test_policies_are_shown_as_given(show: Callable[..., Page], analysis: Analysis, text: str) -> None:
     assert 'id="policies"' not in text
-    breaks = [
-        Outcome(
-            "10.0.0.2", f"row {number}", "breaks", "NullSessionPipes", "the pipe <b>is not</b> listed", "a document"
-        )
-        for number in range(3)
-    ]
-    works = Outcome("10.0.0.3", "row 9", "works", "RestrictAnonymous", "samr is not asked", "another document")
-    settings = [Setting("10.0.0.2", "NullSessionPipes", "srvsvc", "nothing else was used", "a third")]
-    page = show(html.render(analysis, policies=[Policy("strict", [works, *breaks]), Policy("fitted", (), settings)]))
+    rows = analysis.dependencies
+    lost = rows.index[(rows["resource"] == "samr") | (rows["resource"] == "spoolss")].tolist()
+    kept = rows.index[rows["resource"] == "lsarpc"].tolist()
+    outcomes = pa.table(
+        {
+            "server": ["10.0.0.2"] * 3,
+            "row": [*kept, *lost],
+            "outcome": ["still_works", "breaks", "breaks"],
+            "setting": ["", "NullSessionPipes", "NullSessionPipes"],
+            "why": ["it is listed", "the pipe <b>is not</b> listed", "the pipe <b>is not</b> listed"],
+            "source": ["a document", "another", "another"],
+        }
+    )
+    settings = pa.table(
+        {
+            "server": ["10.0.0.2"],
+            "setting": ["NullSessionPipes"],
+            "value": ["srvsvc"],
+            "why": ["nothing else was used"],
+            "source": ["a third"],
+        }
+    )
+    page = show(html.render(analysis, policies=[Policy("strict", outcomes), Policy("fitted", settings=settings)]))
     told = page.eval_on_selector_all(
         "#policies tbody tr", "rows => rows.map(row => row.innerText.replace(/\\s+/g, ' '))"
     )
+    first = rows.loc[min(lost)]
     assert told == [
-        "10.0.0.2 breaks 3 row 0 NullSessionPipes the pipe <b>is not</b> listed a document",
-        "10.0.0.3 works 1 row 9 RestrictAnonymous samr is not asked another document",
+        f"10.0.0.2 breaks 2 {first['client']} {first['resource']} NullSessionPipes the pipe <b>is not</b> listed another",
+        f"10.0.0.2 still works 1 {rows.loc[kept[0], 'client']} lsarpc it is listed a document",
         "10.0.0.2 NullSessionPipes srvsvc nothing else was used a third",
     ]
+    row_of(page, "10.0.0.15", "spoolss").query_selector("button").click()
+    assert "breaks: NullSessionPipes: the pipe <b>is not</b> listed" in page.inner_text("#body tr.details")
+    page.fill("#search", "still works")
+    page.wait_for_function("() => document.querySelectorAll('#body tr[data-row]').length === 1")
+    assert clients(page) == ["10.0.0.10"]
+
+
+def test_a_policy_without_its_columns_is_refused() -> None:
+    with pytest.raises(UsageError, match="no column outcome, why"):
+        Policy("strict", pa.table({"server": ["a"], "row": [1], "setting": ["b"], "source": ["c"]}))
 
 
 # Nothing gets in, nothing gets out. #

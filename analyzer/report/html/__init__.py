@@ -21,7 +21,7 @@ from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
 from analyzer.report import terminal
 from analyzer.report.html import activity, flow, overview, rows, words
-from analyzer.report.html.policy import Policy
+from analyzer.report.html.policy import Policy, examples
 
 if TYPE_CHECKING:
     import jinja2
@@ -52,10 +52,12 @@ def render(
     """The page.
 
     title: of the page, such as the number of a change. policies: what they would do to what was seen, a section each.
+    They have names of their own.
     created: when the report was made, else now.
     """
     environment = _environment()
     style, script = (_source(environment, name) for name in ("style.css", "script.js"))
+    dependencies = analysis.arrow("dependencies")
     counted = overview.Counted(analysis)
     servers = counted.servers()
     refused = counted.refused()
@@ -78,7 +80,10 @@ def render(
         free=list(overview.free_servers(servers)),
         left_out=counted.left_out(),
         refused=refused,
-        packed=rows.packed(analysis.arrow("dependencies"), {}),
+        packed=rows.packed(
+            dependencies, {f"policy: {policy.name}": policy.by_row(len(dependencies)) for policy in policies}
+        ),
+        dependencies=dependencies,
         flow=flow.flow(counted),
         activity=happened,
         discovery=activity.discovery(happened),
@@ -115,6 +120,7 @@ def _environment() -> jinja2.Environment:
         "named": overview.named,
     }
     environment.globals |= {
+        "examples": examples,
         "TITLES": flow.TITLES,
         "NODE": flow.NODE,
         "WIDTH": flow.WIDTH,

@@ -101,9 +101,7 @@ def activity(analysis: Analysis) -> Activity:
     with_new = new_on[found["new_clients"] > 0]
     last_new = int(np.searchsorted(days, with_new.max())) if len(with_new) else -1
     days_of_hour = np.count_nonzero(in_cell, axis=0).tolist()
-    return Activity(
-        lines, len(days), per_line, days_of_hour, int(new.sum()), len(days) - 1 - last_new, zone.key
-    )
+    return Activity(lines, len(days), per_line, days_of_hour, int(new.sum()), len(days) - 1 - last_new, zone.key)
 
 
 def discovery(found: Activity) -> str:

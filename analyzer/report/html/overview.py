@@ -87,7 +87,9 @@ class Counted:
     """The rows of `dependencies` as numbers, and what they come to."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self._rows = TableSet({name: analysis.arrow(name) for name in ("dependencies", "servers", "coverage", "observation")})
+        self._rows = TableSet(
+            {name: analysis.arrow(name) for name in ("dependencies", "servers", "coverage", "observation")}
+        )
         self._all = self._rows.columns(
             "dependencies", "site", "client_ip", "client", "server_ip", "server", "application", "function", "resource",
             "verdict", "confidence", "excluded", "refused_at", "uses", "first_seen", "last_seen", "owner",

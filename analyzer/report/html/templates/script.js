@@ -124,7 +124,7 @@
       .filter(([, value]) => value)
       .map(([name, value]) => [name, value.slice(1)]);
     hits.clear();
-    const searched = SEARCHED.filter((name) => columns[name]?.texts);
+    const searched = Object.keys(columns).filter((name) => SEARCHED.includes(name) || name.startsWith("policy: "));
     const rows = [];
     for (let row = 0; row < data.length; row += 1) {
       if (columns.excluded.numbers[row] === 1 ? !excluded : !verdicts.has(textOf("verdict", row))) continue;
@@ -225,6 +225,9 @@
     for (const [name, label] of DETAILS) if (textOf(name, row)) term(list, label, textOf(name, row));
     const counts = ["uses", "succeeded", "denied", "sessions"].map((name) => columns[name].numbers[row]);
     term(list, "Counted", `${several(counts[0], "use")} in ${several(counts[3], "session")}: ${number.format(counts[1])} worked or were not refused, ${number.format(counts[2])} refused`);
+    for (const name of Object.keys(columns).filter((column) => column.startsWith("policy: "))) {
+      if (textOf(name, row)) term(list, name.slice(8), textOf(name, row));
+    }
     const withCredentials = columns.credentialed_sessions.numbers[row];
     if (withCredentials > 0) term(list, "Otherwise", `${several(withCredentials, "session")} of the client with credentials at that server, whatever for`);
     if (textOf("rhythm", row)) term(list, "Rhythm", `${textOf("rhythm", row)}${runsOf(row) && ` (${runsOf(row)})`}`);
