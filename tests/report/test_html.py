@@ -374,6 +374,9 @@ def test_policies_are_shown_as_given(show: Callable[..., Page], analysis: Analys
         f"10.0.0.2 still works 1 {rows.loc[kept[0], 'client']} lsarpc it is listed a document",
         "10.0.0.2 NullSessionPipes srvsvc nothing else was used a third",
     ]
+    answer = words_of(page, "#answer")
+    assert "strict: breaks: 2 rows, still works: 1 row." in answer
+    assert "fitted: Settings for 1 server are recommended." in answer
     row_of(page, "10.0.0.15", "spoolss").query_selector("button").click()
     assert "breaks: NullSessionPipes: the pipe <b>is not</b> listed" in page.inner_text("#body tr.details")
     page.fill("#search", "still works")

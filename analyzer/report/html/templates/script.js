@@ -109,32 +109,30 @@
       byId(id).append(option);
     }
   }
-  const hits = new Map();
-  function matching(name, term) {
-    const key = `${name}\n${term}`;
-    if (!hits.has(key)) hits.set(key, columns[name].texts.map((text) => text.toLowerCase().includes(term)));
-    return hits.get(key);
+  // For each of some columns: its numbers, and which of its texts are wanted. Columns in which none is cannot say yes.
+  function wantedIn(names, isWanted) {
+    return names
+      .map((name) => ({ codes: columns[name].codes, wanted: columns[name].texts.map(isWanted) }))
+      .filter(({ wanted }) => wanted.includes(true));
   }
   function filtered() {
-    const terms = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const verdicts = new Set([...document.querySelectorAll("input[name=verdict]:checked")].map((box) => box.value));
-    const excluded = byId("excluded")?.checked ?? false;
-    const wanted = choices
-      .map(([id, name, second]) => [second ?? name, byId(id).value])
-      .filter(([, value]) => value)
-      .map(([name, value]) => [name, value.slice(1)]);
-    hits.clear();
     const searched = Object.keys(columns).filter((name) => SEARCHED.includes(name) || name.startsWith("policy: "));
+    const terms = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean)
+      .map((term) => wantedIn(searched, (text) => text.toLowerCase().includes(term)));
+    for (const [id, name, second] of choices) {
+      const value = byId(id).value;
+      if (value === "=") terms.push([{ codes: columns[second ?? name].codes, missing: true, wanted: [] }]);
+      else if (value) terms.push(wantedIn([second ?? name], (text) => text === value.slice(1)));
+    }
+    const verdicts = [...document.querySelectorAll("input[name=verdict]:checked")].map((box) => box.value);
+    const isVerdict = columns.verdict.texts.map((text) => verdicts.includes(text));
+    const excluded = byId("excluded")?.checked ?? false;
+    const fits = (row) => ({ codes, wanted, missing }) => (codes[row] < 0 ? missing : wanted[codes[row]]);
     const rows = [];
     for (let row = 0; row < data.length; row += 1) {
-      if (columns.excluded.numbers[row] === 1 ? !excluded : !verdicts.has(textOf("verdict", row))) continue;
-      if (!wanted.every(([name, value]) => textOf(name, row) === value)) continue;
-      const found = (term) => searched.some((name) => {
-        const code = columns[name].codes[row];
-        return code >= 0 && matching(name, term)[code];
-      });
-      if (!terms.every(found)) continue;
-      rows.push(row);
+      if (columns.excluded.numbers[row] === 1 ? !excluded : !isVerdict[columns.verdict.codes[row]]) continue;
+      const inRow = fits(row);
+      if (terms.every((term) => term.some(inRow))) rows.push(row);
     }
     return rows;
   }
