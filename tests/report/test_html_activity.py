@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
+import analyzer
 from analyzer import tables
 from analyzer.analysis import Analysis
 from analyzer.report.html import activity
 from analyzer.summary.judging import Judging
+from tests.dialogue import Smb2, write
 
 DAY_NS = 86_400 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -103,6 +106,16 @@ def test_new_clients_are_counted_on_their_day() -> None:
 )
 def test_what_the_curve_says(captures: list[tuple[int, int]], clients: dict[str, int], said: str) -> None:
     assert said in activity.discovery(made(captures, [], clients))
+
+
+def test_a_new_use_of_a_known_client_is_told(tmp_path: Path) -> None:
+    """The client is known from the first day; on the last it opens another pipe."""
+    talks = [Smb2(at=day * 86_400, port=50_000 + day) for day in range(3)]
+    for talk, pipe in zip(talks, ("srvsvc", "srvsvc", "samr"), strict=True):
+        talk.anonymous_use(0x11, pipe)
+    found = activity.activity(analyzer.analyze(write(tmp_path / "c.pcap", *talks)))
+    assert (found.days, found.dependents, found.quiet_days, found.quiet_days_of_uses) == (3, 1, 2, 0)
+    assert "known ones did something new on the last of them" in activity.discovery(found)
 
 
 def test_many_days_share_lines_of_whole_weeks() -> None:

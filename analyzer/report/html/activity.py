@@ -56,6 +56,9 @@ class Activity:
     days_of_hour: list[int]
     dependents: int
     quiet_days: int
+    """Since a new client was seen ..."""
+    quiet_days_of_uses: int
+    """... and since a new use was."""
     zone: str
 
 
@@ -69,7 +72,7 @@ def activity(analysis: Analysis) -> Activity:
     hours = local(hours, zone) // HOUR_NS
     captures = rows.columns("captures", "first_seen", "last_seen")
     covered = np.union1d(_covered(*(local(captures[name], zone) for name in ("first_seen", "last_seen"))), hours)
-    found = rows.columns("discovery", "day", "new_clients")
+    found = rows.columns("discovery", "day", "new_clients", "new_dependencies")
     new_on = np.array([_day_number(rows.texts.text(code)) for code in found["day"].tolist()], dtype=np.int64)
     days = np.union1d(covered // 24, new_on)
     per_line = -(-len(days) // MOST_LINES) or 1
@@ -98,10 +101,12 @@ def activity(analysis: Analysis) -> Activity:
         ]
         gap = int(days[begin] - days[begin - 1] - 1) if number else 0
         lines.append(Line(label, gap, cells, int(in_cell[number].sum()), int(new[number]), int(total[number])))
-    with_new = new_on[found["new_clients"] > 0]
-    last_new = int(np.searchsorted(days, with_new.max())) if len(with_new) else -1
+    quiet, quiet_of_uses = (
+        len(days) - 1 - int(np.searchsorted(days, new_on[found[name] > 0]).max(initial=-1))
+        for name in ("new_clients", "new_dependencies")
+    )
     days_of_hour = np.count_nonzero(in_cell, axis=0).tolist()
-    return Activity(lines, len(days), per_line, days_of_hour, int(new.sum()), len(days) - 1 - last_new, zone.key)
+    return Activity(lines, len(days), per_line, days_of_hour, int(new.sum()), quiet, quiet_of_uses, zone.key)
 
 
 def discovery(found: Activity) -> str:
@@ -112,6 +117,11 @@ def discovery(found: Activity) -> str:
         return "The captures cover a single day: whether further clients would turn up cannot be told from them."
     if not found.quiet_days:
         return f"New clients still turned up on the last of the {found.days:,} days: expect more."
+    if not found.quiet_days_of_uses:
+        return (
+            f"The last new client turned up {count(found.quiet_days, 'day')} before the end of the {found.days:,} days that "
+            "were captured, but known ones did something new on the last of them: expect more."
+        )
     return (
         f"The last new client turned up {count(found.quiet_days, 'day')} before the end of the {found.days:,} days that were "
         "captured. What runs less often than that has not been seen."
