@@ -684,6 +684,37 @@ def test_it_is_written_to_a_file(analysis: Analysis, tmp_path: Path) -> None:
         html.write(analysis, tmp_path / "missing" / "report.html")
 
 
+def test_ends_of_lines_do_not_matter(show: Callable[..., Page], text: str) -> None:
+    """A page that was changed on its way, such as by a mail program or a version control system, still runs its script."""
+    page = show(text.replace("\n", "\r\n"))
+    assert len(lines(page)) == len(IN_THE_WAY)
+
+
+def test_long_names_are_whole_in_what_opens(show: Callable[..., Page]) -> None:
+    page = show(html.render(made(3)))
+    name = lines(page)[0][1].split()[0]
+    assert "." not in name
+    page.click("#body button.open")
+    assert f"{name}.example.com (10." in page.inner_text("#body tr.details")
+
+
+def test_choices_are_few_enough_to_be_read(show: Callable[..., Page]) -> None:
+    page = show(html.render(hostile_resources(1_500)))
+    options = page.eval_on_selector_all("#by-resource option", "all => all.map(one => one.textContent)")
+    assert len(options) == 1_002  # all, those, and how many there are more
+    assert options[-1] == "500 more: search for them"
+
+
+def hostile_resources(rows: int) -> Analysis:
+    """Each row another pipe."""
+    found = made(rows)
+    table = found.arrow("dependencies")
+    place = table.column_names.index("resource")
+    pipes = table.set_column(place, "resource", tables.listed([f"pipe{number}" for number in range(rows)]))
+    rest = {name: found.arrow(name) for name in tables.ROWS}
+    return Analysis({**rest, "dependencies": pipes}, {}, found.settings)
+
+
 def test_settings_of_older_results_may_be_missing(analysis: Analysis) -> None:
     found = Analysis({name: analysis.arrow(name) for name in (*tables.ROWS, *tables.SUMMARIES)}, {}, {})
     assert "Methods and limits" in html.render(found)

@@ -41,7 +41,7 @@ def write(analysis: Analysis, path: Path, **how: Any) -> None:
     """As `render`, into a file. Raises AnalyzerError if it cannot be written."""
     text = render(analysis, **how)
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as problem:
         raise AnalyzerError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
 
@@ -81,7 +81,8 @@ def render(
         left_out=counted.left_out(),
         refused=refused,
         packed=rows.packed(
-            dependencies, {f"policy: {policy.name}": policy.by_row(len(dependencies)) for policy in policies}
+            dependencies,
+            {f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies)) for policy in policies},
         ),
         dependencies=dependencies,
         flow=flow.flow(counted),
@@ -134,9 +135,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:
-    """The text of a file beside the templates, as it is."""
+    """The text of a file beside the templates, with the ends of lines that browsers make of any: hashes are of these."""
     assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
 
 
 def _content_security_policy(style: str, script: str) -> str:

@@ -3,6 +3,8 @@
 "use strict";
 (async () => {
   const PRINTED = 1000;
+  const MOST_CHOICES = 1000;
+  const LONG_NAME = 16;
   const VERDICTS = ["depends", "unknown", "covered", "denied", "probe"];
   const IN_THE_WAY = VERDICTS.slice(0, 3);
   const SURENESS = ["certain", "strong", "weak"];
@@ -99,13 +101,20 @@
   for (const [id, name, second] of choices) {
     const found = new Map();
     for (let row = 0; row < data.length; row += 1) {
-      const text = second ? textOf(second, row) : textOf(name, row);
-      if (!found.has(text)) found.set(text, second && textOf(name, row) ? `${textOf(name, row)} (${text})` : text || "not known");
+      const text = textOf(second ?? name, row);
+      const label = second && textOf(name, row) ? `${textOf(name, row)} (${text})` : text || "not known";
+      const known = found.get(text);
+      found.set(text, { label: known?.label ?? label, rows: (known?.rows ?? 0) + 1 });
     }
-    const options = [...found].sort((one, other) => compare(one[1], other[1]));
-    for (const [value, label] of options) {
+    const most = [...found].sort((one, other) => other[1].rows - one[1].rows).slice(0, MOST_CHOICES);
+    for (const [value, { label }] of most.sort((one, other) => compare(one[1].label, other[1].label))) {
       const option = make("option", "", label);
       option.value = `=${value}`;
+      byId(id).append(option);
+    }
+    if (found.size > most.length) {
+      const option = make("option", "", `${number.format(found.size - most.length)} more: search for them`);
+      option.disabled = true;
       byId(id).append(option);
     }
   }
@@ -158,8 +167,10 @@
     dot.setAttribute("aria-hidden", "true");
     return make("span", `verdict v-${name}`, dot, name);
   }
+  // Of a long name the first part must do; what opens has all of it.
+  const shortened = (text) => (text.length > LONG_NAME ? text.split(".")[0] : text);
   function hostOf(name, row) {
-    const spoken = textOf(name, row);
+    const spoken = shortened(textOf(name, row));
     const address = textOf(`${name}_ip`, row);
     return spoken
       ? [make("span", "name", ...breakable(spoken)), " ", make("span", "second", address)]
@@ -215,6 +226,10 @@
   }
   function details(row) {
     const list = make("dl", "terms");
+    for (const [name, label] of [["client", "Client"], ["server", "Server"]]) {
+      const text = textOf(name, row);
+      if (text !== shortened(text)) term(list, label, `${text} (${textOf(`${name}_ip`, row)})`);
+    }
     term(list, "Why", textOf("reason", row) || "no reason is given");
     const signs = textOf("evidence", row).split(/;\s*/).filter(Boolean);
     if (signs.length) term(list, "Evidence", ...signs.flatMap((sign) => [make("code", "sign", sign), " "]));
