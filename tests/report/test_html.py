@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -258,6 +259,22 @@ def test_the_picture_names_what_it_draws(show: Callable[..., Page], text: str) -
     assert {
         name for name in tables.VERDICT if page.query_selector_all(f"#flow path.band.v-{name}")
     } == verdicts  # fmt: skip
+
+
+def test_times_are_by_the_clocks_of_the_analysis(show: Callable[..., Page], tmp_path: Path) -> None:
+    """In summer New York is four hours behind: what was at 01:30 was on the evening before."""
+    talk = Smb2("10.0.0.9", at=(dt.datetime(2024, 7, 1, 1, 30, tzinfo=dt.UTC).timestamp() - build.START_NS // 10**9))
+    talk.anonymous_use(0x11, "srvsvc")
+    capture = write(tmp_path / "c.pcap", talk)
+    page = show(html.render(analyzer.analyze(capture, timezone="America/New_York")))
+    assert "2024-06-30 21:30" in lines(page)[0][8]
+    page.click("#body button.open")
+    assert "2024-06-30 21:30:00 to 2024-06-30 21:30:00 (America/New_York)" in page.inner_text("#body tr.details")
+    assert "Sun 2024-06-30" in page.inner_text("#activity")
+    assert "2024-06-30 21:30" in page.inner_text("header")
+    assert "Times are those of America/New_York" in page.inner_text("footer")
+    page = show(html.render(analyzer.analyze(capture)))
+    assert "2024-07-01 01:30" in lines(page)[0][8]
 
 
 # The table works. #

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from analyzer.report.html import words
@@ -29,9 +31,11 @@ def test_long_texts_are_cut() -> None:
     assert words.shown("x" * 1_001) == "x" * 1_000 + "... (1,001 characters)"
 
 
-def test_times_are_in_utc() -> None:
-    assert words.moment(1_700_000_000 * 10**9) == "2023-11-14 22:13"
-    assert words.moment(-1) == ""
+def test_times_are_by_the_clocks_of_the_zone() -> None:
+    at = 1_700_000_000 * 10**9
+    assert words.moment(at, ZoneInfo("UTC")) == "2023-11-14 22:13"
+    assert words.moment(at, ZoneInfo("Europe/Berlin")) == "2023-11-14 23:13"
+    assert words.moment(-1, ZoneInfo("UTC")) == ""
     assert words.day(0) == "Thu 1970-01-01"
 
 

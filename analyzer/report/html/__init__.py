@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def render(
     counted = overview.Counted(analysis)
     servers = counted.servers()
     refused = counted.refused()
-    captures = words.lines(analysis.arrow("captures").slice(0, MOST_CAPTURES))
+    captures = words.lines(analysis.arrow("captures").slice(0, MOST_CAPTURES), counted.zone)
     unseen, hints = analysis.arrow("endpoint_unseen"), analysis.arrow("hints")
     seen, *blind = terminal.blind_spots(analysis)
     happened = activity.activity(analysis)
@@ -83,21 +84,22 @@ def render(
         packed=rows.packed(
             dependencies,
             {f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies)) for policy in policies},
+            counted.zone.key,
         ),
         dependencies=dependencies,
         flow=flow.flow(counted),
         activity=happened,
         discovery=activity.discovery(happened),
         seen=seen,
-        observed=_observed(analysis, happened),
+        observed=_observed(analysis, happened, counted.zone),
         blind=blind,
         captures=captures,
         captures_total=len(analysis.arrow("captures")),
-        unseen=words.lines(unseen.slice(0, MOST_UNSEEN)),
+        unseen=words.lines(unseen.slice(0, MOST_UNSEEN), counted.zone),
         unseen_total=len(unseen),
-        hints=words.lines(hints.slice(0, MOST_UNSEEN)),
+        hints=words.lines(hints.slice(0, MOST_UNSEEN), counted.zone),
         hints_total=len(hints),
-        rare=words.lines(analysis.arrow("rare_uses")),
+        rare=words.lines(analysis.arrow("rare_uses"), counted.zone),
         policies=policies,
         several_sites=any(server.site for server in servers),
     )
@@ -149,7 +151,7 @@ def _content_security_policy(style: str, script: str) -> str:
     )
 
 
-def _observed(analysis: Analysis, happened: activity.Activity) -> str:
+def _observed(analysis: Analysis, happened: activity.Activity, zone: ZoneInfo) -> str:
     """What was captured, in a line."""
     captures = tables.TableSet({"captures": analysis.arrow("captures")})
     columns = captures.columns("captures", "packets", "first_seen", "last_seen")
@@ -159,5 +161,5 @@ def _observed(analysis: Analysis, happened: activity.Activity) -> str:
     times = times[times >= 0]
     if not len(times):
         return told
-    span = f"{words.moment(int(times.min()))} to {words.moment(int(times.max()))} UTC"
+    span = f"{words.moment(int(times.min()), zone)} to {words.moment(int(times.max()), zone)} {zone.key}"
     return f"{told}, {span}; something was captured on {words.count(happened.days, 'day')}"

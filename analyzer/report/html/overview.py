@@ -16,6 +16,7 @@ from analyzer.analysis import Analysis
 from analyzer.groups import Groups, Mask, Numbers, combined
 from analyzer.report.html.words import count, moment, shown
 from analyzer.sessions.joins import NONE, Ints
+from analyzer.summary.rhythm import zone_of
 from analyzer.tables import Columns, TableSet
 
 IN_THE_WAY = ("depends", "unknown", "covered")
@@ -90,6 +91,8 @@ class Counted:
         self._rows = TableSet(
             {name: analysis.arrow(name) for name in ("dependencies", "servers", "coverage", "observation")}
         )
+        self.zone = zone_of(analysis.settings.get("timezone", "UTC"))
+        """Of the analysis: by its clocks times are told."""
         self._all = self._rows.columns(
             "dependencies", "site", "client_ip", "client", "server_ip", "server", "application", "function", "resource",
             "verdict", "confidence", "excluded", "refused_at", "uses", "first_seen", "last_seen", "owner",
@@ -171,7 +174,7 @@ class Counted:
                     tables.RUNG[rung].replace("_", " ") if rung >= 0 else "",
                     int(clients[group]),
                     int(uses[group]),
-                    moment(int(last[group])),
+                    moment(int(last[group]), self.zone),
                 )
             )
         return found

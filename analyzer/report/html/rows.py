@@ -34,21 +34,25 @@ class Packed:
     of: int
 
 
-def packed(dependencies: pa.Table, further: Mapping[str, pa.Array]) -> Packed:
-    """The table, from its beginning: as many rows as fit. further: more columns, beside those of `dependencies`."""
+def packed(dependencies: pa.Table, further: Mapping[str, pa.Array], zone: str = "UTC") -> Packed:
+    """The table, from its beginning: as many rows as fit.
+
+    further: more columns, beside those of `dependencies`. zone: in which the page tells times.
+    """
     wanted = dependencies
     for name, column in further.items():
         wanted = wanted.append_column(name, column)
     count = min(len(wanted), MOST_ROWS)
     while True:
-        text = _compressed(wanted.slice(0, count))
+        text = _compressed(wanted.slice(0, count), zone)
         if len(text) <= MOST_OCTETS or not count:
             return Packed(text, count, len(wanted))
         count = min(count - 1, int(count * 0.9 * MOST_OCTETS / len(text)))
 
 
-def _compressed(rows: pa.Table) -> str:
-    made = {"length": len(rows), "columns": {name: _column(rows[name]) for name in rows.column_names}}
+def _compressed(rows: pa.Table, zone: str) -> str:
+    columns = {name: _column(rows[name]) for name in rows.column_names}
+    made = {"length": len(rows), "zone": zone, "columns": columns}
     spelt = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.b64encode(gzip.compress(spelt, 6, mtime=0)).decode("ascii")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -32,9 +33,9 @@ def parts(text: str) -> list[str]:
     return re.split(r"(?<=[._\\/-])(?!\w{1,6}$)", text)
 
 
-def moment(ns: int) -> str:
-    """A time in UTC to the minute; nothing if it is missing."""
-    return "" if ns < 0 else f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y-%m-%d %H:%M}"
+def moment(ns: int, zone: ZoneInfo) -> str:
+    """A time to the minute, by the clocks of this time zone; nothing if it is missing."""
+    return "" if ns < 0 else f"{(EPOCH + timedelta(seconds=ns // SECOND_NS)).astimezone(zone):%Y-%m-%d %H:%M}"
 
 
 def day(number: int) -> str:
@@ -47,10 +48,10 @@ def count(number: int, noun: str, several: str = "") -> str:
     return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
-def lines(table: pa.Table) -> list[dict[str, Any]]:
+def lines(table: pa.Table, zone: ZoneInfo) -> list[dict[str, Any]]:
     """Rows of a small table by the names of columns, times as texts; missing: None, or no time."""
     columns = [
-        [moment(ns) for ns in column.cast(pa.int64()).fill_null(-1).to_pylist()]
+        [moment(ns, zone) for ns in column.cast(pa.int64()).fill_null(-1).to_pylist()]
         if pa.types.is_timestamp(column.type)
         else column.to_pylist()
         for column in table.columns

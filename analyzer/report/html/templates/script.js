@@ -64,8 +64,18 @@
     const code = column.codes[row];
     return code < 0 ? "" : column.texts[code];
   };
+  // Times by the clocks of the analysis; a browser that does not know its time zone shows them in UTC, and says so.
+  const clock = (() => {
+    const format = { dateStyle: "short", timeStyle: "medium" };
+    try {
+      const zoned = new Intl.DateTimeFormat("sv-SE", { ...format, timeZone: data.zone });
+      return { zone: data.zone, mark: "", tell: (time) => zoned.format(time) };
+    } catch {
+      return { zone: "UTC", mark: " UTC", tell: (time) => time.toISOString().replace("T", " ") };
+    }
+  })();
   const spelt = (milliseconds, seconds = false) =>
-    milliseconds < 0 ? "" : new Date(milliseconds).toISOString().replace("T", " ").slice(0, seconds ? 19 : 16);
+    milliseconds < 0 ? "" : clock.tell(new Date(milliseconds)).slice(0, seconds ? 19 : 16) + clock.mark;
   const baseName = (path) => path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
 
   // What a column is sorted by: a number for each row. Texts by their place among the column's texts; missing ones last.
@@ -201,8 +211,8 @@
       case "operation": return make("td", "", make("code", "", ...breakable(textOf(name, row))));
       case "uses": return make("td", "number", number.format(columns.uses.numbers[row]), " ", make("span", "second", runsOf(row)));
       case "identity": return make("td", "nowrap", textOf(name, row));
-      case "last_seen": return make("td", "time", spelt(columns.last_seen.times[row]), " ", make("span", "second", textOf("rhythm", row)));
-      case "frame": return make("td", "place", `frame\u00a0${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
+      case "last_seen": return make("td", "", spelt(columns.last_seen.times[row]), " ", make("span", "second", textOf("rhythm", row)));
+      case "frame": return make("td", "", `frame\u00a0${columns.frame.numbers[row]} `, make("span", "second", ...breakable(baseName(textOf("capture", row)))));
       default: return make("td", "", textOf(name, row));
     }
   }
@@ -244,7 +254,7 @@
     const withCredentials = columns.credentialed_sessions.numbers[row];
     if (withCredentials > 0) term(list, "Otherwise", `${several(withCredentials, "session")} of the client with credentials at that server, whatever for`);
     if (textOf("rhythm", row)) term(list, "Rhythm", `${textOf("rhythm", row)}${runsOf(row) && ` (${runsOf(row)})`}`);
-    term(list, "Seen", `${spelt(columns.first_seen.times[row], true) || "?"} to ${spelt(columns.last_seen.times[row], true) || "?"} UTC, on ${several(Math.max(0, columns.active_days.numbers[row]), "day")}`);
+    term(list, "Seen", `${spelt(columns.first_seen.times[row], true) || "?"} to ${spelt(columns.last_seen.times[row], true) || "?"} (${clock.zone}), on ${several(Math.max(0, columns.active_days.numbers[row]), "day")}`);
     term(list, "Look at", `frame ${columns.frame.numbers[row]} of `, make("code", "", textOf("capture", row)));
     const more = textOf("frames", row).split("|").slice(1);
     if (more.length) term(list, "And at", ...more.flatMap((place) => [make("code", "sign", place), " "]));
@@ -271,7 +281,11 @@
     for (const row of part) {
       const line = make("tr", columns.excluded.numbers[row] === 1 ? "excluded" : "");
       line.dataset.row = row;
-      for (const [name] of shownColumns) line.append(cell(name, row));
+      for (const [name] of shownColumns) {
+        const made = cell(name, row);
+        made.classList.add(`c-${name}`);
+        line.append(made);
+      }
       body.append(line);
       if (state.open.has(row)) body.append(details(row));
     }
