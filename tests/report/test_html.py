@@ -566,6 +566,7 @@ def test_those_who_do_not_see_find_their_way(show: Callable[..., Page], text: st
         "[...document.querySelectorAll('[role=region]')].every(one => one.tabIndex === 0 && "
         "(one.ariaLabel || document.getElementById(one.getAttribute('aria-labelledby'))))"
     )
+    assert page.get_by_role("button", name="depends: evidence for WS10, spoolss").count() == 1
     targets = page.eval_on_selector_all("a[href^='#']", "all => all.map(one => one.hash.slice(1))")
     assert set(targets) <= set(page.eval_on_selector_all("[id]", "all => all.map(one => one.id)"))
     assert page.evaluate(

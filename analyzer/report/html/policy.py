@@ -36,7 +36,8 @@ class Policy:
     """A policy by its name.
 
     outcomes: `OUTCOME_COLUMNS`: what becomes of rows of `dependencies` (`row`: their places, from 0) and which setting decides.
-    Rows of scanners that the user leaves out do not belong to them. settings: `SETTING_COLUMNS`: what is recommended for servers. Raises UsageError if a column is missing.
+    Rows of scanners that the user leaves out do not belong to them.
+    settings: `SETTING_COLUMNS`: what is recommended for servers. Raises UsageError if a column is missing.
     """
 
     name: str

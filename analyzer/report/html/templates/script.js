@@ -196,6 +196,8 @@
       case "verdict": {
         const button = make("button", "open", verdictOf(row));
         button.type = "button";
+        const of = [textOf("client", row) || textOf("client_ip", row), textOf("resource", row) || "login", textOf("operation", row)];
+        button.setAttribute("aria-label", `${textOf("verdict", row)}: evidence for ${of.filter(Boolean).join(", ")}`);
         button.setAttribute("aria-expanded", String(state.open.has(row)));
         if (state.open.has(row)) button.setAttribute("aria-controls", `row-${row}`);
         button.addEventListener("click", () => toggle(row));
