@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import analyzer
-from analyzer import tables
+from analyzer import slices, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.report import html
@@ -235,6 +235,16 @@ def test_a_row_opens_to_its_evidence(show: Callable[..., Page], text: str, analy
     assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
     page.keyboard.press("Enter")
     assert page.query_selector("#body tr.details") is None
+
+
+def test_a_row_has_its_display_filter(show: Callable[..., Page], text: str, analysis: Analysis) -> None:
+    """The narrowest that `analyzer.slices` has for it; it can be copied."""
+    page = show(text)
+    found = next(filters for filters in slices.display_filters(analysis) if filters.resource == "spoolss")
+    row_of(page, "10.0.0.15", "spoolss").query_selector("button").click()
+    assert page.inner_text("#body .filter") == found.by_resource
+    page.click("#body .copy")
+    page.wait_for_function("() => ['Copied', 'Selected'].includes(document.querySelector('#body .copy').textContent)")
 
 
 def test_what_was_not_seen_is_told(show: Callable[..., Page], text: str) -> None:

@@ -21,7 +21,7 @@ from analyzer import __version__, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
 from analyzer.report import terminal
-from analyzer.report.html import activity, flow, overview, rows, words
+from analyzer.report.html import activity, evidence, flow, overview, rows, words
 from analyzer.report.html.policy import Policy, examples
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def render(
         refused=refused,
         packed=rows.packed(
             dependencies,
-            {f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies)) for policy in policies},
+            {"display_filter": evidence.display_filters(analysis)}
+            | {f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies)) for policy in policies},
             counted.zone.key,
         ),
         dependencies=dependencies,
