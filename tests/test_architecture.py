@@ -38,6 +38,7 @@ ONLY_IN = {
     "pyshark": {"engines"},
     "typer": {"cli"},
     "rich": {"report", "cli"},
+    "jinja2": {"report"},
 }
 KERNEL_ROOMS = {"wire", "capture", "transport", "smb", "auth", "rpc", "sessions"}
 

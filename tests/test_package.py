@@ -134,9 +134,10 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path) -> None
     package = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "analyzer").rglob("*")
-        if path.suffix in (".py", ".csv") or path.name == "py.typed"
+        if path.suffix in (".py", ".csv") or path.name == "py.typed" or path.parent.name == "templates"
     }
     assert {"analyzer/py.typed", "analyzer/knowledge/statuses.csv", "analyzer/__main__.py"} <= package
+    assert "analyzer/report/html/templates/script.js" in package
     others = {name for name in names if ".dist-info/" not in name}
     assert others == package
 

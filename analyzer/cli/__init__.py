@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from analyzer import __version__
-from analyzer.cli import analyze, doctor, evidence, policy, results, verify, whatif
+from analyzer.cli import analyze, doctor, evidence, policy, report, results, verify, whatif
 from analyzer.cli.options import DONE, INTERRUPTED, NOTHING_USABLE, WRONG_USAGE, say
 from analyzer.errors import AnalyzerError, UsageError
 
@@ -93,6 +93,7 @@ def _common(
 app.callback()(_common)
 app.command()(analyze.analyze)
 app.command("tables")(analyze.print_table)
+app.command()(report.report)
 app.command()(verify.verify)
 app.command("slice")(evidence.slice_)
 app.command()(evidence.export)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from analyzer import tables
 from analyzer.analysis import Analysis
-from analyzer.groups import Groups, Numbers
+from analyzer.groups import Groups, Numbers, combined
 from analyzer.sessions.joins import Ints
 from analyzer.summary import coverage
 
@@ -68,8 +68,10 @@ def answer(analysis: Analysis) -> str:
     if not len(analysis.arrow("sessions")):
         return "No SMB login and no use of an SMB session was found in these captures."
     rows = tables.TableSet({"dependencies": analysis.arrow("dependencies")})
-    columns = rows.columns("dependencies", "verdict", "client_ip", "server_ip", "resource", "excluded")
+    columns = rows.columns("dependencies", "site", "verdict", "client_ip", "server_ip", "resource", "excluded")
     columns = {name: column[~columns["excluded"]] for name, column in columns.items()}
+    for name in ("client_ip", "server_ip"):  # the same address in two sites is two machines
+        columns[name] = combined(columns["site"], columns[name])
     depends = np.isin(columns["verdict"], [tables.VERDICT.index(name) for name in ("depends", "covered")])
     unknown = columns["verdict"] == tables.VERDICT.index("unknown")
     if depends.any():

@@ -105,6 +105,16 @@ def test_it_leads_with_the_answer(width: int, analysis: analyzer.Analysis) -> No
     assert "For 1 client it is not known" in first
 
 
+def test_one_address_in_two_sites_is_two_machines(tmp_path: Path) -> None:
+    for site in ("north", "south"):
+        talk = Smb2("10.0.0.9")
+        talk.anonymous_use(0x11, "srvsvc")
+        write(tmp_path / site / "c.pcap", talk)
+    first = lead(rendered(analyzer.analyze(tmp_path, separate=True), 120))
+    assert first.startswith("2 clients depend on null sessions at 2 servers: srvsvc.")
+    assert lead(rendered(analyzer.analyze(tmp_path), 120)).startswith("1 client depends on null sessions at 1 server")
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_row_is_there_with_its_frame(width: int, analysis: analyzer.Analysis) -> None:
     text = rendered(analysis, width)
