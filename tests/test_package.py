@@ -24,6 +24,7 @@ import analyzer
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))]
 NOT_IN_A_COPY = (".git", ".venv", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "corpus")
 HEAVY = {"numpy", "pandas", "numba", "pyarrow", "scapy", "pyshark", "zstandard", "isal", "lz4"}
 TERMINAL = {"typer", "click", "rich"}
@@ -40,11 +41,11 @@ finally:
 """
 
 
-def loaded_by(statement: str, status: int = 0) -> tuple[set[str], str]:
+def loaded_by(statement: str, status: int = 0, columns: int = 200) -> tuple[set[str], str]:
     """The top-level modules that a fresh Python has loaded after a statement, and what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED.format(statement=statement)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -206,15 +207,15 @@ def test_the_licence_is_the_one_that_is_named() -> None:
     assert f"Licence: {PROJECT['license']}" in README
 
 
-def blocks(language: str) -> list[str]:
-    """Code blocks of the README, those without a language for ''."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """Code blocks of the README, or of another document; those without a language for ''."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [code for name, code in found if name == language]
 
 
-def spans() -> list[str]:
+def spans(text: str = README) -> list[str]:
     """Code spans of its running text."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL))
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
 def options_in(text: str) -> set[str]:
@@ -228,41 +229,68 @@ def help_of(*arguments: str) -> str:
     return loaded_by(command_line(*arguments, "--help"))[1]
 
 
-SYNOPSIS = {
-    line.split()[1]: line
-    for block in blocks("")
-    for line in re.sub(r"\n\s+", " ", block).splitlines()
-    if line.startswith("nullsession ")
-}
-"""Of each command, what the README says about how it is used."""
+def _synopsis() -> dict[str, str]:
+    """Of each command, what the README says about how it is used. READING stands for the options that many share."""
+    lines = [line for block in blocks("") for line in re.sub(r"\n[ \t]+", " ", block).splitlines()]
+    (reading,) = [line for line in lines if line.startswith("READING:")]
+    found = {}
+    for line in lines:
+        if line.startswith("nullsession "):
+            words = line.split()
+            name = " ".join(words[1:3]) if words[1] == "policy" else words[1]
+            found[name] = line.replace("[READING]", reading)
+    return found
+
+
+SYNOPSIS = _synopsis()
 
 
 def test_the_readme_has_a_synopsis_of_each_command() -> None:
-    assert set(SYNOPSIS) == {"analyze", "tables", "verify", "doctor"}
+    import typer.main  # noqa: PLC0415
+
+    from analyzer import cli  # noqa: PLC0415
+
+    group: Any = typer.main.get_command(cli.app)
+    there = {
+        f"{name} {inner}" if inner else name
+        for name, found in group.commands.items()
+        for inner in getattr(found, "commands", [""])
+    }
+    assert set(SYNOPSIS) == there
     for command in SYNOPSIS:
-        assert command in help_of()
+        assert command.split()[0] in help_of()
 
 
 @pytest.mark.parametrize("command", sorted(SYNOPSIS))
 def test_the_synopsis_names_the_options_that_there_are(command: str) -> None:
     told = options_in(SYNOPSIS[command])
-    there = options_in(help_of(command))
+    there = options_in(help_of(*command.split()))
     assert told
     assert told <= there
     short_forms = {"-q", "--output"}  # other spellings of options that it names
     assert there - told - short_forms == {"--help"}
 
 
-@pytest.mark.parametrize("option", sorted(set().union(*(options_in(text) for text in spans() if text.startswith("-")))))
-def test_each_option_in_the_text_of_the_readme_exists(option: str) -> None:
-    assert option in set().union(*(options_in(help_of(command)) for command in SYNOPSIS))
+OWN_OPTIONS = {
+    option for text in DOCUMENTS for span in spans(text) if span.startswith("-") for option in options_in(span)
+}
+
+
+@pytest.mark.parametrize("option", sorted(OWN_OPTIONS))
+def test_each_option_in_the_text_of_the_documents_exists(option: str) -> None:
+    assert option in set().union(*(options_in(help_of(*command.split())) for command in SYNOPSIS))
 
 
 def commands() -> list[str]:
     """The commands in code that call the program, as they are written."""
-    texts = [line for block in blocks("sh") for line in block.splitlines()] + spans()
-    parts = [part.strip() for text in texts for part in re.split(r"&&|;|\|", text)]
-    return [part for part in parts if re.match(r"\S*nullsession(\.exe)? \w", part)]
+    texts = [line for text in DOCUMENTS for block in blocks("sh", text) for line in block.splitlines()]
+    texts += [span for text in DOCUMENTS for span in spans(text)]
+    parts = [part.strip() for text in texts for part in re.split(r"&&|;|\||>|(?<!\S)#", text)]
+    found = [part for part in parts if re.match(r"\S*nullsession(\.exe)? \w", part)]
+    # In running text a command is also named without what it is called with.
+    return [
+        part for part in dict.fromkeys(found) if len(part.split()) > 2 and not part.endswith(("COMMAND --help", "NAME"))
+    ]
 
 
 def test_the_readme_has_commands_to_check() -> None:
@@ -279,22 +307,41 @@ def test_commands_in_the_readme_parse(command: str, monkeypatch: pytest.MonkeyPa
     group: Any = typer.main.get_command(cli.app)
     taken: list[str] = []
     for name, found in group.commands.items():
-        monkeypatch.setattr(found, "callback", lambda name=name, **_: taken.append(name))
+        for inner in getattr(found, "commands", {"": found}).values():
+            monkeypatch.setattr(inner, "callback", lambda name=name, **_: taken.append(name))
     group.main(arguments, standalone_mode=False)
     assert taken == arguments[:1]
 
 
 def test_python_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    (code,) = blocks("python")
+    (code,) = blocks("python", README)
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert len(names["analysis"].dependencies) > 0
 
 
+YOURS = ("results/", "after/", "change/", "logs/", "watch/")
+"""Folders in examples that are the reader's."""
+
+
+def example() -> tuple[str, str]:
+    """The command that the README shows, and what it prints."""
+    (shown,) = re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return shown
+
+
+def test_what_the_readme_shows_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    command, printed = example()
+    _, *arguments = shlex.split(command)
+    monkeypatch.chdir(ROOT)
+    _, said = loaded_by(command_line(*arguments), columns=80)
+    assert [line.rstrip() for line in said.splitlines()] == [line.rstrip() for line in printed.splitlines()]
+
+
 def test_files_that_the_readme_names_are_there() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
-    paths = [text for text in spans() if re.fullmatch(r"[\w./-]+/[\w.-]*", text)]
+    paths = [text for text in spans() if re.fullmatch(r"[\w./-]+/[\w.-]*", text) and not text.startswith(YOURS)]
     assert links
     for name in (*links, *paths):
         assert (ROOT / name).exists(), name
