@@ -70,3 +70,24 @@ def test_the_folder_stays_small() -> None:
     sizes = {path.name: path.stat().st_size for path in manifest.CAPTURES.glob("*.pcap*")}
     assert max(sizes.values()) < 1_000_000
     assert analyzer.analyze(manifest.CAPTURES).captures["packets"].sum() < 15_000
+
+
+TOLD_MORE = ("root_cause", "shadowed_by")
+"""What some entries say of a dependency besides."""
+EXPLAINED = [
+    entry for entry in ENTRIES if any(key in told for told in entry.get("dependencies", []) for key in TOLD_MORE)
+]
+
+
+@pytest.mark.parametrize("entry", EXPLAINED, ids=lambda entry: entry["file"])
+def test_what_led_to_a_dependency_and_what_stands_beside_it(entry: dict[str, Any]) -> None:
+    """A failed login before it, or the same with credentials: told where the manifest says so, and nowhere else."""
+    rows = analyzer.analyze(manifest.CAPTURES / entry["file"]).dependencies
+    for key in TOLD_MORE:
+        wanted = {told["resource"] for told in entry["dependencies"] if told.get(key)}
+        assert set(rows[rows[key].notna()]["resource"]) == wanted, key
+
+
+def test_some_captures_explain_a_dependency() -> None:
+    for key in TOLD_MORE:
+        assert any(told.get(key) for entry in EXPLAINED for told in entry["dependencies"])
