@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from analyzer import tables
 from analyzer.analysis import Analysis
 from analyzer.groups import Groups, Numbers, combined
+from analyzer.report.layout import GAP, Column, row_lines, shortened, show, show_text, title_line, wrapped
 from analyzer.sessions.joins import Ints
 from analyzer.summary import coverage
 
@@ -23,19 +25,26 @@ MOST_ROWS = 40
 """Rows of a table that are printed; the files have all."""
 
 LONG_NAME = 16
-"""A name longer than this is shown up to its first dot."""
+"""A name longer than this is shown up to its first dot, where there is no room for it."""
 
 MOST_RESOURCES = 8
 """Names of resources in the first sentence."""
 
-MOST_OPERATIONS = 4
-"""Names of operations that are printed in a line."""
+MOST_OPERATIONS = 6
+"""Names of operations that are printed of a row."""
+
+MOST_REASONS = 4
+"""Different reasons, and rhythms, that are printed of a row."""
 
 MOST_RARE = 4
 """Rare uses, and machines that are only named, in a sentence."""
 
-WIDE = 120
-"""Columns of a terminal from which on the reasons are shown."""
+INDENT = 2
+LOOK_AT = 40
+"""Columns for the names of files and frames, which leave place for other columns."""
+LEAST_LOOK_AT = 30
+"""Columns that are too few for them."""
+LAST_SEEN, IDENTITY = "Last seen (UTC)", "Identity"
 
 STYLES = {"depends": "bold red", "unknown": "yellow", "covered": "cyan", "denied": "green", "probe": "dim"}
 
@@ -47,20 +56,20 @@ def render(analysis: Analysis, console: Console) -> None:
         tables.TableSet({"dependencies": dependencies}).columns("dependencies", "verdict", "excluded").values()
     )
     is_kept = np.isin(verdict, [tables.VERDICT.index(name) for name in ("depends", "unknown", "covered")])
-    kept, rest = np.flatnonzero(is_kept & ~excluded), np.flatnonzero(~is_kept & ~excluded)
-    scanners = np.flatnonzero(excluded)
-    console.print(Text(answer(analysis), style="bold"))
-    if len(kept):
-        console.print()
-        console.print(_dependency_table("Dependencies", kept, analysis, console.width))
-    if len(rest):
-        console.print()
-        console.print(_dependency_table("Refused already, or merely probed", rest, analysis, console.width))
-    if len(scanners):
-        console.print()
-        console.print(_dependency_table("Left out: scanners by your own rules", scanners, analysis, console.width))
+    sections = {
+        "Dependencies": is_kept & ~excluded,
+        "Refused already, or merely probed": ~is_kept & ~excluded,
+        "Left out: scanners by your own rules": excluded,
+    }
+    show_text(answer(analysis), console, "bold")
+    for title, belongs in sections.items():
+        if belongs.any():
+            console.print()
+            show(_section(title, np.flatnonzero(belongs), analysis, console), console)
     console.print()
-    console.print(_blind_spots(analysis))
+    show_text("What these captures cannot show", console, "bold")
+    for sentence in blind_spots(analysis):
+        show_text(sentence, console, indent=INDENT, hanging=INDENT)
 
 
 def answer(analysis: Analysis) -> str:
@@ -119,53 +128,149 @@ def printable(text: Any) -> str:
     )
 
 
-def _dependency_table(title: str, rows: Ints, analysis: Analysis, width: int) -> RenderableType:
-    """A line for each client, server, resource and what they are used for; the operations stand in one cell."""
-    wide = width >= WIDE
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("Verdict", no_wrap=True)
-    table.add_column("Client", overflow="fold")
-    table.add_column("Server", overflow="fold")
-    table.add_column("Resource", overflow="fold")
-    table.add_column("Uses", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("Identity", no_wrap=True)
-        table.add_column("Last seen (UTC)", no_wrap=True)
-    several = len(analysis.arrow("captures")) > 1
-    table.add_column("Look at" if several else "Frame", overflow="fold")
-    if wide:
-        table.add_column("What for, and why", overflow="fold")
-    names = _short_names(analysis)
+class _Ends(NamedTuple):
+    """Who asks whom, printable."""
+
+    site: str
+    client_ip: str
+    client: str
+    server_ip: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is printed as one: uses of a client and a server that differ in their operations only."""
+
+    ends: _Ends
+    verdict: str
+    resource: str
+    uses: int
+    runs: int
+    identity: str
+    last_seen: str
+    capture: str
+    """Empty where there is only one."""
+    frame: int
+    what_for: str
+    why: str
+
+    @property
+    def look_at(self) -> str:
+        return f"{self.capture} frame {self.frame}".lstrip()
+
+
+def _section(title: str, rows: Ints, analysis: Analysis, console: Console) -> Iterator[Text]:
+    """Below each pair of client and server a line for each resource; and indented below that what for, and why."""
     groups = _alike(rows, analysis)
-    for members in groups[:MOST_ROWS]:
-        some = list(_python(analysis.arrow("dependencies").take(tables.ints(members))))
-        row = some[0]
-        verdict = row["verdict"]
-        seen = [each["last_seen"] for each in some if each["last_seen"] is not None]
-        cells = [
-            Text(verdict, style=STYLES[verdict]),
-            _host(row["client_ip"], row["client"]),
-            _host(row["server_ip"], row["server"]),
-            _resource(row, wide),
-            Text(f"{sum(each['uses'] for each in some):,}"),
+    captures = analysis.arrow("captures")
+    names = _short_names(captures["capture"].to_pylist())
+    sites = _short_names(captures["site"].unique().to_pylist())
+    dependencies = analysis.arrow("dependencies")
+    entries = [
+        _entry(list(_python(dependencies.take(tables.ints(members)))), names, sites) for members in groups[:MOST_ROWS]
+    ]
+    pairs: dict[_Ends, list[int]] = {}
+    for number, entry in enumerate(entries):
+        pairs.setdefault(entry.ends, []).append(number)
+    columns = _columns(entries, console.width)
+    told = {column.title for column in columns}
+    yield Text(title, "bold")
+    yield title_line(columns, INDENT)
+    headings = _headings(list(pairs), console.width)
+    below = INDENT + columns[0].width + GAP
+    for heading, numbers in zip(headings, pairs.values(), strict=True):
+        yield from wrapped(heading, console, console.width, hanging=INDENT)
+        for number in numbers:
+            yield from row_lines(columns, number, console, INDENT)
+            for detail in _details(entries[number], told):
+                yield from wrapped(detail, console, console.width, below)
+    if len(groups) > MOST_ROWS:
+        more = Text(f"... and {len(groups) - MOST_ROWS:,} more; all are in the files that -o DIR writes", "dim")
+        yield from wrapped(more, console, console.width)
+
+
+def _entry(rows: list[dict[str, Any]], names: dict[str, str], sites: dict[str, str]) -> _Entry:
+    """rows: of `dependencies`, alike but for their operations. names, sites: what captures and sites are called here."""
+    row = rows[0]
+    seen = [each["last_seen"] for each in rows if each["last_seen"] is not None]
+    return _Entry(
+        ends=_Ends(sites.get(row["site"], ""), *(printable(row[name]) for name in _Ends._fields[1:])),
+        verdict=row["verdict"],
+        resource=printable(row["resource"]) or "(login)",
+        uses=sum(each["uses"] for each in rows),
+        # Which runs of one operation are those of another is not known here: they are the same in most cases.
+        runs=max(each["runs"] or 0 for each in rows),
+        identity=row["identity"] or "",
+        last_seen=f"{max(seen):%Y-%m-%d %H:%M}" if seen else "",
+        capture=names[row["capture"]] if len(names) > 1 else "",
+        frame=row["frame"],
+        what_for=_what_for(rows),
+        why=_why(rows),
+    )
+
+
+def _columns(entries: list[_Entry], width: int) -> list[Column]:
+    """The columns that fit. What does not fit stands among the details (`_details`)."""
+    columns = [
+        Column("Verdict", [Text(entry.verdict, STYLES[entry.verdict]) for entry in entries]),
+        Column("Resource", [Text(entry.resource) for entry in entries], most=width // 4),
+        Column("Uses", [Text(f"{entry.uses:,}") for entry in entries], is_number=True),
+        Column("Runs", [Text(f"{entry.runs:,}") for entry in entries], is_number=True),
+    ]
+    left = width - INDENT - sum(column.width + GAP for column in columns)
+    wanted = min(LOOK_AT, max(cell_len(entry.look_at) for entry in entries))
+    for title, cells in (
+        (LAST_SEEN, [Text(entry.last_seen) for entry in entries]),
+        (IDENTITY, [Text(entry.identity) for entry in entries]),
+    ):
+        column = Column(title, cells)
+        if left - column.width - GAP < wanted:
+            break
+        columns.append(column)
+        left -= column.width + GAP
+    if left >= min(wanted, LEAST_LOOK_AT):
+        room = [left - len(f" frame {entry.frame}") for entry in entries]
+        short = [
+            replace(entry, capture=entry.capture and shortened(entry.capture, most))
+            for entry, most in zip(entries, room, strict=True)
         ]
-        if wide:
-            cells += [Text(row["identity"]), Text(f"{max(seen):%Y-%m-%d %H:%M}" if seen else "")]
-        cells.append(Text(f"{names[row['capture']]}\nframe {row['frame']}" if several else f"{row['frame']}"))
-        if wide:
-            cells.append(_what_for(some).append(_why(row)))
-        table.add_row(*cells)
-    if len(groups) <= MOST_ROWS:
-        return table
-    more = f"... and {len(groups) - MOST_ROWS:,} more; all are in the files that -o DIR writes"
-    return Group(table, Text(more, "dim"))
+        columns.append(Column("Look at", [Text(entry.look_at) for entry in short], most=left))
+    return columns
+
+
+def _headings(ends: list[_Ends], width: int) -> list[Text]:
+    """Who asks whom. Where whole names are too long for a line, of all the first part must do: the files have all."""
+    for shorter in (False, True):
+        made = []
+        for site, client_ip, client, server_ip, server in ends:
+            heading = Text(f"{site}: " if site else "").append_text(_host(client_ip, client, shorter))
+            made.append(heading.append(" -> ").append_text(_host(server_ip, server, shorter)))
+        if max(cell_len(heading.plain) for heading in made) <= width:
+            break
+    return made
+
+
+def _details(entry: _Entry, told: set[str]) -> Iterator[Text]:
+    """What for, and why; and what there is no column for. told: titles of the columns."""
+    if entry.what_for:
+        yield Text(entry.what_for)
+    words = [entry.why]
+    if IDENTITY not in told and entry.identity not in ("", "anonymous"):
+        words.insert(0, f"identity {entry.identity}")
+    if LAST_SEEN not in told and entry.last_seen:
+        words.append(f"last seen {entry.last_seen} UTC")
+    if "Look at" not in told:
+        words.append(f"look at {entry.look_at}")
+    if why := "; ".join(filter(None, words)):
+        yield Text(why, "dim")
 
 
 def _alike(rows: Ints, analysis: Analysis) -> list[Ints]:
     """Rows of `dependencies` that differ in their operations only, in the table's order."""
     columns = tables.TableSet({"dependencies": analysis.arrow("dependencies")}).columns(
-        "dependencies", "verdict", "identity", "site", "client_ip", "server_ip", "application", "function", "resource",
-        "rpc_auth",
+        "dependencies", "verdict", "identity", "site", "client_ip", "client", "server_ip", "server", "application", "function",
+        "resource", "rpc_auth",
     )  # fmt: skip
     alike = Groups(*[column[rows] for column in columns.values()])
     order = np.argsort(alike.number, kind="stable")
@@ -173,29 +278,23 @@ def _alike(rows: Ints, analysis: Analysis) -> list[Ints]:
     return [members[number] for number in np.argsort(alike.first).tolist()]
 
 
-def _resource(row: dict[str, Any], wide: bool) -> Text:
-    """The resource; in a narrow terminal what it is used for stands below it."""
-    text = Text(printable(row["resource"]) or "(login)")
-    if not wide and row["operation"] is not None and row["function"] is not None:
-        text.append(f"\n{printable(row['function'])}", style="dim")
-    return text
-
-
-def _what_for(rows: list[dict[str, Any]]) -> Text:
+def _what_for(rows: list[dict[str, Any]]) -> str:
     """The application, the function, the first operations, if anything was called."""
     row = rows[0]
-    operations = [printable(each["operation"]) for each in rows if each["operation"] is not None]
-    shown = ", ".join(operations[:MOST_OPERATIONS])
-    if len(operations) > MOST_OPERATIONS:
-        shown += f" and {len(operations) - MOST_OPERATIONS} more"
+    operations = [each["operation"] for each in rows if each["operation"] is not None]
     function = row["function"] if operations else None
-    text = Text("")
     words = "; ".join(dict.fromkeys(printable(word) for word in (row["application"], function) if word is not None))
-    if words or shown:
-        text.append(": ".join(filter(None, (words, shown))) + "\n", style="italic")
+    parts = [": ".join(filter(None, (words, _some(operations, MOST_OPERATIONS))))]
     if row["rpc_auth"] is not None:
-        text.append(f"authenticated inside RPC ({printable(row['rpc_auth'])})\n", style="italic")
-    return text
+        parts.append(f"authenticated inside RPC ({printable(row['rpc_auth'])})")
+    return "; ".join(filter(None, parts))
+
+
+def _some(words: Iterable[Any], most: int, between: str = ", ") -> str:
+    """Different words, the first of them; and how many more there are."""
+    different = list(dict.fromkeys(printable(word) for word in words))
+    more = f" and {len(different) - most} more" if len(different) > most else ""
+    return between.join(different[:most]) + more
 
 
 def _python(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -214,42 +313,41 @@ def _time(ns: int | None) -> datetime | None:
     return None if ns is None else datetime.fromtimestamp(ns // 1_000_000_000, UTC)
 
 
-def _why(row: dict[str, Any]) -> str:
-    parts = [printable(row["reason"])]
-    if row["root_cause"] is not None:
+def _why(rows: list[dict[str, Any]]) -> str:
+    reasons = (part for row in rows for part in (row["reason"] or "").split("; "))
+    parts = [_some(reasons, MOST_REASONS, "; ")]
+    if any(row["root_cause"] is not None for row in rows):
         parts.append("it followed a failed login")
-    if row["shadowed_by"] is not None:
+    if any(row["shadowed_by"] is not None for row in rows):
         parts.append("the client also uses it with credentials")
-    if row["rhythm"] not in (None, "once"):
-        parts.append(row["rhythm"])
-    if row["shape"] is not None:
-        parts.append(f"the client looks {row['shape']}")
-    return "; ".join(parts)
+    parts.append(_some((row["rhythm"] for row in rows if row["rhythm"] not in (None, "once")), MOST_REASONS, "; "))
+    shapes = dict.fromkeys(row["shape"] for row in rows if row["shape"] is not None)
+    parts += [f"the client looks {printable(shape)}" for shape in shapes]
+    return "; ".join(filter(None, parts))
 
 
-def _host(address: str, name: Any) -> Text:
-    """`name (address)`. Of a long name the first part must do: the files have all of it."""
+def _host(address: str, name: str, shorter: bool) -> Text:
+    """`name (address)`, both printable. shorter: of a long name the first part."""
     if not name:
-        return Text(printable(address))
-    spelt = printable(name)
-    if len(spelt) > LONG_NAME:
-        spelt = spelt.partition(".")[0]
-    return Text(spelt).append(f" ({printable(address)})", style="dim")
+        return Text(address, "bold")
+    if shorter and len(name) > LONG_NAME:
+        name = name.partition(".")[0]
+    return Text(name, "bold").append(f" ({address})", "not bold")
 
 
-def _short_names(analysis: Analysis) -> dict[str, str]:
-    """Paths of captures without the folder that they have in common."""
-    paths = analysis.arrow("captures")["capture"].to_pylist()
-    tails = [path.replace("\\", "/").rpartition("/")[2] for path in paths]
-    unique = len(set(tails)) == len(tails)
-    return {path: printable(tail if unique else path) for path, tail in zip(paths, tails, strict=True)}
-
-
-def _blind_spots(analysis: Analysis) -> RenderableType:
-    lines = Text("What these captures cannot show", style="bold")
-    for line in blind_spots(analysis):
-        lines.append(f"\n  {line}", style="not bold")
-    return lines
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The last parts of paths; or if several have the same, what comes behind the folders that all share."""
+    parts = [path.replace("\\", "/").split("/") for path in paths]
+    shared = 0
+    for folders in zip(*(names[:-1] for names in parts), strict=False):
+        if len(set(folders)) > 1:
+            break
+        shared += 1
+    is_unique = len({names[-1] for names in parts}) == len(parts)
+    return {
+        path: printable(names[-1] if is_unique else "/".join(names[shared:]))
+        for path, names in zip(paths, parts, strict=True)
+    }
 
 
 def blind_spots(analysis: Analysis) -> Iterator[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,6 +23,9 @@ from tests.build import ACCESS_DENIED
 from tests.dialogue import ALICE, IS_GUEST, LOGON_FAILURE, Exchange, Smb2, Talk, frame_of, lose, write
 
 WIDTHS = (80, 120, 200)
+ALL_WIDTHS = range(60, 221)
+BELOW = " " * 11
+"""Details stand below the second column."""
 
 
 def rendered(analysis: analyzer.Analysis, width: int) -> str:
@@ -40,14 +46,40 @@ def cells(text: str, width: int) -> None:
     assert max(cell_len(line) for line in text.splitlines()) <= width
 
 
-def words_of(line: str) -> set[str]:
-    """What is set off by blanks, or by the brackets around an address."""
-    return set(line.split()) | {word[1:-1] for word in line.split() if word.startswith("(") and word.endswith(")")}
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a section, what stands above it, and what below."""
+
+    client: str
+    server: str
+    line: str
+    details: str
+    """Joined to one line."""
+
+    @property
+    def words(self) -> set[str]:
+        """What is set off by blanks, or by the brackets around an address."""
+        words = set(f"{self.client} {self.server} {self.line}".split())
+        return words | {word[1:-1] for word in words if word.startswith("(") and word.endswith(")")}
 
 
-def line_of(text: str, *words: str) -> str:
-    """The one line that has these words."""
-    found = [line for line in text.splitlines() if set(words) <= words_of(line)]
+def rows_of(text: str) -> list[Row]:
+    """The rows of all sections, in their order. Headings must fit in a line."""
+    rows: list[Row] = []
+    client = server = ""
+    for line in text.partition("\n\n")[2].partition("What these captures cannot show")[0].splitlines():
+        if " -> " in line and not line.startswith(" "):
+            client, server = line.split(" -> ")
+        elif line.split()[:1] and line.split()[0] in tables.VERDICT and line.startswith("  "):
+            rows.append(Row(client, server, line, ""))
+        elif line.startswith(BELOW):
+            rows[-1] = replace(rows[-1], details=f"{rows[-1].details} {line.strip()}".strip())
+    return rows
+
+
+def row_of(text: str, *words: str) -> Row:
+    """The one row that has these words."""
+    found = [row for row in rows_of(text) if set(words) <= row.words]
     assert len(found) == 1, (words, text)
     return found[0]
 
@@ -120,25 +152,56 @@ def test_every_row_is_there_with_its_frame(width: int, analysis: analyzer.Analys
     text = rendered(analysis, width)
     cells(text, width)
     for verdict, client, server, resource, exchange in ROWS:
-        line = line_of(text, verdict, client, server, resource)
-        assert str(frame_of(exchange.request, *NETWORK)) in line.split(), line
+        row = row_of(text, verdict, client, server, resource)
+        assert f"frame {frame_of(exchange.request, *NETWORK)}" in row.line, row
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_matters_stands_first(width: int, analysis: analyzer.Analysis) -> None:
     """What may break stands before what is refused already, and what cannot be seen at the end."""
     text = rendered(analysis, width)
-    places = [text.index(line_of(text, verdict, client, resource)) for verdict, client, _, resource, _ in ROWS]
+    order = rows_of(text)
+    places = [order.index(row_of(text, verdict, client, resource)) for verdict, client, _, resource, _ in ROWS]
     kept = [place for place, row in zip(places, ROWS, strict=True) if row[0] in ("depends", "unknown", "covered")]
     rest = [place for place, row in zip(places, ROWS, strict=True) if row[0] in ("denied", "probe")]
     assert max(kept) < min(rest)
-    assert max(rest) < text.index("What these captures cannot show")
+    assert text.index("Dependencies") < text.index("Refused already") < text.index("What these captures cannot show")
 
 
-def test_wide_terminals_say_why_and_as_whom(analysis: analyzer.Analysis) -> None:
-    text = rendered(analysis, 200)
-    assert "guest" in line_of(text, "10.0.0.15", "spoolss").split()
-    assert "no DCE/RPC" in line_of(text, "10.0.0.11", "srvsvc")
+@pytest.mark.parametrize("width", ALL_WIDTHS)
+def test_at_every_width_it_says_why_and_as_whom(width: int, analysis: analyzer.Analysis) -> None:
+    text = rendered(analysis, width)
+    guest = row_of(text, "10.0.0.15", "spoolss")
+    assert "guest" in guest.words | set(guest.details.replace(";", "").split())
+    assert "no DCE/RPC" in row_of(text, "10.0.0.11", "srvsvc").details
+    assert "UTC" in text
+
+
+@pytest.mark.parametrize("width", ALL_WIDTHS)
+def test_no_word_is_lost_at_any_width(width: int, analysis: analyzer.Analysis) -> None:
+    """Each row's texts stand in it as a whole, however narrow, and no line is too long or ends in blanks."""
+    text = rendered(analysis, width)
+    cells(text, width)
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    rows = analysis.dependencies
+    for row in rows.itertuples():
+        resource = "(login)" if row.resource is pd.NA else row.resource
+        printed = row_of(text, row.verdict, row.client_ip, row.server_ip, resource)
+        everything = f"{printed.line} {printed.details}"
+        assert str(row.reason) in printed.details
+        assert f"frame {row.frame}" in everything
+        assert f"{row.last_seen:%Y-%m-%d %H:%M}" in everything
+        assert {str(row.uses), str(row.runs)} <= set(printed.line.split())
+    for sentence in (*terminal.blind_spots(analysis), terminal.answer(analysis)):
+        assert sentence in " ".join(text.split())
+
+
+def test_a_client_and_a_server_are_named_once_for_all_that_they_do(analysis: analyzer.Analysis) -> None:
+    """One client at two servers; nobody stands twice above rows of one section."""
+    section = rendered(analysis, 80).partition("Dependencies")[2].partition("Refused already")[0]
+    headings = [line for line in section.splitlines() if " -> " in line]
+    assert len(headings) == len(set(headings)) == 7
+    assert sum("10.0.0.11" in line for line in headings) == 2
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -175,7 +238,7 @@ def test_only_refusals_are_no_dependency(tmp_path: Path) -> None:
     talk.refused_use(0x11, "srvsvc")
     first, text = answer_of(tmp_path / "c.pcap", talk)
     assert first == "No client was seen to depend on null sessions."
-    assert line_of(text, "denied", "srvsvc")
+    assert row_of(text, "denied", "srvsvc")
 
 
 def test_what_is_not_known_is_in_the_answer(tmp_path: Path) -> None:
@@ -186,7 +249,7 @@ def test_what_is_not_known_is_in_the_answer(tmp_path: Path) -> None:
     first, text = answer_of(tmp_path / "c.pcap", talk)
     assert "No client was seen to depend" in first
     assert "For 1 client it is not known" in first
-    assert line_of(text, "unknown", "srvsvc")
+    assert row_of(text, "unknown", "srvsvc")
 
 
 def test_captures_without_smb(tmp_path: Path) -> None:
@@ -276,7 +339,7 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
     for width in WIDTHS:
         text = rendered(analysis, width)
         for name in ("[red]pipe[/red]", "[/]", ":smile:"):
-            assert line_of(text, name, "depends")
+            assert row_of(text, name, "depends")
 
 
 def test_long_names_leave_room_for_the_rest(tmp_path: Path) -> None:
@@ -287,9 +350,13 @@ def test_long_names_leave_room_for_the_rest(tmp_path: Path) -> None:
     for width in WIDTHS:
         text = rendered(analysis, width)
         cells(text, width)
-        row = text[text.index("\ndepends ") + 1 :]
-        assert str(frame_of(opened.request, talk)) in row.splitlines()[0].split()
-        assert "pipe-x" in "".join(row.split())
+        row = text[text.index("\n  depends ") + 1 :]
+        assert f"frame {frame_of(opened.request, talk)}" in row.splitlines()[0]
+        # The name goes on below itself, in its column.
+        start = row.index("pipe-x")
+        column = [line[start : start + width // 4] for line in row.splitlines()[:20]]
+        assert "".join(column).replace(" ", "").startswith(LONG)
+        assert talk.tcp.server_end[0] in "".join(text.split())
         assert len(text.splitlines()) < 60
 
 
@@ -305,16 +372,18 @@ def test_wide_characters_fit(tmp_path: Path) -> None:
 
 
 def test_names_stand_before_their_addresses(tmp_path: Path) -> None:
-    """Of a long name its first part; an address without a name stands alone."""
+    """Whole, where there is room; else their first part. An address without a name stands alone."""
+    long = f"old-scanner.{'branch.' * 8}corp.example"
     listed = tmp_path / "hosts"
-    listed.write_text("10.0.0.1 old-scanner.branch.corp.example\n")
+    listed.write_text(f"10.0.0.1 {long}\n")
     talk = Smb2("10.0.0.1", "10.0.0.2")
     talk.anonymous_use(0x11, "srvsvc")
     analysis = analyzer.analyze(write(tmp_path / "c.pcap", talk), hosts=listed)
+    assert analysis.dependencies["client"].tolist() == [long]
     for width in WIDTHS:
-        line = line_of(rendered(analysis, width), "depends", "srvsvc")
-        assert "old-scanner (10.0.0.1)" in line
-        assert analysis.dependencies["client"].tolist() == ["old-scanner.branch.corp.example"]
+        row = row_of(rendered(analysis, width), "depends", "srvsvc")
+        assert row.client == (f"{long} (10.0.0.1)" if width >= 120 else "old-scanner (10.0.0.1)")
+        assert row.server == "10.0.0.2"
 
 
 # Many rows, many files. #
@@ -332,7 +401,7 @@ def many(count: int) -> list[Talk]:
 
 def shown(text: str, clients: Sequence[str]) -> list[str]:
     """Those clients of which a row is printed."""
-    return [client for client in clients if any(client in words_of(line) for line in text.splitlines())]
+    return [client for client in clients if any(client in row.words for row in rows_of(text))]
 
 
 def test_rows_that_are_left_out_are_counted(tmp_path: Path) -> None:
@@ -357,9 +426,63 @@ def test_with_several_files_each_row_names_its_own(tmp_path: Path) -> None:
         text = rendered(analysis, width)
         cells(text, width)
         for client, file in (("10.3.0.1", "monday.pcap"), ("10.3.0.2", "tuesday.pcap")):
-            at = text.index(line_of(text, "depends", client))
-            assert f"{file}" in text[at:].splitlines()[0]
-            assert "frame 12" in " ".join(text[at:].split("10.3.0.", 2)[1].split())
+            assert row_of(text, "depends", client).line.endswith(f"{file} frame 12")
+
+
+def test_of_long_names_of_files_the_end_is_shown(tmp_path: Path) -> None:
+    """The number and the kind of a ring buffer's file; where there is no room for even that, all of it below."""
+    names = [f"{'branch-office-server-' * 3}{number:05}.pcapng" for number in (1, 2)]
+    for name, talk in zip(names, many(2), strict=True):
+        write(tmp_path / name, talk)
+    analysis = analyzer.analyze(tmp_path)
+    for width in (60, 80, 100, 200):
+        for number in (1, 2):
+            row = row_of(rendered(analysis, width), "depends", f"10.3.0.{number}")
+            if width == 60:
+                assert f"look at {names[number - 1]} frame 12" in row.details.replace("- ", "-")
+            else:
+                assert row.line.endswith(f"{number:05}.pcapng frame 12")
+            assert ("..." in row.line) == (60 < width < 200)
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder, talk in zip(("berlin", "paris"), many(2), strict=True):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "monday.pcap", talk)
+    text = rendered(analyzer.analyze(tmp_path), 80)
+    assert row_of(text, "depends", "10.3.0.1").line.endswith("  berlin/monday.pcap frame 12")
+    assert row_of(text, "depends", "10.3.0.2").line.endswith("  paris/monday.pcap frame 12")
+
+
+def test_sites_that_are_separate_are_named(tmp_path: Path) -> None:
+    for folder, talk in zip(("berlin", "paris"), many(2), strict=True):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / f"{folder}.pcap", talk)
+    text = rendered(analyzer.analyze(tmp_path, separate=True), 80)
+    for site, number in (("berlin", 1), ("paris", 2)):
+        assert row_of(text, "depends", f"10.3.0.{number}").client.startswith(f"{site}: ")
+
+
+def test_scanners_stay_visible_as_left_out(tmp_path: Path) -> None:
+    listed = tmp_path / "scanners"
+    listed.write_text("10.3.0.2\n")
+    analysis = analyzer.analyze(write(tmp_path / "c.pcap", *many(2)), scanners=listed)
+    text = rendered(analysis, 80)
+    before, _, after = text.partition("Left out: scanners by your own rules")
+    assert lead(text).startswith("1 client depends")
+    assert "(10.3.0.1) -> " in before
+    assert "(10.3.0.2) -> " in after
+    assert before.count(" -> ") == after.count(" -> ") == 1
+
+
+def test_colour_is_the_verdict_and_never_without_a_terminal(analysis: analyzer.Analysis) -> None:
+    """Take away the sequences, and the same text is left."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard", highlight=False)
+    terminal.render(analysis, console)
+    coloured = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[1;31mdepends\x1b[0m" in coloured  # bold, red [ECMA-48 8.3.117]
+    assert "\x1b[32mdenied\x1b[0m" in coloured  # green
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == rendered(analysis, 80)
 
 
 def test_the_answer_names_what_most_clients_use_and_says_that_there_is_more() -> None:
