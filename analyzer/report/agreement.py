@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from analyzer.report.terminal import printable
-from analyzer.verify import SHARED_BY_ALL, Verification
+from analyzer.report.layout import Column, row_lines, show, show_text, title_line
+from analyzer.report.terminal import INDENT, printable
+from analyzer.verify import SHARED_BY_ALL, Difference, Verification
 
 MOST_ROWS = 40
 """Differences that are printed; the files have all."""
@@ -17,55 +19,69 @@ def render(found: Verification, console: Console) -> None:
     """Print the whole outcome."""
     first, *others = found.engines
     if found.is_equal():
-        console.print(Text(f"{first} and {', '.join(others)} agree on all that they can know.", "bold"))
+        show_text(f"{first} and {', '.join(others)} agree on all that they can know.", console, "bold")
     else:
-        console.print(Text(f"{found.count:,} difference{'' if found.count == 1 else 's'}.", "bold"))
+        show_text(f"{found.count:,} difference{'' if found.count == 1 else 's'}.", console, "bold")
     console.print()
-    shown = _table("Table", "Engines")
-    for title in ("Rows of both", "Equal"):
-        shown.add_column(title, justify="right")
-    shown.add_column("Only the one", justify="right")
-    shown.add_column("Only the other", justify="right")
-    for row in found.agreement:
-        numbers = (row.rows, row.equal, row.only_engine, row.only_other)
-        shown.add_row(row.table, f"{row.engine}, {row.other}", *(f"{number:,}" for number in numbers))
-    console.print(shown)
+    columns = _counts(found)
+    show([title_line(columns)], console)
+    for number in range(len(found.agreement)):
+        show(row_lines(columns, number, console), console)
     if found.differences:
         console.print()
-        console.print(_differences(found))
+        show_text("Differences", console, "bold")
+        for one in found.differences[:MOST_ROWS]:
+            _print_difference(one, console)
         if found.count > MOST_ROWS:
-            console.print(
-                Text(f"... and {found.count - MOST_ROWS:,} more; the files that -o DIR writes have them", "dim")
+            show_text(
+                f"... and {found.count - MOST_ROWS:,} more; the files that -o DIR writes have them", console, "dim"
             )
     console.print()
-    console.print(Text("What this cannot show", "bold"))
-    console.print(Text(f"  Shared by all engines: {', '.join(SHARED_BY_ALL)}."))
+    show_text("What this cannot show", console, "bold")
+    for sentence in _limits(found):
+        show_text(sentence, console, indent=INDENT, hanging=INDENT)
+
+
+def _counts(found: Verification) -> list[Column]:
+    texts = {
+        "Table": [row.table for row in found.agreement],
+        "Engines": [f"{row.engine}, {row.other}" for row in found.agreement],
+    }
+    numbers = {
+        "Both": [row.rows for row in found.agreement],
+        "Equal": [row.equal for row in found.agreement],
+        "Only first": [row.only_engine for row in found.agreement],
+        "Only second": [row.only_other for row in found.agreement],
+    }
+    return [
+        *(Column(title, [Text(cell) for cell in cells]) for title, cells in texts.items()),
+        *(Column(title, [Text(f"{cell:,}") for cell in cells], is_number=True) for title, cells in numbers.items()),
+    ]
+
+
+def _print_difference(one: Difference, console: Console) -> None:
+    """Where, and below that what each says, and what was compared."""
+    file = printable((one.capture or "").replace("\\", "/").rpartition("/")[2])
+    frame = "" if one.frame is None else f"frame {one.frame}"
+    place = " ".join(filter(None, (file, frame)))
+    show_text(
+        f"{one.table}, {one.column or 'the whole row'}{': ' if place else ''}{place}", console, "red", INDENT, INDENT
+    )
+    for engine, value in ((one.engine, one.value), (one.other, one.other_value)):
+        show_text(f"{engine}: {_cell(value)}", console, "", 2 * INDENT, INDENT)
+    if one.evidence:
+        show_text(printable(one.evidence), console, "dim", 2 * INDENT, INDENT)
+
+
+def _limits(found: Verification) -> Iterator[str]:
+    yield f"Shared by all engines: {', '.join(SHARED_BY_ALL)}."
     for name in found.engines:
         if found.shared[name]:
-            console.print(Text(f"  {name} shares besides: {', '.join(found.shared[name])}."))
+            yield f"{name} shares besides: {', '.join(found.shared[name])}."
         for column, reason in found.gaps[name].items():
-            console.print(Text(f"  {name} cannot know {column}: {reason}."))
+            yield f"{name} cannot know {column}: {reason}."
         for limit in found.limits[name]:
-            console.print(Text(f"  {name}: {limit}."))
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        table.add_column(title)
-    return table
-
-
-def _differences(found: Verification) -> Table:
-    shown = _table("Table", "File", "Frame", "Column", "Says", "Evidence")
-    for column in shown.columns:
-        column.overflow = "fold"
-    for one in found.differences[:MOST_ROWS]:
-        says = f"{one.engine}: {_cell(one.value)}\n{one.other}: {_cell(one.other_value)}"
-        place = "" if one.frame is None else str(one.frame)
-        file = printable((one.capture or "").replace("\\", "/").rpartition("/")[2])
-        shown.add_row(one.table, Text(file), place, one.column or "(row)", Text(says), Text(printable(one.evidence)))
-    return shown
+            yield f"{name}: {limit}."
 
 
 def _cell(value: str | None) -> str:

@@ -50,10 +50,28 @@ def wrapped(text: Text, console: Console, width: int, indent: int = 0, hanging: 
 
     indent: blanks in front of each line; hanging: further ones in front of all but the first.
     """
-    room = max(width - indent - hanging, NARROWEST)
-    for number, line in enumerate(text.wrap(console, room, overflow="fold", no_wrap=False)):
+    room = max(width - indent, NARROWEST)
+    first, *more = _lines(text, console, room)
+    if more and hanging:
+        rest = text.plain[len(first.plain) :].lstrip()
+        more = _lines(text[len(text.plain) - len(rest) :], console, max(room - hanging, NARROWEST))
+    for line in (first, *more):
+        made = Text(" " * (indent if line is first else indent + hanging)).append_text(line)
+        made.rstrip()
+        yield made
+
+
+def _lines(text: Text, console: Console, width: int) -> list[Text]:
+    if "\n" not in text.plain and cell_len(text.plain) <= width:
+        return [text]
+    found: list[Text] = []
+    for line in text.wrap(console, width, overflow="fold", no_wrap=False):
         line.rstrip()
-        yield Text(" " * (indent + (hanging if number else 0))).append_text(line)
+        # Behind a long word that ends where the line does, rich begins the next one with the blank.
+        start = len(line.plain) - len(line.plain.lstrip()) if found else 0
+        if line.plain:
+            found.append(line[start:])
+    return found or [Text()]
 
 
 def show(lines: Iterable[Text], console: Console) -> None:
@@ -75,7 +93,7 @@ def title_line(columns: Sequence[Column], indent: int = 0) -> Text:
 
 def row_lines(columns: Sequence[Column], number: int, console: Console, indent: int = 0) -> list[Text]:
     """The lines of one row."""
-    cells = [list(wrapped(column.cells[number], console, column.width)) for column in columns]
+    cells = [_lines(column.cells[number], console, column.width) for column in columns]
     return _beside(cells, columns, indent)
 
 

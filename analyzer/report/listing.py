@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from analyzer import tables
+from analyzer.report.layout import GAP, Column, row_lines, show, show_text, title_line, wrapped
 from analyzer.report.terminal import printable
 
 WIDEST = 48
@@ -22,40 +23,53 @@ def render(found: pa.Table, console: Console, left_out: int = 0) -> None:
 
     left_out: rows that are not printed.
     """
-    filled = [name for name in found.column_names if found[name].null_count < len(found)]
-    cells = [_texts(found[name]) for name in filled]
-    widths = [min(WIDEST, max(map(len, [Text(name), *column]))) for name, column in zip(filled, cells, strict=True)]
-    if sum(widths) + len(widths) <= console.width:
-        _print_lines(found, filled, cells, console)
+    columns = {
+        name: Column(name, _texts(found[name]), WIDEST, is_number=pa.types.is_integer(found[name].type))
+        for name in found.column_names
+        if found[name].null_count < len(found)
+    }
+    shown, same = columns, {}
+    if not _fits(shown, console) and len(found) > 1:
+        same = {name: column for name, column in columns.items() if len({cell.plain for cell in column.cells}) == 1}
+        shown = {name: column for name, column in columns.items() if name not in same}
+    if _fits(shown, console):
+        _print_lines(shown, len(found), console)
+        for name, column in same.items():
+            show(
+                wrapped(Text(f"in all rows: {name} ", "dim").append_text(column.cells[0]), console, console.width),
+                console,
+            )
     else:
-        _print_blocks(filled, cells, console)
+        _print_blocks(columns, len(found), console)
     more = f", and {left_out:,} more (--rows 0 prints all)" if left_out else ""
-    console.print(Text(f"{len(found):,} row{'' if len(found) == 1 else 's'}{more}", "dim"))
-    if len(found) and len(filled) < len(found.column_names):
-        empty = [name for name in found.column_names if name not in filled]
-        console.print(Text(f"nothing in {', '.join(empty)}", "dim"))
+    show_text(f"{len(found):,} row{'' if len(found) == 1 else 's'}{more}", console, "dim")
+    if len(found) and len(columns) < len(found.column_names):
+        empty = [name for name in found.column_names if name not in columns]
+        show_text(f"nothing in {', '.join(empty)}", console, "dim")
 
 
-def _print_lines(found: pa.Table, names: list[str], cells: list[list[Text]], console: Console) -> None:
-    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in names:
-        number = pa.types.is_integer(found[name].type)
-        shown.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for row in zip(*cells, strict=True):
-        shown.add_row(*row)
-    if names:
-        console.print(shown)
+def _fits(columns: dict[str, Column], console: Console) -> bool:
+    return sum(column.width + GAP for column in columns.values()) - GAP <= console.width
 
 
-def _print_blocks(names: list[str], cells: list[list[Text]], console: Console) -> None:
-    for row in zip(*cells, strict=True):
-        shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
-        shown.add_column(style="bold", no_wrap=True)
-        shown.add_column(overflow="fold")
-        for name, cell in zip(names, row, strict=True):
-            if cell.plain:
-                shown.add_row(name, cell)
-        console.print(shown)
+def _print_lines(columns: dict[str, Column], rows: int, console: Console) -> None:
+    shown = list(columns.values())
+    if not shown:
+        return
+    title = title_line(shown)
+    title.stylize("bold")
+    show([title], console)
+    for number in range(rows):
+        show(row_lines(shown, number, console), console)
+
+
+def _print_blocks(columns: dict[str, Column], rows: int, console: Console) -> None:
+    place = max(map(cell_len, columns)) + GAP
+    for number in range(rows):
+        for name, column in columns.items():
+            if column.cells[number].plain:
+                first, *more = wrapped(column.cells[number], console, console.width, place)
+                show([Text(name, "bold").append_text(first[len(name) :]), *more], console)
         console.print()
 
 
@@ -81,6 +95,5 @@ def describe(console: Console) -> None:
         console.print(Text(name, "bold"))
         for column in columns:
             kind = "one of: " + ", ".join(column.kind) if isinstance(column.kind, tuple) else column.kind
-            console.print(
-                Text(f"  {column.name}", "cyan").append(f"  {column.meaning} ({kind})", "default"), soft_wrap=True
-            )
+            line = Text(column.name, "cyan").append(f"  {column.meaning} ({kind})", "default")
+            show(wrapped(line, console, console.width, indent=2, hanging=4), console)

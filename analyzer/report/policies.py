@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
 from analyzer.policy.explain import Explained, explained, meaning_of, rules, untold, words_of
 from analyzer.policy.settings import Policy
+from analyzer.report.layout import show_text
 from analyzer.report.terminal import printable
 
 
@@ -17,16 +17,20 @@ def render(policy: Policy, console: Console, *, os_build: int | None, role: str 
     """
     found = list(explained(policy, os_build=os_build, role=role))
     ask = os_build is None or role is None
-    for each in found:
+    for number, each in enumerate(found):
+        if number:
+            console.print()
         _print(each, console, ask)
     if not found:
         console.print("No setting that is known here.")
     if everything:
         for each in untold(policy, os_build=os_build, role=role):
+            console.print()
             _print(each, console, ask, told=False)
     if policy.family == "windows" and os_build is not None:
         for setting, holds in rules(os_build=os_build, role=role):
-            console.print(Text(printable(f"{setting.display_name}: {words_of(holds.value)}"), "bold"))
+            console.print()
+            show_text(printable(f"{setting.display_name}: {words_of(holds.value)}"), console, "bold", hanging=2)
             if meaning := meaning_of(setting, holds.value):
                 _line(meaning, console)
             _line(setting.plain, console)
@@ -35,7 +39,7 @@ def render(policy: Policy, console: Console, *, os_build: int | None, role: str 
 
 def _print(each: Explained, console: Console, ask: bool, *, told: bool = True) -> None:
     place = f" in [{each.share}]" if each.share is not None else ""
-    console.print(Text(printable(f"{each.setting.display_name} ({each.setting.id}){place}"), "bold"))
+    show_text(printable(f"{each.setting.display_name} ({each.setting.id}){place}"), console, "bold", hanging=2)
     if told:
         meaning = f": {each.meaning}" if each.meaning else ""
         _line(f"{each.value}{meaning}", console, "" if each.is_default else "yellow")
@@ -47,4 +51,4 @@ def _print(each: Explained, console: Console, ask: bool, *, told: bool = True) -
 
 
 def _line(text: str, console: Console, style: str = "") -> None:
-    console.print(Text(f"    {printable(text)}", style))
+    show_text(printable(text), console, style, indent=4)
