@@ -9,7 +9,7 @@ from rich.text import Text
 
 from analyzer.report.layout import Column, row_lines, show, show_text, title_line
 from analyzer.report.terminal import INDENT, printable
-from analyzer.verify import SHARED_BY_ALL, Difference, Verification
+from analyzer.verify import SHARED_BY_ALL, Agreement, Difference, Verification
 
 MOST_ROWS = 40
 """Differences that are printed; the files have all."""
@@ -22,11 +22,12 @@ def render(found: Verification, console: Console) -> None:
         show_text(f"{first} and {', '.join(others)} agree on all that they can know.", console, "bold")
     else:
         show_text(f"{found.count:,} difference{'' if found.count == 1 else 's'}.", console, "bold")
-    console.print()
-    columns = _counts(found)
-    show([title_line(columns)], console)
-    for number in range(len(found.agreement)):
-        show(row_lines(columns, number, console), console)
+    for other in others:
+        console.print()
+        columns = _counts([row for row in found.agreement if row.other == other], first, other)
+        show([title_line(columns)], console)
+        for number in range(len(columns[0].cells)):
+            show(row_lines(columns, number, console), console)
     if found.differences:
         console.print()
         show_text("Differences", console, "bold")
@@ -42,19 +43,15 @@ def render(found: Verification, console: Console) -> None:
         show_text(sentence, console, indent=INDENT, hanging=INDENT)
 
 
-def _counts(found: Verification) -> list[Column]:
-    texts = {
-        "Table": [row.table for row in found.agreement],
-        "Engines": [f"{row.engine}, {row.other}" for row in found.agreement],
-    }
+def _counts(rows: list[Agreement], first: str, other: str) -> list[Column]:
     numbers = {
-        "Both": [row.rows for row in found.agreement],
-        "Equal": [row.equal for row in found.agreement],
-        "Only first": [row.only_engine for row in found.agreement],
-        "Only second": [row.only_other for row in found.agreement],
+        "Both": [row.rows for row in rows],
+        "Equal": [row.equal for row in rows],
+        f"Only {first}": [row.only_engine for row in rows],
+        f"Only {other}": [row.only_other for row in rows],
     }
     return [
-        *(Column(title, [Text(cell) for cell in cells]) for title, cells in texts.items()),
+        Column("Table", [Text(row.table) for row in rows]),
         *(Column(title, [Text(f"{cell:,}") for cell in cells], is_number=True) for title, cells in numbers.items()),
     ]
 

@@ -69,7 +69,8 @@ def test_at_every_width_each_difference_has_its_place_and_what_each_says(width: 
     assert EVIDENCE in " ".join(lines[at:])
     assert "calls, the whole row" in lines
     assert 'native: ""' in lines
-    assert lines[3].split() == ["sessions", "native,", "scapy", "1,234", "1,230", "0", "4"]
+    assert lines[2].split() == ["Table", "Both", "Equal", "Only", "native", "Only", "scapy"]
+    assert lines[3].split() == ["sessions", "1,234", "1,230", "0", "4"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
