@@ -59,13 +59,13 @@ def _counts(rows: list[Agreement], first: str, other: str) -> list[Column]:
 def _print_difference(one: Difference, console: Console) -> None:
     """Where, and below that what each says, and what was compared."""
     file = printable((one.capture or "").replace("\\", "/").rpartition("/")[2])
-    frame = "" if one.frame is None else f"frame {one.frame}"
-    place = " ".join(filter(None, (file, frame)))
-    show_text(
-        f"{one.table}, {one.column or 'the whole row'}{': ' if place else ''}{place}", console, "red", INDENT, INDENT
-    )
-    for engine, value in ((one.engine, one.value), (one.other, one.other_value)):
-        show_text(f"{engine}: {_cell(value)}", console, "", 2 * INDENT, INDENT)
+    place = " ".join(filter(None, (file, "" if one.frame is None else f"frame {one.frame}")))
+    who = one.engine if one.value is not None else one.other
+    what = f"{one.table}, {one.column}" if one.column else f"{one.table}, only {who} has the row"
+    show_text(f"{what}{': ' if place else ''}{place}", console, "red", INDENT, INDENT)
+    if one.column:
+        for engine, value in ((one.engine, one.value), (one.other, one.other_value)):
+            show_text(f"{engine}: {_cell(value)}", console, "", 2 * INDENT, INDENT)
     if one.evidence:
         show_text(printable(one.evidence), console, "dim", 2 * INDENT, INDENT)
 

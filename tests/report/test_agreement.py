@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -30,11 +31,12 @@ WHOLE_ROW = Difference(
     frame=None,
     column="",
     engine="native",
-    value="",
+    value=None,
     other="scapy",
-    other_value=None,
+    other_value="a row",
     evidence=None,
 )
+EMPTY = replace(IDENTITY, column="user", value="")
 
 
 def found(*differences: Difference) -> Verification:
@@ -59,15 +61,15 @@ def printed(verification: Verification, width: int) -> str:
 
 @pytest.mark.parametrize("width", range(60, 221))
 def test_at_every_width_each_difference_has_its_place_and_what_each_says(width: int) -> None:
-    text = printed(found(IDENTITY, WHOLE_ROW), width)
+    text = printed(found(IDENTITY, WHOLE_ROW, EMPTY), width)
     assert max(map(cell_len, text.splitlines())) <= width
-    assert text.startswith("2 differences.\n")
+    assert text.startswith("3 differences.\n")
     lines = [line.strip() for line in text.splitlines()]
     assert "sessions, identity: a\\u001b[2J.pcap frame 17" in lines
     at = lines.index("native: anonymous")
     assert lines[at + 1] == "scapy: nothing"
     assert EVIDENCE in " ".join(lines[at:])
-    assert "calls, the whole row" in lines
+    assert "calls, only scapy has the row" in lines
     assert 'native: ""' in lines
     assert lines[2].split() == ["Table", "Both", "Equal", "Only", "native", "Only", "scapy"]
     assert lines[3].split() == ["sessions", "1,234", "1,230", "0", "4"]
