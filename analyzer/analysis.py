@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analyzer import engines, memory
 from analyzer.capture.inputs import Input, as_text, find_captures
 from analyzer.engines import Engine
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, no_such
 from analyzer.names.gathering import Gathered
 from analyzer.names.listed import Listed, read_list
 from analyzer.sessions.reducer import Reduced, Reducer
@@ -106,7 +106,7 @@ class Analysis:
         from analyzer import tables  # noqa: PLC0415 - imported in the background, see below
 
         if name not in tables.TABLES:
-            raise UsageError(f"no table is called {name!r}; there are {', '.join(tables.TABLES)}")
+            raise no_such("table", name, tables.TABLES)
         if name not in self._arrow:
             self._arrow[name] = self._summary(name)
             if len(self._arrow[name]) > MANY_ROWS:
@@ -189,7 +189,8 @@ def analyze(
     if detail not in DETAILS:
         raise UsageError(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
     if not ports or not all(0 < port < 65536 for port in ports):
-        raise UsageError("ports are numbers from 1 to 65535")
+        wrong = next((port for port in ports if not 0 < port < 65536), "none")
+        raise UsageError(f"port {wrong}: ports are numbers from 1 to 65535")
     listed = read_list(hosts) if hosts is not None else {}
     judging = _judging(applications, scanners, timezone, minimum)
     logged = [Path(path) for path in ([endpoint_logs] if isinstance(endpoint_logs, str | Path) else endpoint_logs)]

@@ -7,6 +7,8 @@ message ends too early", which truncated captures make an everyday case.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class AnalyzerError(Exception):
     """Something the user can act on. `str()` of it is one clear line."""
@@ -74,3 +76,18 @@ class DecodeError(AnalyzerError):
 
 class NeedMoreBytes(DecodeError):  # noqa: N818 - a state, more than an error
     """The structure goes on after the last byte that is there."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`, did you mean ...?` with what is called nearly so; empty if nothing is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
+
+    by_lower = {each.lower(): each for each in names}
+    near = [by_lower[each] for each in get_close_matches(name.lower(), by_lower, 2)]
+    return f", did you mean {' or '.join(near)}?" if near else ""
+
+
+def no_such(kind: str, name: str, names: Iterable[str]) -> UsageError:
+    """That nothing of a kind has this name, what is called nearly so, and what there is."""
+    known = list(names)
+    return UsageError(f"no {kind} is called {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")

@@ -18,15 +18,25 @@ import typer
 
 from analyzer import __version__
 from analyzer.cli import analyze, doctor, evidence, policy, report, results, verify, whatif
+from analyzer.cli.complaints import complaint
+from analyzer.cli.helping import PROGRAM, command_of, examples
 from analyzer.cli.options import DONE, INTERRUPTED, NOTHING_USABLE, WRONG_USAGE, say
 from analyzer.errors import AnalyzerError, UsageError
 
 READER_GONE = 141
 """128 and SIGPIPE: what a shell makes of a program that is ended by writing to a closed pipe."""
 
+EXAMPLES = examples(
+    ("Who depends on null sessions, by these captures", "analyze captures/"),
+    ("The same for a spreadsheet, with all tables", "analyze captures/ -o results/"),
+    ("What is installed", "doctor"),
+    ("Completion of commands and names in your shell", "--install-completion"),
+)
+
 app = typer.Typer(
     help="Find out, from packet captures, which clients and applications depend on SMB null sessions.",
     no_args_is_help=True,
+    epilog=EXAMPLES,
     pretty_exceptions_enable=False,
 )
 
@@ -38,7 +48,7 @@ def run() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # typer catches what ends a command, Ctrl-C too, and returns its status.
-        status = app(standalone_mode=False) or DONE
+        status = command_of(app)(prog_name=PROGRAM, standalone_mode=False) or DONE
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
@@ -63,7 +73,7 @@ def run() -> None:
         # What typer's parser raises carries its own message and status. Without a message it has shown the help.
         if not hasattr(problem, "format_message"):
             raise
-        if message := problem.format_message():
+        if message := complaint(problem):
             say(message)
         status = getattr(problem, "exit_code", WRONG_USAGE)
     if status == INTERRUPTED:
@@ -91,15 +101,15 @@ def _common(
 
 
 app.callback()(_common)
-app.command()(analyze.analyze)
-app.command("tables")(analyze.print_table)
+app.command(epilog=analyze.ANALYZE_EXAMPLES)(analyze.analyze)
+app.command("tables", epilog=analyze.TABLES_EXAMPLES)(analyze.print_table)
 app.command()(report.report)
-app.command()(verify.verify)
+app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.command("slice")(evidence.slice_)
 app.command()(evidence.export)
 app.command()(results.merge)
 app.command()(results.diff)
-app.command()(doctor.doctor)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command()(whatif.whatif)
 app.command()(whatif.recommend)
 app.add_typer(policy.app, name="policy")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analyzer.cli.helping import OUTPUT, PROGRAM, complete_table, examples
 from analyzer.cli.options import (
     Format,
     Paths,
@@ -21,12 +22,27 @@ from analyzer.cli.options import (
     opened,
     takes_reading,
 )
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, no_such
 
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis
 
 MOST_ROWS = 1000
+
+ANALYZE_EXAMPLES = examples(
+    ("All captures of a folder, and tables for a spreadsheet", "analyze captures/ -o results/"),
+    (
+        "With your own names of hosts, and without your scanners",
+        "analyze captures/ --hosts hosts.csv --scanners ours.txt",
+    ),
+    ("Read the results again, judged by your own rules", "analyze results/ --applications rules.toml"),
+    ("What another program reads", "analyze captures/ --format json"),
+)
+TABLES_EXAMPLES = examples(
+    ("Which tables and columns there are", "tables list"),
+    ("What was called, as CSV", "tables calls captures/ --format csv"),
+    ("Some columns, some rows", "tables sessions captures/ --columns client_ip,user,identity --rows 20"),
+)
 
 
 @takes_reading
@@ -34,7 +50,8 @@ def analyze(
     paths: Paths,
     reading: Reading,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Write all tables to this folder.", rich_help_panel=OUTPUT),
     ] = None,
     format_: Printed = Format.TABLE,
     quiet: Quiet = False,
@@ -70,17 +87,29 @@ def _print(analysis: Analysis, format_: Format) -> None:
 @takes_reading
 def print_table(
     reading: Reading,
-    table: Annotated[str, typer.Argument(metavar="NAME", help="A table, or `list` for all their names and columns.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A table, or `list` for all their names and columns.", autocompletion=complete_table
+        ),
+    ],
     paths: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="PATH...", help="Files, folders, patterns, - for standard input, or one folder of results."
         ),
     ] = None,
-    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.", rich_help_panel=OUTPUT)
+    ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Print so many rows; 0: all. Usually all, in a terminal 1,000."),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Print so many rows; 0: all. Usually all, in a terminal 1,000.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     format_: Printed = Format.TABLE,
 ) -> None:
@@ -93,13 +122,13 @@ def print_table(
         listing.describe(console())
         return
     if table not in tables.TABLES:
-        raise UsageError(f"no table is called {table!r}; there are {', '.join(tables.TABLES)}")
+        raise no_such("table", table, tables.TABLES)
     wanted = [column.strip() for column in columns.split(",")] if columns else []
     known = [column.name for column in tables.TABLES[table]]
     if unknown := [column for column in wanted if column not in known]:
-        raise UsageError(f"table {table} has no column {', '.join(unknown)}; it has {', '.join(known)}")
+        raise no_such(f"column of {table}", unknown[0], known)
     if not paths:
-        raise UsageError(f"which captures? nullsession tables {table} PATH...")
+        raise UsageError(f"which captures? `{PROGRAM} tables {table} PATH...` reads them")
     analysis = opened(paths, reading)
     found = analysis.arrow(table).select(wanted or known)
     if rows is None and format_ is Format.TABLE:

@@ -13,6 +13,9 @@ from typing import Annotated
 import typer
 
 from analyzer import __version__
+from analyzer.cli.helping import examples
+
+EXAMPLES = examples(("Before the first large analysis", "doctor --compile"))
 
 
 def doctor(

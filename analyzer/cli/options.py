@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from analyzer import engines
+from analyzer.cli.helping import JUDGING, OUTPUT, READING, complete_engine
 from analyzer.errors import AnalyzerError, UsageError
 
 if TYPE_CHECKING:
@@ -46,40 +47,73 @@ Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH...", help="Files, folders, patterns, - for standard input, or one folder of results."),
 ]
-Printed = Annotated[Format, typer.Option("--format", help="What to print.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.")]
-Ports = Annotated[list[int] | None, typer.Option(metavar="N", help="TCP port that carries SMB, besides 445 and 139.")]
+Printed = Annotated[Format, typer.Option("--format", help="What to print.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no report; errors only.", rich_help_panel=OUTPUT)
+]
+Ports = Annotated[
+    list[int] | None,
+    typer.Option(
+        metavar="N",
+        help="TCP port that carries SMB, besides 445 and 139 (may be given several times).",
+        rich_help_panel=READING,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How captures are read and judged: the options of each command that works on an analysis."""
 
-    engine: Annotated[str, typer.Option(help=f"What decodes: {', '.join(engines.NAMES)}.")] = "native"
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"What decodes: {', '.join(engines.NAMES)}.",
+            autocompletion=complete_engine,
+            rich_help_panel=READING,
+        ),
+    ] = "native"
     port: Ports = None
-    detail: Annotated[Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.")] = (
-        Detail.DEFAULT
-    )
+    detail: Annotated[
+        Detail, typer.Option(help="Rows kept of sessions with credentials: counts, or all.", rich_help_panel=READING)
+    ] = Detail.DEFAULT
     hosts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Names of addresses: CSV (address,name) or the format of a hosts file."),
+        typer.Option(
+            metavar="FILE",
+            help="Names of addresses: CSV (address,name) or the format of a hosts file.",
+            rich_help_panel=READING,
+        ),
     ] = None
     applications: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own rules: which application a use belongs to, who scans (TOML)."),
+        typer.Option(
+            metavar="FILE",
+            help="Your own rules: which application a use belongs to, who scans (TOML).",
+            rich_help_panel=JUDGING,
+        ),
     ] = None
     scanners: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Clients that do not count: an address, network or name a line."),
+        typer.Option(
+            metavar="FILE",
+            help="Clients that do not count: an address, network or name a line.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of days and hours, such as Europe/Berlin. [default: UTC]")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of days and hours, such as Europe/Berlin. [default: UTC]", rich_help_panel=JUDGING
+        ),
     ] = None
     minimum: Annotated[
         str | None,
         typer.Option(
             metavar="days=N,lost=%,unknown=%",
             help="How much must have been observed of a server. [default: days=7,lost=1,unknown=10]",
+            rich_help_panel=JUDGING,
         ),
     ] = None
     endpoint_log: Annotated[
@@ -88,9 +122,12 @@ class Reading:
             metavar="FILE",
             help="Log of a client or server (may be given several times): Windows events (.evtx, XML, JSON, CSV), Samba's "
             "audit, or CSV with time, source_ip, source_port, destination_ip, destination_port, process, user.",
+            rich_help_panel=READING,
         ),
     ] = None
-    separate: Annotated[bool, typer.Option("--separate", help="Each folder is a site of its own.")] = False
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Each folder is a site of its own.", rich_help_panel=READING)
+    ] = False
 
     def kept(self) -> dict[str, Any]:
         """Those that also hold where results are read back."""
@@ -155,7 +192,9 @@ def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
         unchanged = Reading().of_captures()
         if given := [name for name, value in reading.of_captures().items() if value != unchanged[name]]:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UsageError(f"{folders[0]} holds results: {names} says how captures are read")
+            raise UsageError(
+                f"{folders[0]} holds results: {names} says how captures are read; leave that out, or name captures"
+            )
         return results.load(folders[0], **reading.kept())
     with progress_bar(quiet) as progress:
         return analyses.analyze(

@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analyzer.cli.helping import examples
 from analyzer.cli.options import NOTHING_USABLE, PARTLY_READ, console, say
 from analyzer.errors import PolicyError
 
 if TYPE_CHECKING:
     from analyzer.policy.explain import Explained
     from analyzer.policy.settings import Policy
+
+SHOW_EXAMPLES = examples(
+    ("What a server's export sets, and what its defaults are", "policy show server1.reg --os 2019 --role member"),
+    ("A security template over what is there", "policy show server1.reg template.inf"),
+    ("A Samba server, and all that it does not say", "policy show smb.conf --all"),
+)
+COLLECT_EXAMPLES = examples(
+    ("The script for Windows", "policy collect > collect.ps1"), ("For Samba", "policy collect --samba > collect.sh")
+)
 
 app = typer.Typer(no_args_is_help=True, help="Policies: read what a server has, and get it from there.")
 
@@ -48,7 +58,7 @@ class Shown(StrEnum):
     TOML = "toml"
 
 
-@app.command()
+@app.command(epilog=SHOW_EXAMPLES)
 def show(
     files: Files,
     release: Release = None,
@@ -89,7 +99,7 @@ def show(
         raise typer.Exit(PARTLY_READ)
 
 
-@app.command()
+@app.command(epilog=COLLECT_EXAMPLES)
 def collect(
     samba: Annotated[bool, typer.Option("--samba", help="For a Samba server instead of Windows.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from analyzer import engines
+from analyzer.cli.helping import OUTPUT, READING, complete_engines, examples
 from analyzer.cli.options import (
     DIFFERENT,
     DONE,
@@ -23,14 +24,29 @@ from analyzer.cli.options import (
     say,
 )
 
+EXAMPLES = examples(
+    ("All engines on one capture", "verify captures/guest.pcap"),
+    ("Two of them, and each difference as CSV", "verify captures/ --engines native,tshark -o differences/"),
+)
+
 
 def verify(
     paths: Paths,
     engines_: Annotated[
-        str, typer.Option("--engines", metavar="A,B,...", help="Engines to compare; the first with each of the others.")
+        str,
+        typer.Option(
+            "--engines",
+            metavar="A,B,...",
+            help="Engines to compare; the first with each of the others.",
+            autocompletion=complete_engines,
+            rich_help_panel=READING,
+        ),
     ] = ",".join(engines.NAMES),
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write agreement and differences as CSV.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Write agreement and differences as CSV.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     port: Ports = None,
     quiet: Quiet = False,

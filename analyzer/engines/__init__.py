@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from analyzer.errors import UsageError
+from analyzer.errors import no_such
 
 if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
     from analyzer.capture.inputs import Input
@@ -50,7 +50,7 @@ class Engine(Protocol):
 def check(name: str) -> None:
     """Raises UsageError if no engine has this name."""
     if name not in NAMES:
-        raise UsageError(f"no engine is called {name!r}; there is {', '.join(NAMES)}")
+        raise no_such("engine", name, NAMES)
 
 
 def make(name: str, ports: tuple[int, ...], announce: Callable[[str], None]) -> Engine:
