@@ -79,12 +79,13 @@ class NeedMoreBytes(DecodeError):  # noqa: N818 - a state, more than an error
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`, did you mean ...?` with what is called nearly so; empty if nothing is."""
+    """` (did you mean ...?)` with what is called nearly so; empty if nothing is."""
     from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
 
     by_lower = {each.lower(): each for each in names}
-    near = [by_lower[each] for each in get_close_matches(name.lower(), by_lower, 2)]
-    return f", did you mean {' or '.join(near)}?" if near else ""
+    same = [name.lower()] if name.lower() in by_lower else []
+    near = [by_lower[each] for each in same or get_close_matches(name.lower(), by_lower, 2)]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def no_such(kind: str, name: str, names: Iterable[str]) -> UsageError:

@@ -113,7 +113,9 @@ def verify(
     """
     chosen = tuple(dict.fromkeys(names))
     if len(chosen) < 2:
-        raise UsageError(f"it takes two engines to compare; there are {', '.join(engines.NAMES)}")
+        raise UsageError(
+            f"it takes two engines to compare, not {', '.join(chosen) or 'none'}; there are {', '.join(engines.NAMES)}"
+        )
     found = Verification(
         chosen,
         {name: _declared(name, "SHARED", ()) for name in chosen},

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from analyzer.attribution.matching import Distinct, Says, first_of, globs
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.groups import Groups, Mask, Numbers, combined, looked_up, places_of
 from analyzer.sessions.joins import NONE, Ints, as_of
 from analyzer.tables import Columns, TableSet
@@ -81,9 +81,9 @@ def read_rules(path: str | Path) -> list[Rule]:
     try:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as problem:
-        raise UsageError(f"{path}: {problem.strerror or problem}") from None
+        raise UsageError(f"{path}: cannot be read: {problem.strerror or problem}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: not a text in UTF-8") from None
+        raise UsageError(f"{path}: not a text in UTF-8; save it as such") from None
     except tomllib.TOMLDecodeError as problem:
         raise UsageError(f"{path}: {problem}") from None
     for key in found:
@@ -103,9 +103,9 @@ def read_scanners(path: str | Path) -> list[Rule]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as problem:
-        raise UsageError(f"{path}: {problem.strerror or problem}") from None
+        raise UsageError(f"{path}: cannot be read: {problem.strerror or problem}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: not a text in UTF-8") from None
+        raise UsageError(f"{path}: not a text in UTF-8; save it as such") from None
     found = []
     for number, line in enumerate(lines, 1):
         client, _, note = (part.strip() for part in line.partition("#"))
@@ -115,14 +115,15 @@ def read_scanners(path: str | Path) -> list[Rule]:
             machines = {"client": machines_of([client], f"{path}: line {number}")}
             found.append(Rule(machines=machines, texts={}, scanner=True, note=note))
     if not found:
-        raise UsageError(f"{path}: names no scanner")
+        raise UsageError(f"{path}: names no scanner; write an address, network or name a line")
     return found
 
 
 def _rule(entry: dict[str, Any], where: str) -> Rule:
+    known = (*CONDITIONS, *RESULTS)
     for key in entry:
-        if key not in CONDITIONS and key not in RESULTS:
-            raise UsageError(f"{where}: unknown key {key!r}; known are {', '.join((*CONDITIONS, *RESULTS))}")
+        if key not in known:
+            raise UsageError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}; known are {', '.join(known)}")
     asked = {key: _patterns(entry[key], f"{where}: {key}") for key in CONDITIONS if key in entry}
     if not asked:
         raise UsageError(f"{where}: no condition; give at least one of {', '.join(CONDITIONS)}")
@@ -148,7 +149,7 @@ def _patterns(value: object, where: str) -> tuple[str, ...]:
     if isinstance(value, list) and value:
         return tuple(_text(entry, where) for entry in value)
     if isinstance(value, list):
-        raise UsageError(f"{where}: the list is empty")
+        raise UsageError(f"{where}: the list is empty; name what is wanted, or leave the key out")
     return (_text(value, where),)
 
 
@@ -161,7 +162,7 @@ def machines_of(patterns: Sequence[str], where: str) -> Machines:
             try:
                 networks.append(ipaddress.ip_network(pattern, strict=False))
             except ValueError:
-                raise UsageError(f"{where}: {pattern!r} is no address and no network") from None
+                raise UsageError(f"{where}: {pattern!r} is no address and no network, such as 10.0.0.0/8") from None
         else:
             names.append(pattern)
     return Machines(networks=tuple(networks), names=tuple(names))

@@ -29,6 +29,11 @@ def complaint(problem: Any) -> str:
         return f"{_name_of(problem.param)} is missing; {see} shows what is wanted"
     if kind == "BadParameter":
         return f"{_name_of(problem.param)}: {_what_is_wrong(problem)}"
+    if kind == "BadOptionUsage":
+        is_missing = "requires" in problem.message
+        return f"{problem.option_name}: {'a value is missing' if is_missing else 'takes no value'}; {see} shows what is wanted"
+    if match := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", str(problem.message)):
+        return f"{match[1]!r} is more than the command takes; {see} shows what is wanted"
     return f"{str(problem.format_message()).rstrip('.')}; {see} shows what is wanted"
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.knowledge import rows
 
 Value = int | str | tuple[str, ...]
@@ -147,7 +147,8 @@ def build_of(release: str) -> int:
         return RELEASES[name]
     if re.fullmatch(r"\d{4,5}", name) and int(name) not in range(2000, 2100):
         return int(name)
-    raise UsageError(f"unknown release {release!r}; known are {', '.join(RELEASES)}, and numbers of builds")
+    near = did_you_mean(release, RELEASES)
+    raise UsageError(f"no release is called {release!r}{near}; there are {', '.join(RELEASES)}, and numbers of builds")
 
 
 def merged(policies: Sequence[Policy]) -> Policy:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.groups import Groups, Numbers
 from analyzer.sessions.joins import Ints
 
@@ -42,7 +42,8 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UsageError(f"no time zone is called {name!r}; names are like UTC or Europe/Berlin") from None
+        near = did_you_mean(name, available_timezones())
+        raise UsageError(f"no time zone is called {name!r}{near}; names are like UTC or Europe/Berlin") from None
 
 
 def local(ns: Numbers, zone: ZoneInfo) -> Ints:
