@@ -41,7 +41,7 @@ ANALYZE_EXAMPLES = examples(
 TABLES_EXAMPLES = examples(
     ("Which tables and columns there are", "tables list"),
     ("What was called, as CSV", "tables calls captures/ --format csv"),
-    ("Some columns, some rows", "tables sessions captures/ --columns user,identity,frame --rows 20"),
+    ("Some columns, some rows", "tables sessions captures/ --columns user,identity --rows 20"),
 )
 
 

@@ -58,7 +58,8 @@ def test_names_of_the_users_own_list(called: Called, tmp_path: Path) -> None:
     rows = json.loads(done.out)["dependencies"]
     assert {(row["client_ip"], row["client"]) for row in rows} == {("10.77.0.10", "scanner.corp.example")}
     assert {(row["server_ip"], row["server"]) for row in rows} == {("10.77.0.2", "files.corp.example")}
-    assert "scanner (10.77.0.10)" in called("analyze", ANONYMOUS, "--hosts", listed).out
+    heading = "scanner.corp.example (10.77.0.10) -> files.corp.example (10.77.0.2)"
+    assert heading in called("analyze", ANONYMOUS, "--hosts", listed).out.splitlines()
 
 
 def test_json_keeps_whole_numbers_times_and_what_is_missing(called: Called) -> None:
@@ -92,11 +93,12 @@ def test_csv_is_a_header_and_the_dependencies(called: Called, name: str) -> None
 
 def test_the_table_names_each_dependency_with_its_packet(called: Called) -> None:
     done = called("analyze", ANONYMOUS)
-    named = [re.sub(r"\S+ \((\S+)\)", r"\1", line) for line in done.out.splitlines()]
-    rows = [line.split() for line in named if line.startswith("depends ")]
-    assert [row[:4] for row in rows] == [
-        ["depends", row["client_ip"], row["server_ip"], row["resource"]] for row in expected(ANONYMOUS.name)
-    ]
+    lines = done.out.splitlines()
+    headings = [re.findall(r"\(([\d.]+)\)", line) for line in lines if " -> " in line]
+    assert headings == [[row["client_ip"], row["server_ip"]] for row in expected(ANONYMOUS.name)[:1]]
+    rows = [line.split() for line in lines if line.startswith("  depends ")]
+    assert [row[:2] for row in rows] == [["depends", row["resource"]] for row in expected(ANONYMOUS.name)]
+    assert all(row[-2] == "frame" and row[-1].isdigit() for row in rows)
 
 
 def test_every_format_works_as_a_process_of_its_own() -> None:

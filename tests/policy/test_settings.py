@@ -228,7 +228,7 @@ def test_releases(written: str, build: int) -> None:
 
 @pytest.mark.parametrize("written", ["", "2011", "vista2", "99", "9600000"])
 def test_releases_that_do_not_exist(written: str) -> None:
-    with pytest.raises(UsageError, match="unknown release"):
+    with pytest.raises(UsageError, match="no release is called"):
         build_of(written)
 
 
