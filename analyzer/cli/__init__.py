@@ -2,7 +2,8 @@
 
 In: arguments. Out: tables and sentences on standard output, files, exit status. Never decides anything.
 
-Each group of commands is a module here, `options` what they share. Exit status: 0 done; 1 done, and a difference was found
+Each group of commands is a module here, `options` what they share, `helping` how they present themselves, `complaints` what is
+said of mistakes. Exit status: 0 done; 1 done, and a difference was found
 (`verify`; `diff` and `whatif` with `--check`); 2 wrong usage; 3 some input unreadable, the rest reported; 4 nothing usable, or
 a needed program is missing; 130 interrupted.
 """

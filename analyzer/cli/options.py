@@ -105,14 +105,14 @@ class Reading:
     timezone: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of days and hours, such as Europe/Berlin. [default: UTC]", rich_help_panel=JUDGING
+            metavar="NAME", help="Of days and hours, such as Europe/Berlin; UTC if not given.", rich_help_panel=JUDGING
         ),
     ] = None
     minimum: Annotated[
         str | None,
         typer.Option(
             metavar="days=N,lost=%,unknown=%",
-            help="How much must have been observed of a server. [default: days=7,lost=1,unknown=10]",
+            help="How much must have been observed of a server; days=7,lost=1,unknown=10 if not given.",
             rich_help_panel=JUDGING,
         ),
     ] = None

@@ -33,7 +33,7 @@ MOST_RESOURCES = 8
 MOST_OPERATIONS = 6
 """Names of operations that are printed of a row."""
 
-MOST_REASONS = 4
+MOST_REASONS = 8
 """Different reasons, and rhythms, that are printed of a row."""
 
 MOST_RARE = 4
