@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analyzer.cli.helping import OUTPUT, complete_verdict, examples
 from analyzer.cli.options import (
     Paths,
     Quiet,
@@ -27,28 +28,58 @@ if TYPE_CHECKING:
 
 Texts = list[str] | None
 
+ROWS = "Rows"
+"""A group of options in the help."""
+
+SLICE_EXAMPLES = examples(
+    ("The packets that show what one client depends on", "slice captures/ --client 10.0.0.5 -o client.pcapng"),
+    ("Filters for Wireshark, of what depends on a pipe", "slice captures/ --filters --pipe lsarpc --verdict depends"),
+)
+EXPORT_EXAMPLES = examples(
+    ("Logs as Zeek writes them", "export captures/ --format zeek -o logs/"),
+    ("What to watch for from now on", "export results/ --format watch -o watch/"),
+)
+
 
 @takes_reading
 def slice_(
     paths: Paths,
     reading: Reading,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the packets to this file (pcapng).")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write the packets to this file (pcapng).", rich_help_panel=OUTPUT
+        ),
     ] = None,
     client: Annotated[
-        Texts, typer.Option(metavar="WHO", help="Only rows of this client: address, network or name.")
+        Texts,
+        typer.Option(metavar="WHO", help="Only rows of this client: address, network or name.", rich_help_panel=ROWS),
     ] = None,
-    server: Annotated[Texts, typer.Option(metavar="WHO", help="Only rows of this server.")] = None,
+    server: Annotated[
+        Texts, typer.Option(metavar="WHO", help="Only rows of this server.", rich_help_panel=ROWS)
+    ] = None,
     pipe: Annotated[
-        Texts, typer.Option(metavar="NAME", help="Only rows of this pipe or share (column `resource`).")
+        Texts,
+        typer.Option(metavar="NAME", help="Only rows of this pipe or share (column `resource`).", rich_help_panel=ROWS),
     ] = None,
-    verdict: Annotated[Texts, typer.Option(metavar="NAME", help="Only rows of this verdict.")] = None,
-    application: Annotated[Texts, typer.Option(metavar="NAME", help="Only rows of this application.")] = None,
+    verdict: Annotated[
+        Texts,
+        typer.Option(
+            metavar="NAME", help="Only rows of this verdict.", autocompletion=complete_verdict, rich_help_panel=ROWS
+        ),
+    ] = None,
+    application: Annotated[
+        Texts, typer.Option(metavar="NAME", help="Only rows of this application.", rich_help_panel=ROWS)
+    ] = None,
     row: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Only this row of `dependencies`, numbered from 1.")
+        list[int] | None,
+        typer.Option(metavar="N", help="Only this row of `dependencies`, numbered from 1.", rich_help_panel=ROWS),
     ] = None,
     filters: Annotated[
-        bool, typer.Option("--filters", help="Print display filters for Wireshark, a line a row; no packets.")
+        bool,
+        typer.Option(
+            "--filters", help="Print display filters for Wireshark, a line a row; no packets.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -120,9 +151,16 @@ def export(
     reading: Reading,
     format_: Annotated[
         Target,
-        typer.Option("--format", help="Logs as Zeek writes them, events as Suricata does, or a list of what to watch."),
+        typer.Option(
+            "--format",
+            help="Logs as Zeek writes them, events as Suricata does, or a list of what to watch.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Write the files to this folder.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Write the files to this folder.", rich_help_panel=OUTPUT),
+    ],
     quiet: Quiet = False,
 ) -> None:
     """What was found, in the files that other programs read."""

@@ -17,12 +17,15 @@ PROGRAM = "nullsession"
 READING, JUDGING, OUTPUT = "Reading", "Judging", "Output"
 """Groups of options in the help."""
 
+VERDICTS = ("depends", "unknown", "covered", "denied", "probe")
+"""Those of `analyzer.tables.VERDICT` ..."""
+
 TABLES = (
     "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "binds", "calls", "credentialed_uses",
     "disk_opens", "hosts", "other_ways", "problems", "endpoint_processes", "endpoint_unseen", "dependencies", "applications",
     "clients", "servers", "pipes", "timeline", "observation", "discovery", "rare_uses", "hints", "coverage",
 )  # fmt: skip
-"""The keys of `analyzer.tables.TABLES`, whose module takes too long to import while somebody waits for a completion."""
+"""... and the keys of its `TABLES`: the module takes too long to import while somebody waits for a completion."""
 
 
 def examples(*lines: tuple[str, str]) -> str:
@@ -94,6 +97,11 @@ def complete_engines(incomplete: str) -> list[str]:
     listed = incomplete.split(",")[:-1]
     before = "".join(f"{name}," for name in listed)
     return [before + name for name in complete_engine(incomplete[len(before) :]) if name not in listed]
+
+
+def complete_verdict(incomplete: str) -> list[str]:
+    """Verdicts that begin so."""
+    return [name for name in VERDICTS if name.startswith(incomplete)]
 
 
 def complete_table(incomplete: str) -> list[str]:

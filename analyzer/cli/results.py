@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analyzer.cli.helping import JUDGING, OUTPUT, READING, examples
 from analyzer.cli.options import (
     DIFFERENT,
     DONE,
@@ -29,29 +30,59 @@ from analyzer.cli.options import (
 if TYPE_CHECKING:
     from analyzer.comparison import Comparison
 
+MERGE_EXAMPLES = examples(
+    ("The results of three days as one", "merge monday/ tuesday/ wednesday/ -o week/"),
+    ("Of branches that use the same addresses", "merge berlin/ paris/ --separate -o all/"),
+)
+DIFF_EXAMPLES = examples(
+    ("What a change has done", "diff before/ after/"),
+    ("For a script: ends with 1 if something broke", "diff before/ after.pcap --check --quiet"),
+)
+
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `analyze -o` has written to.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Write the merged tables to this folder.")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Write the merged tables to this folder.", rich_help_panel=OUTPUT
+        ),
     ],
     separate: Annotated[
-        bool, typer.Option("--separate", help="Each folder is a site of its own, called like it.")
+        bool,
+        typer.Option("--separate", help="Each folder is a site of its own, called like it.", rich_help_panel=READING),
     ] = False,
     applications: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own rules: which application a use belongs to, who scans (TOML)."),
+        typer.Option(
+            metavar="FILE",
+            help="Your own rules: which application a use belongs to, who scans (TOML).",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     scanners: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Clients that do not count: an address, network or name a line."),
+        typer.Option(
+            metavar="FILE",
+            help="Clients that do not count: an address, network or name a line.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of days and hours. [default: what all results have, else UTC]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of days and hours; what all results have, else UTC, if not given.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     minimum: Annotated[
         str | None,
-        typer.Option(metavar="days=N,lost=%,unknown=%", help="How much must have been observed of a server."),
+        typer.Option(
+            metavar="days=N,lost=%,unknown=%",
+            help="How much must have been observed of a server.",
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -86,7 +117,11 @@ def diff(
     reading: Reading,
     check: Annotated[
         bool,
-        typer.Option("--check", help="End with 1 if a use that worked is refused or fails now, or a dependent is new."),
+        typer.Option(
+            "--check",
+            help="End with 1 if a use that worked is refused or fails now, or a dependent is new.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     format_: Printed = Format.TABLE,
     quiet: Quiet = False,

@@ -157,6 +157,7 @@ def completed(*words: str) -> tuple[list[str], set[str]]:
         (("verify", "--engines", "native,"), ["native,tshark", "native,scapy"]),
         (("analyze", "--format", ""), ["table", "json", "csv"]),
         (("policy", "show", "--role", "d"), ["dc"]),
+        (("slice", "--verdict", "d"), ["depends", "denied"]),
         (("analyze", "--sc"), ["--scanners"]),
         (("analyze", "cap"), []),  # the shell offers files
     ],
@@ -170,6 +171,7 @@ def test_a_shell_completes(words: tuple[str, ...], offered: list[str]) -> None:
 
 def test_the_names_of_tables_are_those_that_there_are() -> None:
     assert tuple(tables.TABLES) == helping.TABLES
+    assert set(helping.VERDICTS) == set(tables.VERDICT)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
