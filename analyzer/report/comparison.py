@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from analyzer import tables
 from analyzer.comparison import Comparison
 from analyzer.comparison.columns import CHANGE
 from analyzer.groups import Groups
-from analyzer.report.terminal import printable
+from analyzer.report.layout import GAP, Column, row_lines, show, show_text, title_line, wrapped
+from analyzer.report.terminal import INDENT, printable
 from analyzer.sessions.joins import Ints
 
 MOST_ROWS = 60
 """Rows that are printed; `--format csv` has all."""
-MOST_OPERATIONS = 3
+MOST_OPERATIONS = 6
 SAME_AS_BEFORE = ("unchanged", "no_dependent")
 STYLES = {
     "newly_refused": "bold red", "newly_failing": "bold red", "new": "red", "verdict_changed": "yellow", "moved": "green",
@@ -43,25 +43,39 @@ SENTENCES = {
 def render(found: Comparison, console: Console) -> None:
     """Print the whole outcome."""
     for line, style in _summary(found):
-        console.print(Text(line, style))
+        show_text(line, console, style)
     change = tables.filled(tables.one_array(found.table["change"]).indices)
     rows = np.flatnonzero(~np.isin(change, [CHANGE.index(name) for name in SAME_AS_BEFORE]))
     if not len(rows):
         return
     console.print()
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("Change", "Client", "Server", "Resource"):
-        shown.add_column(title, overflow="fold")
-    for title in ("Before", "After"):
-        shown.add_column(title, overflow="fold", no_wrap=False)
-    shown.add_column("Why", overflow="fold", min_width=24)
     groups = _alike(rows, found)
-    for members in groups[:MOST_ROWS]:
-        some = found.table.take(tables.ints(members)).to_pylist()
-        shown.add_row(*_cells(some))
-    console.print(shown)
+    shown = [found.table.take(tables.ints(members)).to_pylist() for members in groups[:MOST_ROWS]]
+    columns = [
+        Column("Change", [_change(some[0]) for some in shown]),
+        Column(
+            "Resource", [Text(printable(some[0]["resource"]) or "(login)") for some in shown], most=console.width // 3
+        ),
+        Column("Before", [Text(some[0]["verdict_before"] or "-") for some in shown]),
+        Column("After", [Text(some[0]["verdict_after"] or "-") for some in shown]),
+    ]
+    show([title_line(columns, INDENT)], console)
+    pairs: dict[str, list[int]] = {}
+    headings: dict[str, Text] = {}
+    for number, some in enumerate(shown):
+        site = Text(f"{printable(some[0]['site'])}: " if some[0]["site"] else "")
+        heading = site.append_text(_host(some[0], "client")).append(" -> ").append_text(_host(some[0], "server"))
+        headings.setdefault(heading.plain, heading)
+        pairs.setdefault(heading.plain, []).append(number)
+    below = INDENT + columns[0].width + GAP
+    for name, numbers in pairs.items():
+        show(wrapped(headings[name], console, console.width, hanging=INDENT), console)
+        for number in numbers:
+            show(row_lines(columns, number, console, INDENT), console)
+            for line, style in _details(shown[number]):
+                show_text(line, console, style, below)
     if len(groups) > MOST_ROWS:
-        console.print(Text(f"... and {len(groups) - MOST_ROWS:,} more; --format csv prints all", "dim"))
+        show_text(f"... and {len(groups) - MOST_ROWS:,} more; --format csv prints all", console, "dim")
 
 
 def _summary(found: Comparison) -> Iterator[tuple[str, str]]:
@@ -95,40 +109,36 @@ def _alike(rows: Ints, found: Comparison) -> list[Ints]:
     return [members[number] for number in np.argsort(alike.first).tolist()]
 
 
-def _cells(some: list[dict[str, Any]]) -> list[Text]:
+def _change(row: dict[str, Any]) -> Text:
+    return Text(row["change"].replace("_", " "), STYLES.get(row["change"], ""))
+
+
+def _details(some: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What was called, why it is judged so, and where to look; with styles."""
     row = some[0]
     operations = [printable(each["operation"]) for each in some if each["operation"] is not None]
-    called = ", ".join(operations[:MOST_OPERATIONS])
-    if len(operations) > MOST_OPERATIONS:
-        called += f" and {len(operations) - MOST_OPERATIONS} more"
-    resource = Text(printable(row["resource"]) or "(login)")
-    if called:
-        resource.append(f"\n{called}", style="dim")
-    return [
-        Text(row["change"].replace("_", " "), STYLES.get(row["change"], "")),
-        _host(row, "client"),
-        _host(row, "server"),
-        resource,
-        _place(row, "before"),
-        _place(row, "after"),
-        Text(printable(row["reason"])),
-    ]
+    if operations:
+        more = f" and {len(operations) - MOST_OPERATIONS} more" if len(operations) > MOST_OPERATIONS else ""
+        yield ", ".join(operations[:MOST_OPERATIONS]) + more, ""
+    if row["reason"]:
+        yield printable(row["reason"]), ""
+    if places := ", ".join(filter(None, (_place(row, "before"), _place(row, "after")))):
+        yield places, "dim"
 
 
 def _host(row: dict[str, Any], end: str) -> Text:
     """Name and address; the other address too, and how it is known to be the same, if there is one."""
     address, later = printable(row[f"{end}_ip"]), printable(row[f"{end}_ip_after"])
-    text = Text(printable(row[end]) or address)
+    text = Text(printable(row[end]) or address, "bold")
     if row[end]:
-        text.append(f" ({address})", style="dim")
+        text.append(f" ({address})", "not bold")
     if later and later != address:
-        text.append(f"\nnow {later}, by {printable(row[f'{end}_matched_by'])}", style="dim")
+        text.append(f", now {later}, by {printable(row[f'{end}_matched_by'])}", "not bold")
     return text
 
 
-def _place(row: dict[str, Any], when: str) -> Text:
-    text = Text(row[f"verdict_{when}"] or "-")
-    if row[f"frame_{when}"] is not None:
-        name = printable((row[f"capture_{when}"] or "").replace("\\", "/").rpartition("/")[2])
-        text.append(f"\n{name}\nframe {row[f'frame_{when}']}", style="dim")
-    return text
+def _place(row: dict[str, Any], when: str) -> str:
+    if row[f"frame_{when}"] is None:
+        return ""
+    name = printable((row[f"capture_{when}"] or "").replace("\\", "/").rpartition("/")[2])
+    return f"{when}: {name} frame {row[f'frame_{when}']}"

@@ -40,7 +40,23 @@ def test_what_broke_comes_first(opened: analyzer.Analysis) -> None:
 def test_operations_of_the_same_fate_are_one_line(opened: analyzer.Analysis) -> None:
     text = printed(opened, analyzer.analyze(CAPTURES / "change-8-credentials.pcap"))
     assert text.count("moved") == 3  # samr, lsarpc, srvsvc
-    assert "and 3 more" in text
+    (line,) = (line for line in text.splitlines() if "SamrConnect5" in line)
+    assert line.count("Samr") == 6  # captures/scenes: what rpcclient's enumdomusers calls
+
+
+def test_no_word_is_lost_at_any_width(opened: analyzer.Analysis) -> None:
+    """Each row's reason and places stand in it as a whole, and no line is too long."""
+    after = analyzer.analyze(CAPTURES / "change-2-restrict2.pcap")
+    rows = [row for row in compare(opened, after).table.to_pylist() if row["change"] == "newly_refused"]
+    assert rows
+    for width in range(60, 221, 4):
+        text = printed(opened, after, width)
+        assert max(map(len, text.splitlines())) <= width
+        joined = " ".join(text.split())
+        for row in rows:
+            assert f"{row['client']} ({row['client_ip']}) -> {row['server']} ({row['server_ip']})" in joined
+            assert row["reason"] in joined
+            assert f"after: change-2-restrict2.pcap frame {row['frame_after']}" in joined
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
