@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analyzer.cli.helping import examples
 from analyzer.cli.options import (
     DIFFERENT,
     DONE,
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
     from analyzer.policy import Policy
     from analyzer.policy.recommending import Advice, Recommendation
     from analyzer.policy.replay import WhatIf
+
+WHATIF_EXAMPLES = examples(
+    ("What a template would break", "whatif results/ --policy template.inf --os 2019 --role member"),
+    ("For one server only, in a script", "whatif results/ --server files1=tight.toml --check --quiet"),
+)
+RECOMMEND_EXAMPLES = examples(
+    ("The tightest policies, with files that set them", "recommend results/ -o policies/"),
+    ("Give up what clients can do with credentials", "recommend results/ --accept covered"),
+)
 
 Baselines = Annotated[
     list[str] | None,
