@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from analyzer.report.terminal import printable
+from analyzer.report.layout import show_text
+from analyzer.report.terminal import INDENT, printable
 
 if TYPE_CHECKING:
     from analyzer.policy.recommending import Advice, Recommendation
@@ -32,7 +32,7 @@ def render(found: WhatIf, console: Console, *, script: str = "") -> None:
     script: what collects the access lists that no capture shows.
     """
     counts = found.counts()
-    console.print(Text(_answer(counts), "bold"))
+    show_text(_answer(counts), console, "bold")
     _render_list("Check of itself: the captures contradict what is said of today", [
         f"{_named(it.server)}, {it.resource}: {it.what}; {', '.join(it.settings)} counts as unknown there"
         for it in found.contradictions
@@ -44,7 +44,7 @@ def render(found: WhatIf, console: Console, *, script: str = "") -> None:
     for outcome in ("breaks", "cannot_be_known", "still_works", "refused_today"):
         chosen = rows[rows["outcome"] == outcome]
         if len(chosen):
-            console.print(_outcomes(TITLES[outcome], chosen))
+            _outcomes(TITLES[outcome], chosen, console)
     _render_list("Other names of what is closed", found.aliases, console)
     _render_list("What this does not cover", found.caveats, console)
     if script:
@@ -64,12 +64,9 @@ def _answer(counts: dict[str, int]) -> str:
     return ", ".join(parts) + ". What was not captured is not among them."
 
 
-def _outcomes(title: str, rows: Any) -> Table:
-    """A line for each server, resource and reason, with clients and operations in cells. rows: of the DataFrame."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("Server", "Resource", "Operations", "Clients", "Applications", "Rows"):
-        shown.add_column(name, overflow="fold")
-    shown.add_column("Why", overflow="fold", min_width=32)
+def _outcomes(title: str, rows: Any, console: Console) -> None:
+    """Each server and resource, and below them who uses them for what, and why it comes out so. rows: of the DataFrame."""
+    show_text(title, console, "bold")
     filled = rows.assign(
         what=rows["resource"].fillna("(session)"), who=rows["client"].fillna(rows["client_ip"]),
         where=rows["server"].fillna(rows["server_ip"]),
@@ -77,39 +74,31 @@ def _outcomes(title: str, rows: Any) -> Table:
     keys = ["where", "what", "setting", "why", "source"]
     for place, (key, group) in enumerate(filled.groupby(keys, observed=True, sort=False)):
         if place == MOST_LINES:
-            shown.add_row(Text("...", "dim"), Text("more: --format csv has all rows", "dim"))
+            show_text("... more: --format csv has all rows", console, "dim", INDENT)
             break
         where, what, setting, why, source = key
         reason = f"{setting}: {why}" if setting else why
-        shown.add_row(
-            *[Text(printable(text)) for text in (where, what)],
-            _names(group["operation"]),
-            _names(group["who"]),
-            _names(group["application"]),
-            _names(group["row"].astype(str)),
-            Text(printable(f"{reason} [{source}]" if source else reason)),
-        )
-    return shown
+        show_text(printable(f"{where}, {what}"), console, "", INDENT, INDENT)
+        told = {"clients": group["who"], "applications": group["application"], "operations": group["operation"]}
+        for words, column in (*told.items(), ("rows", group["row"].astype(str))):
+            if names := _names(column):
+                show_text(f"{words}: {names}", console, "", 2 * INDENT, INDENT)
+        show_text(printable(f"{reason} [{source}]" if source else reason), console, "dim", 2 * INDENT)
 
 
-def _names(column: Any) -> Text:
+def _names(column: Any) -> str:
     names = [printable(name) for name in column.dropna().unique()]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return Text(", ".join(names[:MOST_NAMES]) + more)
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _render_servers(servers: list[Server], console: Console) -> None:
-    shown = Table(
-        title="Servers", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for name in ("Server", "Is", "Role", "Known by"):
-        shown.add_column(name, overflow="fold")
+    show_text("Servers", console, "bold")
     for server in servers[:MOST_LINES]:
         system = "not known" if server.family is None else server.family.capitalize()
         build = f", build {server.build}" if server.build is not None else ""
-        role = server.role or "not known"
-        shown.add_row(*[Text(printable(text)) for text in (_named(server), system + build, role, server.known_by)])
-    console.print(shown)
+        line = f"{_named(server)}: {system}{build}; role {server.role or 'not known'}; known by {server.known_by}"
+        show_text(printable(line), console, "", INDENT, INDENT)
     if len(servers) > MOST_LINES:
         console.print(Text(f"and {len(servers) - MOST_LINES:,} more", "dim"))
 
@@ -121,17 +110,17 @@ def _named(server: Server) -> str:
 def _render_list(title: str, lines: list[str], console: Console) -> None:
     if not lines:
         return
-    console.print(Text(title, "bold"))
+    show_text(title, console, "bold")
     for line in lines[:MOST_LINES]:
-        console.print(Text("  " + printable(line)))
+        show_text(printable(line), console, "", INDENT, INDENT)
     if len(lines) > MOST_LINES:
-        console.print(Text(f"  and {len(lines) - MOST_LINES:,} more", "dim"))
+        show_text(f"and {len(lines) - MOST_LINES:,} more", console, "dim", INDENT, INDENT)
 
 
 def render_recommendation(found: Recommendation, console: Console) -> None:
     """Print what is recommended for each server, what is held back and by whom, and what repairs would gain."""
     for advice in found.servers[:MOST_LINES]:
-        console.print(Text(printable(_named(advice.server)), "bold"))
+        show_text(printable(_named(advice.server)), console, "bold")
         _render_advice(advice, console)
     if len(found.servers) > MOST_LINES:
         console.print(Text(f"and {len(found.servers) - MOST_LINES:,} more servers: --format json has all", "dim"))
@@ -145,20 +134,24 @@ def render_recommendation(found: Recommendation, console: Console) -> None:
 
 def _render_advice(advice: Advice, console: Console) -> None:
     if advice.policy is None:
-        console.print(Text("  no policy: " + printable(advice.reason)))
+        show_text("no policy: " + printable(advice.reason), console, "", INDENT, INDENT)
     else:
         for name, given in advice.policy.settings.items():
-            console.print(Text(f"  {name} = {printable(written(given.value))}"))
+            show_text(f"{name} = {printable(written(given.value))}", console, "", INDENT, INDENT)
         for share, options in advice.policy.shares.items():
             for option, given in options.items():
-                console.print(Text(f"  [{printable(share)}] {option} = {printable(written(given.value))}"))
+                show_text(
+                    f"[{printable(share)}] {option} = {printable(written(given.value))}", console, "", INDENT, INDENT
+                )
     for name in advice.kept:
-        console.print(Text(f"  {name}: is as tight already", "dim"))
+        show_text(f"{name}: is as tight already", console, "dim", INDENT, INDENT)
     if refused := sorted(dict.fromkeys(advice.refused)):
         more = f" and {len(refused) - MOST_NAMES} more" if len(refused) > MOST_NAMES else ""
-        console.print(Text(f"  refused already today: {printable('; '.join(refused[:MOST_NAMES]))}{more}", "dim"))
+        show_text(
+            f"refused already today: {printable('; '.join(refused[:MOST_NAMES]))}{more}", console, "dim", INDENT, INDENT
+        )
     for blocked in advice.held_back:
-        console.print(Text(f"  held back: {printable(blocked.what)}: {printable(blocked.why)}", "dim"))
+        show_text(f"held back: {printable(blocked.what)}: {printable(blocked.why)}", console, "dim", INDENT, INDENT)
 
 
 def written(value: object) -> str:

@@ -74,3 +74,18 @@ def test_a_recommendation_says_what_it_sets_and_who_stands_in_the_way() -> None:
     assert "NullSessionPipes = spoolss" in out.getvalue()
     assert "moving 10.0.0.7, Printing, to a service account lets `spoolss` go" in out.getvalue()
     assert "refused already today: samr" in out.getvalue()
+
+
+def test_no_word_is_lost_at_any_width() -> None:
+    """The reason, its document, who and what stand there as a whole, and no line is too long."""
+    rows = seen(use("spoolss", application="Printing from the accounting system", client="10.0.0.7"), use("browser"))
+    found = policies.whatif(rows, policies={"": policy(**LISTS)}, roles={"": "member"})
+    (broken,) = (row for row in found.rows().to_dict("records") if row["outcome"] == "breaks")
+    for width in range(60, 221, 4):
+        out = io.StringIO()
+        render(found, Console(file=out, width=width, highlight=False))
+        assert max(map(len, out.getvalue().splitlines())) <= width
+        text = " ".join(out.getvalue().split())
+        assert f"{broken['setting']}: {broken['why']} [{broken['source']}]" in text
+        assert "applications: Printing from the accounting system" in text
+        assert "clients: 10.0.0.7" in text
