@@ -54,6 +54,7 @@ OF_RESOURCE = ("site", "client_ip", "server_ip", "resource", "interface", "opera
 PAIR = ("site", "client_ip", "server_ip")
 FRAMES = 5
 """Packets that a row names."""
+ROWS_AT_A_TIME = 16_384
 UTC = ZoneInfo("UTC")
 NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 GIVEN_UP = ("payload_let_go", "rpc_given_up", "rows_given_up")
@@ -101,10 +102,9 @@ def _grouped(found: Columns, rows: TableSet, zone: ZoneInfo) -> Columns:
         )
     )
     first = order[np.cumsum(by_key.sizes()) - by_key.sizes()]
+    places_ = _first_places(order, by_key, found)
+    del order
     runs = runs_of(by_key.number, len(by_key), found["time"], zone)
-    shown = order[
-        np.arange(len(order)) - np.repeat(np.cumsum(by_key.sizes()) - by_key.sizes(), by_key.sizes()) < FRAMES
-    ]
     made = {
         "rank": rank[first],
         "sessions": by_key.different(found["session_key"]),
@@ -119,20 +119,42 @@ def _grouped(found: Columns, rows: TableSet, zone: ZoneInfo) -> Columns:
         "runs": runs.count,
         "rhythm": np.array([rows.texts.code(text) if text else NONE for text in runs.texts], dtype=np.int64),
         "active_days": runs.days,
-        "frames": _frames(by_key.number[shown], found["capture"][shown], found["frame"][shown], rows),
-    }
+    } | places_
     return {name: found.pop(name)[first] for name in list(found) if name not in made} | made  # uses are many
 
 
-def _frames(group: Ints, capture: Numbers, frame: Numbers, rows: TableSet) -> Numbers:
-    """Codes of the places of some uses, one text a group. group: ascending, none left out."""
-    there = np.flatnonzero((frame >= 0) & (capture >= 0))
-    places_ = _joined_texts(tables.texts(capture[there], rows.texts), ":", tables.ints(frame[there])).to_pylist()
-    found: list[list[str]] = [[] for _ in range(int(group[-1]) + 1 if len(group) else 0)]
-    for number, place in zip(group[there].tolist(), places_, strict=True):
-        if place not in found[number]:
-            found[number].append(place)
-    return np.array([rows.texts.code("|".join(some)) if some else NONE for some in found], dtype=np.int64)
+def _first_places(order: Ints, by_key: Groups, found: Columns) -> Columns:
+    """Capture and frame of the first uses of each group in this order, `FRAMES` columns wide; `NONE` where there is none."""
+    sizes = by_key.sizes()
+    starts = np.cumsum(sizes) - sizes
+    frames = np.full((len(sizes), FRAMES), NONE, dtype=np.int64)
+    captures = np.full((len(sizes), FRAMES), NONE, dtype=np.int32)
+    for column in range(FRAMES):
+        there = np.flatnonzero(sizes > column)
+        use = order[starts[there] + column]
+        frame, capture = found["frame"][use], found["capture"][use]
+        told = np.zeros(len(there), dtype=bool)
+        for earlier in range(column):
+            told |= (frames[there, earlier] == frame) & (captures[there, earlier] == capture)
+        frames[there, column] = np.where(told, NONE, frame)
+        captures[there, column] = np.where(told, NONE, capture)
+    return {"place_frames": frames, "place_captures": captures}
+
+
+def _places(captures: Numbers, frames: Numbers, rows: TableSet) -> pa.Array:
+    """Those places as texts, separated by |; some rows at a time, since each has several."""
+    parts = []
+    for start in range(0, len(frames), ROWS_AT_A_TIME):
+        capture, frame = captures[start : start + ROWS_AT_A_TIME], frames[start : start + ROWS_AT_A_TIME]
+        there = (capture >= 0) & (frame >= 0)
+        spelt = _joined_texts(tables.texts(capture[there], rows.texts), ":", tables.ints(frame[there]))
+        how_many = np.count_nonzero(there, axis=1)
+        ends = tables.primitive(np.append(0, np.cumsum(how_many)).astype(np.int32), pa.int32())
+        joined = pc.binary_join(pa.ListArray.from_arrays(ends, spelt), tables.strings(["|"])[0])
+        parts.append(pc.if_else(tables.bools(how_many > 0), joined, pa.nulls(len(joined), pa.large_string())))
+    if not parts:
+        return tables.listed([])
+    return pa.concat_arrays(parts).dictionary_encode()
 
 
 def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
@@ -202,7 +224,7 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
             "evidence": tables.texts(evidence, texts),
             "capture": tables.texts(joined["capture"], texts),
             "frame": tables.ints(joined["frame"]),
-            "frames": tables.texts(joined["frames"], texts),
+            "frames": _places(joined["place_captures"], joined["place_frames"], rows),
         },
         len(verdict),
     )

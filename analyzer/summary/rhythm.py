@@ -48,9 +48,11 @@ def zone_of(name: str) -> ZoneInfo:
 
 def local(ns: Numbers, zone: ZoneInfo) -> Ints:
     """Times as the clocks on the wall show them: nanoseconds since 1970 there. Missing ones stay below zero."""
+    if zone.key == "UTC" or not len(ns):
+        return ns.astype(np.int64, copy=False)
     quarters, place = np.unique(np.maximum(ns, 0) // QUARTER_NS, return_inverse=True)
     offsets = np.array([_offset_ns(int(quarter), zone) for quarter in quarters], dtype=np.int64)
-    return np.where(ns < 0, ns, ns + offsets[place]) if len(ns) else ns.astype(np.int64)
+    return np.where(ns < 0, ns, ns + offsets[place])
 
 
 def _offset_ns(quarter: int, zone: ZoneInfo) -> int:
@@ -78,16 +80,17 @@ def runs_of(group: Ints, groups: int, time: Numbers, zone: ZoneInfo) -> Runs:
     known = np.flatnonzero(time >= 0)
     order = known[np.lexsort((time[known], group[known]))]
     whose, when = group[order], time[order].astype(np.int64)
-    begins = np.ones(len(order), dtype=bool)
+    del known, order  # uses are many
+    days = _different(whose, local(when, zone) // (DAY_S * SECOND_NS), groups)
+    begins = np.ones(len(when), dtype=bool)
     begins[1:] = (whose[1:] != whose[:-1]) | (when[1:] - when[:-1] > RUN_GAP_NS)
     first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(order)) - 1 if len(first) else first
+    last = np.append(first[1:], len(when)) - 1 if len(first) else first
     whose, start, end = whose[first], when[first], when[last]
+    del when, begins
     uses = last - first + 1
     count = np.bincount(whose, minlength=groups)
-    wall = local(when, zone) // SECOND_NS
-    days = _different(group[order], wall // DAY_S, groups)
-    wall = wall[first]
+    wall = local(start, zone) // SECOND_NS
     facts = _Facts(whose, start, end, uses, wall, groups)
     return Runs(count, days, _texts(count, _different(whose, wall // DAY_S, groups), facts))
 

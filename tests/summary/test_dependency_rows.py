@@ -206,3 +206,16 @@ def test_where_payload_was_dropped_at_a_bound_refusals_may_not_be_all(count: str
     pipes = found[found["operation"].isna()].set_index("resource")
     assert pipes["verdict"].to_dict() == {"samr": "unknown", "srvsvc": "unknown"}
     assert not (analysis.dependencies["operation"].isna()).any()
+
+
+def test_frames_are_those_of_the_uses_the_deciding_one_first() -> None:
+    """captures/refused-stub.pcap: tshark's frames of the same operation stand behind each row."""
+    analysis = analyzer.analyze(Path(__file__).parents[2] / "captures" / "refused-stub.pcap")
+    calls = analysis.calls
+    for _, row in analysis.dependencies.iterrows():
+        named = [place.rpartition(":") for place in row["frames"].split("|")]
+        assert {capture for capture, _, _ in named} == {row["capture"]}
+        frames = [int(frame) for _, _, frame in named]
+        assert frames[0] == row["frame"]
+        assert len(frames) == len(set(frames)) == min(row["uses"], 5)
+        assert set(frames) <= set(calls[calls["operation"] == row["operation"]]["frame"])
