@@ -120,6 +120,7 @@ def _grouped(found: Columns, rows: TableSet, zone: ZoneInfo) -> Columns:
         "rhythm": np.array([rows.texts.code(text) if text else NONE for text in runs.texts], dtype=np.int64),
         "active_days": runs.days,
     } | places_
+    made = {name: smaller(name, column) if column.ndim == 1 else column for name, column in made.items()}
     return {name: found.pop(name)[first] for name in list(found) if name not in made} | made  # uses are many
 
 
@@ -172,62 +173,55 @@ def _verdicts(joined: Columns, rows: TableSet) -> pa.Table:
     order = np.lexsort((*by_name, verdict, joined["excluded"]))
     joined |= {"verdict": verdict, "covered": covered, "not_proof": proven & shared}
     joined = {name: joined.pop(name)[order] for name in list(joined)}
-    verdict = joined["verdict"]
+    shadowed_by = shadowed_by.take(tables.ints(order))
+    del order, by_name, after_refusal, proven, shared, covered, verdict  # rows are many, too
+    site, client_ip, server_ip, last = (joined[name] for name in (*PAIR, "last_seen"))
+    made = {
+        "root_cause": _root_causes(joined.pop("session_key"), rows),
+        "shadowed_by": shadowed_by,
+        "credentialed_sessions": tables.ints(_sessions_with_credentials(joined, rows)),
+        "shape": tables.texts(shapes(site, client_ip, rows), texts),
+        "client": tables.texts(names_at(site, client_ip, last, rows), texts),
+        "server": tables.texts(names_at(site, server_ip, last, rows), texts),
+    }
+    del site, client_ip, server_ip, last
+    not_proof, verdict = joined.pop("not_proof"), joined["verdict"]
     in_doubt = np.where(
-        joined["covered"], texts.code("when it was refused, the same client did it with credentials"), NONE
+        joined.pop("covered"), texts.code("when it was refused, the same client did it with credentials"), NONE
     )
-    in_doubt = np.where(joined["not_proof"], texts.code(NO_PROOF), in_doubt)
-    reason = with_text(with_text(joined["reason"], joined["missing"], rows), in_doubt, rows)
-    evidence = with_text(joined["session_evidence"], joined["evidence"], rows)
-    evidence = with_text(evidence, np.where(joined["not_proof"], texts.code("address.shared"), NONE), rows)
-    return tables.table(
-        "dependencies",
-        {
-            "site": tables.texts(joined["site"], texts),
-            "client_ip": tables.texts(joined["client_ip"], texts),
-            "client": tables.texts(names_at(joined["site"], joined["client_ip"], joined["last_seen"], rows), texts),
-            "server_ip": tables.texts(joined["server_ip"], texts),
-            "server": tables.texts(names_at(joined["site"], joined["server_ip"], joined["last_seen"], rows), texts),
-            "application": tables.texts(joined["application"], texts),
-            "application_source": tables.places_in(joined["application_source"], tables.APPLICATION_SOURCE),
-            "application_confidence": tables.places_in(joined["application_confidence"], tables.CONFIDENCE),
-            "function": tables.texts(joined["function"], texts),
-            "client_software": tables.texts(joined["client_software"], texts),
-            "owner": tables.texts(joined["owner"], texts),
-            "note": tables.texts(joined["rule_note"], texts),
-            "excluded": tables.bools(joined["excluded"]),
-            "resource": tables.texts(joined["resource"], texts),
-            "interface": tables.texts(joined["interface"], texts),
-            "operation": tables.texts(joined["operation"], texts),
-            "operation_class": tables.texts(joined["operation_class"], texts),
-            "rpc_auth": tables.texts(joined["rpc_auth"], texts),
-            "identity": tables.places_in(joined["identity"], tables.IDENTITY),
-            "verdict": tables.places_in(verdict, tables.VERDICT),
-            "reason": tables.texts(reason, texts),
-            "sessions": tables.ints(joined["sessions"]),
-            "uses": tables.ints(joined["uses"]),
-            "runs": tables.ints(joined["runs"]),
-            "rhythm": tables.texts(joined["rhythm"], texts),
-            "succeeded": tables.ints(joined["succeeded"]),
-            "denied": tables.ints(joined["denied"]),
-            "refused_at": tables.places_in(joined["rung"], tables.RUNG),
-            "root_cause": _root_causes(joined["session_key"], rows),
-            "shadowed_by": shadowed_by.take(tables.ints(order)),
-            "credentialed_sessions": tables.ints(_sessions_with_credentials(joined, rows)),
-            "shape": tables.texts(shapes(joined["site"], joined["client_ip"], rows), texts),
-            "first_seen": tables.times(joined["first_seen"]),
-            "last_seen": tables.times(joined["last_seen"]),
-            "active_days": tables.ints(joined["active_days"]),
-            "confidence": tables.places_in(
-                np.where(verdict == UNKNOWN_VERDICT, NONE, joined["confidence"]), tables.CONFIDENCE
-            ),
-            "evidence": tables.texts(evidence, texts),
-            "capture": tables.texts(joined["capture"], texts),
-            "frame": tables.ints(joined["frame"]),
-            "frames": _places(joined["place_captures"], joined["place_frames"], rows),
-        },
-        len(verdict),
-    )
+    in_doubt = np.where(not_proof, texts.code(NO_PROOF), in_doubt)
+    reason = with_text(with_text(joined.pop("reason"), joined.pop("missing"), rows), in_doubt, rows)
+    evidence = with_text(joined.pop("session_evidence"), joined.pop("evidence"), rows)
+    evidence = with_text(evidence, np.where(not_proof, texts.code("address.shared"), NONE), rows)
+    confidence = np.where(verdict == UNKNOWN_VERDICT, NONE, joined.pop("confidence"))
+    made |= {
+        "reason": tables.texts(reason, texts),
+        "evidence": tables.texts(evidence, texts),
+        "confidence": tables.places_in(confidence, tables.CONFIDENCE),
+        "excluded": tables.bools(joined.pop("excluded")),
+        "note": tables.texts(joined.pop("rule_note"), texts),
+        "refused_at": tables.places_in(joined.pop("rung"), tables.RUNG),
+    }
+    made |= {name: tables.texts(joined.pop(name), texts) for name in TEXTS}
+    made |= {name: tables.places_in(joined.pop(name), kind) for name, kind in CATEGORIES.items()}
+    made |= {name: tables.ints(joined.pop(name)) for name in NUMBERS}
+    made |= {name: tables.times(joined.pop(name)) for name in ("first_seen", "last_seen")}
+    made["frames"] = _places(joined.pop("place_captures"), joined.pop("place_frames"), rows)
+    return tables.table("dependencies", made, len(not_proof))
+
+
+TEXTS = (
+    "site", "client_ip", "server_ip", "application", "function", "client_software", "owner", "resource", "interface",
+    "operation", "operation_class", "rpc_auth", "rhythm", "capture",
+)  # fmt: skip
+CATEGORIES = {
+    "application_source": tables.APPLICATION_SOURCE,
+    "application_confidence": tables.CONFIDENCE,
+    "identity": tables.IDENTITY,
+    "verdict": tables.VERDICT,
+}
+NUMBERS = ("sessions", "uses", "runs", "succeeded", "denied", "active_days", "frame")
+"""Columns that are the same in the table as on the way to it."""
 
 
 def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:

@@ -76,7 +76,7 @@ def uses(rows: TableSet, given_up: bool = False) -> Columns:
     return {name: smaller(name, np.concatenate([part.pop(name) for part in parts])) for name in _OF_USES}
 
 
-WIDE = ("session_key", "connection_id", "time", "frame")
+WIDE = ("session_key", "connection_id", "time", "frame", "first_seen", "last_seen")
 
 
 def smaller(name: str, column: Numbers) -> Numbers:
