@@ -142,7 +142,7 @@ def settings_of(given: policy.Policy, of: str = "") -> list[str]:
 def known(server: Server) -> str:
     """What a server is, and how that is known."""
     if server.family is None:
-        return f"its system is not known{': ' + server.conflict if server.conflict else ''}"
+        return f"System not known{': ' + server.conflict if server.conflict else ''}"
     system = f"{server.family.capitalize()}{f', build {server.build}' if server.build is not None else ''}"
     role = {"dc": "domain controller", "member": "member server"}.get(server.role or "", "role not known")
     return "; ".join(filter(None, (f"{system}, {role}", server.known_by)))
@@ -157,12 +157,24 @@ def uses(lines: Sequence[Line], dependencies: pa.Table) -> dict[int, tuple[list[
     found = {}
     for line in lines:
         mine = [rows[place] for place in line.places if place in rows]
-        clients = dict.fromkeys(shown(row["client"] or row["client_ip"]) for row in mine)
+        clients = clients_of(mine)
         used = dict.fromkeys(
             shown(" ".join(filter(None, (row["resource"], row["operation"]))) or "login") for row in mine
         )
-        found[line.row] = list(clients), list(used)
+        found[line.row] = clients, list(used)
     return found
+
+
+def clients_of(rows: Sequence[Mapping[str, str | None]]) -> list[str]:
+    """The clients of rows, each once: by name, with the address where several have that name; and the application if told."""
+    found = dict.fromkeys((row["client"], row["client_ip"], row.get("application")) for row in rows)
+    addresses: dict[str | None, set[str | None]] = {}
+    for name, ip, _ in found:
+        addresses.setdefault(name, set()).add(ip)
+    return [
+        shown(" ".join(filter(None, (name, ip if not name or len(addresses[name]) > 1 else "", what and f"({what})"))))
+        for name, ip, what in found
+    ]
 
 
 def _rows(lines: Sequence[Line], outcome: str) -> int:

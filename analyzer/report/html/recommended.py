@@ -14,7 +14,7 @@ from analyzer.policy.explain import meaning_of
 from analyzer.policy.replay import label
 from analyzer.policy.settings import Value, setting_of
 from analyzer.report import whatif
-from analyzer.report.html.policy import Line, Policy, known, outcomes, replayed
+from analyzer.report.html.policy import Line, Policy, clients_of, known, outcomes, replayed
 from analyzer.report.html.words import shown
 
 if TYPE_CHECKING:
@@ -125,8 +125,4 @@ def _held(found: Recommendation, blocked: Blocked) -> Held:
 def _clients(found: Recommendation, rows: Sequence[int]) -> list[str]:
     """Whose rows these are: name or address, and the application as far as it is known."""
     columns = found.replay.dependencies.select(["client", "client_ip", "application"])
-    told = columns.take(tables.ints(np.array(rows, dtype=np.int64))).to_pylist()
-    who = [
-        (row["client"] or row["client_ip"], f" ({row['application']})" if row["application"] else "") for row in told
-    ]
-    return [shown("".join(each)) for each in dict.fromkeys(who)]
+    return clients_of(columns.take(tables.ints(np.array(rows, dtype=np.int64))).to_pylist())
