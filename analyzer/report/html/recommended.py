@@ -105,7 +105,7 @@ def _of_server(found: Recommendation, advice: Advice, lines: dict[str, list[Line
         settings=settings,
         held=[_held(found, blocked) for blocked in advice.held_back],
         kept=advice.kept,
-        refused=[shown(text) for text in sorted(set(advice.refused))],
+        refused=[shown(text.replace(", ", " ")) for text in sorted(set(advice.refused))],
         lost=[line for line in lines.get(shown(name), ()) if line.outcome in ("breaks", "cannot_be_known")],
     )
 
