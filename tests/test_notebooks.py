@@ -11,10 +11,17 @@ import nbformat
 import pytest
 
 import analyzer
+from analyzer import policy
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIBRARIES = {"analyzer", "matplotlib", "pandas"}
+ROOMS = {
+    "analyzer.policy": set(policy.__all__),
+    "analyzer.policy.reading": {"read"},
+    "analyzer.comparison": {"compare"},
+}
+"""Rooms whose doors notebooks may use, and these doors."""
 SECONDS = 120
 """Longer than any cell takes on a slow machine: what takes longer hangs."""
 
@@ -29,7 +36,7 @@ def code_of(path: Path) -> ast.Module:
 
 def test_there_are_notebooks_and_all_are_listed() -> None:
     listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
-    assert len(NOTEBOOKS) >= 3
+    assert len(NOTEBOOKS) >= 4
     assert all(path.name in listed for path in NOTEBOOKS)
 
 
@@ -60,10 +67,13 @@ def test_they_keep_no_outputs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_they_use_what_the_package_promises(path: Path) -> None:
-    """Of the package only what `analyzer.__all__` names; besides it the libraries that the extra `notebooks` brings."""
+    """Of the package only what `analyzer.__all__` and `ROOMS` name; besides it the libraries that the extra `notebooks` brings."""
     for node in ast.walk(code_of(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.module != "analyzer"
+            if node.module in ROOMS:
+                assert {alias.name for alias in node.names} <= ROOMS[node.module]
+                continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for name in names:

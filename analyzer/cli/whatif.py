@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,12 +25,23 @@ from analyzer.cli.options import (
     opened,
     takes_reading,
 )
+from analyzer.cli.policies import (
+    Baselines,
+    Defaults,
+    OfServers,
+    Policies,
+    Roles,
+    Systems,
+    baselines_of,
+    enough,
+    needed,
+    policies_of,
+    read,
+    words,
+)
 from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from analyzer.analysis import Analysis
     from analyzer.policy import Policy
     from analyzer.policy.recommending import Advice, Recommendation
     from analyzer.policy.replay import WhatIf
@@ -45,42 +55,13 @@ RECOMMEND_EXAMPLES = examples(
     ("Give up what clients can do with credentials", "recommend results/ --accept covered"),
 )
 
-Baselines = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--baseline",
-        metavar="[NAME=]FILE",
-        help="What is set today, on all servers or on the one of this name or address; several files add up.",
-    ),
-]
-Systems = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--os", metavar="[NAME=]RELEASE", help="What servers are: 2008r2, 2016, samba ..., or a build number."
-    ),
-]
-Roles = Annotated[
-    list[str] | None, typer.Option("--role", metavar="[NAME=]ROLE", help="What servers are: member or dc.")
-]
-Defaults = Annotated[
-    bool, typer.Option("--assume-defaults", help="What nobody says is set has its default; else it is not known.")
-]
-
 
 @takes_reading
 def whatif(
     *,
     paths: Paths,
-    policy: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--policy", metavar="FILE", help="The policy for all servers; several files are applied in this order."
-        ),
-    ] = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option("--server", metavar="NAME=FILE", help="The policy for one server, by its name or address."),
-    ] = None,
+    policy: Policies = None,
+    server: OfServers = None,
     client_policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A policy for the clients: what they no longer do.")
     ] = None,
@@ -94,17 +75,16 @@ def whatif(
     reading: Reading,
 ) -> None:
     """Say what would break, and what cannot be known, if a policy were applied: every use that was seen is replayed."""
-    policies = {"": _read(policy)} if policy else {}
-    policies |= _by_name(server, "--server", needs_name=True)
+    policies = policies_of(policy, server)
     if not policies and client_policy is None:
         raise UsageError("say which policy: --policy FILE, --server NAME=FILE or --client-policy FILE")
-    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
-    clients = None if client_policy is None else _read([client_policy])
+    baselines, systems, roles = baselines_of(baseline), words(system, "--os"), words(role, "--role")
+    clients = None if client_policy is None else read([client_policy])
     analysis = opened(paths, reading, quiet)
     from analyzer import policy as policies_  # noqa: PLC0415 - NumPy and Arrow
 
     found = policies_.whatif(
-        _tables(analysis),
+        needed(analysis),
         policies=policies,
         baselines=baselines,
         systems=systems,
@@ -149,16 +129,16 @@ def recommend(
     reading: Reading,
 ) -> None:
     """Find the tightest policy for each server that breaks nothing that was seen to be needed."""
-    baselines, systems, roles = _baselines(baseline), _words(system, "--os"), _words(role, "--role")
+    baselines, systems, roles = baselines_of(baseline), words(system, "--os"), words(role, "--role")
     if output:
         check_folder(output)
     analysis = opened(paths, reading, quiet)
     from analyzer import policy as policies_  # noqa: PLC0415 - NumPy and Arrow
 
     found = policies_.recommend(
-        _tables(analysis),
+        needed(analysis),
         accept=[word.strip() for word in accept.split(",") if word.strip()],
-        enough=_enough(analysis),
+        enough=enough(analysis),
         assume_defaults=assume_defaults,
         baselines=baselines,
         systems=systems,
@@ -175,75 +155,6 @@ def recommend(
 
         report.render_recommendation(found, console())
     raise typer.Exit(exit_status(analysis))
-
-
-def _read(files: Sequence[Path]) -> Policy:
-    from analyzer.policy.reading import read  # noqa: PLC0415
-
-    return read(files)
-
-
-def _split(entries: Sequence[str] | None, option: str, needs_name: bool) -> list[tuple[str, str]]:
-    """`NAME=VALUE`, or `VALUE` alone, for all servers. A file of that whole name is no pair."""
-    found = []
-    for entry in entries or ():
-        name, equals, value = entry.partition("=")
-        if not equals or Path(entry).is_file():
-            if needs_name:
-                raise UsageError(f"{option} wants NAME=FILE, not {entry!r}")
-            name, value = "", entry
-        if not value:
-            raise UsageError(f"{option} {entry!r}: nothing stands behind the =")
-        found.append((name, value))
-    return found
-
-
-def _by_name(entries: Sequence[str] | None, option: str, *, needs_name: bool = False) -> dict[str, Policy]:
-    files: dict[str, list[Path]] = {}
-    for name, value in _split(entries, option, needs_name):
-        files.setdefault(name, []).append(Path(value))
-    return {name: _read(those) for name, those in files.items()}
-
-
-def _baselines(entries: Sequence[str] | None) -> dict[str, Policy]:
-    """What is set today. Files that contradict each other cannot both be true."""
-    from analyzer.policy.judging import normal  # noqa: PLC0415
-
-    for name in {name for name, _ in _split(entries, "--baseline", False)}:
-        known: dict[str, Any] = {}
-        for other, value in _split(entries, "--baseline", False):
-            if other != name:
-                continue
-            for setting, given in _read([Path(value)]).settings.items():
-                earlier = known.setdefault(setting, given)
-                if normal(earlier.value) != normal(given.value):
-                    raise UsageError(f"{setting} contradicts itself: {earlier.source} and {given.source}")
-    return _by_name(entries, "--baseline")
-
-
-def _words(entries: Sequence[str] | None, option: str) -> dict[str, str]:
-    return dict(_split(entries, option, False))
-
-
-def _tables(analysis: Analysis) -> dict[str, pa.Table]:
-    from analyzer.policy import NEEDED  # noqa: PLC0415
-
-    return {name: analysis.arrow(name) for name in NEEDED}
-
-
-def _enough(analysis: Analysis) -> dict[str, str | None]:
-    """Why servers were not observed for long enough, by address."""
-    observed = analysis.arrow("observation")
-    return {
-        ip: f"not observed for long enough: {lacks}" if enough is False else None
-        for ip, enough, lacks in zip(
-            observed["server_ip"].to_pylist(),
-            observed["enough"].to_pylist(),
-            observed["lacks"].to_pylist(),
-            strict=True,
-        )
-        if ip is not None
-    }
 
 
 def _write_csv(rows: Any) -> None:

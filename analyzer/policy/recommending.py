@@ -36,9 +36,12 @@ GIVEN_UP = ("covered", "unknown", CANNOT_BE_KNOWN)
 known whether they go on to work."""
 OF_CONTROLLERS = ("netlogon", "samr", "lsarpc")
 LISTED = ("NullSessionPipes", "NullSessionShares", "RestrictNullSessAccess")
+OF_SHARES = ("samba:guest ok",)
 SOURCE = "recommended"
 MOST_ROUNDS = 8
 """Settings are taken back one after the other if they do harm together; more often than this does not happen."""
+GUESTS = ("anonymous", "guest")
+"""Whom `guest ok` lets in: to Samba an anonymous session at a share is a guest, too."""
 PIPE_KINDS = ("pipe", "bind", "call", "wait")
 
 
@@ -187,9 +190,17 @@ class _Finder:
             if not failing:
                 break
             blamed = next(iter(failing.values())).setting
-            for name in LISTED if blamed in LISTED else (blamed,):
-                settings.pop(name, None)
             found.held_back.append(Blocked(number, blamed, frozenset(failing), "together with the other settings"))
+            taken_back = [
+                name for name in (LISTED if blamed in LISTED else (blamed,)) if settings.pop(name, None) is not None
+            ]
+            if not taken_back:  # it is a share's own, or nobody knows which does it
+                shares = {}
+                settings = settings if blamed in OF_SHARES else {}
+            if not settings and not shares:
+                break
+        else:
+            settings, shares = {}, {}
         made = {name: GivenValue(value, SOURCE) for name, value in settings.items()}
         given = {share: {option: GivenValue(value, SOURCE)} for share, (option, value) in shares.items()}
         if made or given:
@@ -286,9 +297,9 @@ class _Finder:
         self, number: int, context: Context, wanted: frozenset[int], found: Advice
     ) -> dict[str, tuple[str, Value]]:
         """Shares that guests were seen to use, and no longer need."""
-        used = _entries(self._forms, wanted, ("disk",))
+        used = _entries(self._forms, wanted, ("disk",), GUESTS)
         for share in sorted(used):
-            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",)))
+            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",), GUESTS))
             found.held_back.append(Blocked(number, f"samba:guest ok: {share}", forms, "it is needed"))
         now = {
             share
@@ -298,13 +309,15 @@ class _Finder:
         return {share: ("guest ok", "no") for share in sorted(now) if share not in {name.casefold() for name in used}}
 
 
-def _entries(forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str]) -> set[str]:
-    """The names of pipes or shares that anonymous sessions need."""
+def _entries(
+    forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str], identities: Sequence[str] = ("anonymous",)
+) -> set[str]:
+    """The names of pipes or shares that sessions of these identities need."""
     return {
         use.resource
         for form in wanted
         for use in forms[form].uses  # type: ignore[attr-defined] # they are forms
-        if use.kind in kinds and use.identity == "anonymous" and use.resource is not None
+        if use.kind in kinds and use.identity in identities and use.resource is not None
     }
 
 

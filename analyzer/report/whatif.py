@@ -33,10 +33,7 @@ def render(found: WhatIf, console: Console, *, script: str = "") -> None:
     """
     counts = found.counts()
     show_text(_answer(counts), console, "bold")
-    _render_list("Check of itself: the captures contradict what is said of today", [
-        f"{_named(it.server)}, {it.resource}: {it.what}; {', '.join(it.settings)} counts as unknown there"
-        for it in found.contradictions
-    ], console)  # fmt: skip
+    _render_list("Check of itself: the captures contradict what is said of today", contradictions(found), console)
     _render_servers(found.servers, console)
     _render_list("Please note", found.warnings, console)
     rows = found.rows()
@@ -50,6 +47,14 @@ def render(found: WhatIf, console: Console, *, script: str = "") -> None:
     if script:
         console.print(Text("\nThis script collects the access lists that decide:\n", "bold"))
         console.print(Text(script), soft_wrap=True)
+
+
+def contradictions(found: WhatIf) -> list[str]:
+    """What the captures contradict, in sentences."""
+    return [
+        f"{_named(it.server)}, {it.resource}: {it.what}; {', '.join(it.settings)} counts as unknown there"
+        for it in found.contradictions
+    ]
 
 
 def _answer(counts: dict[str, int]) -> str:

@@ -171,6 +171,19 @@ def test_shares_of_samba_that_nobody_needs_are_closed_to_guests() -> None:
     assert {share: options["guest ok"].value for share, options in given.shares.items()} == {"old": "no"}
 
 
+@pytest.mark.parametrize("identity", ["anonymous", "guest"])
+def test_a_share_of_samba_that_guests_need_stays_open_whoever_they_are(identity: str) -> None:
+    """Recorded: captures/change-4-guest-no.pcap, with `guest ok = no`: guests and null sessions were refused the share."""
+    rows = seen(use("PUBLIC", identity=identity), system="samba")
+    baseline = policy("samba", shares={"public": {"guest ok": "yes"}, "old": {"guest ok": "yes"}})
+    found = policies.recommend(rows, baselines={"": baseline})
+    (advice,) = found.servers
+    assert advice.policy is not None
+    assert list(advice.policy.shares) == ["old"]
+    assert [it.what for it in advice.held_back].count("samba:guest ok: PUBLIC") == 1
+    assert_harmless(found)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_on_a_made_site_nothing_that_is_needed_breaks(seed: int) -> None:
     made = site(clients=60, servers=22, uses=900, seed=seed)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 
 import analyzer
-from analyzer import slices, tables
+from analyzer import policy, slices, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError, UsageError
+from analyzer.policy.reading import read_bytes
 from analyzer.report import html
 from analyzer.report.html.policy import Policy
 from tests import build
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+CAPTURES = Path(__file__).parents[2] / "captures"
 LARGEST = 8_000_000
 LEAST_CONTRAST = 4.5
 """Of text, [WCAG 2.2, 1.4.3]."""
@@ -382,28 +384,21 @@ def test_policies_are_shown_as_given(show: Callable[..., Page], analysis: Analys
             "source": ["a document", "another", "another"],
         }
     )
-    settings = pa.table(
-        {
-            "server": ["10.0.0.2"],
-            "setting": ["NullSessionPipes"],
-            "value": ["srvsvc"],
-            "why": ["nothing else was used"],
-            "source": ["a third"],
-        }
-    )
-    page = show(html.render(analysis, policies=[Policy("strict", outcomes), Policy("fitted", settings=settings)]))
+    strict = Policy("strict", outcomes, ["NullSessionPipes = (empty)"], notes={"Please note": ["a <b>note</b>"]})
+    page = show(html.render(analysis, policies=[strict]))
     told = page.eval_on_selector_all(
         "#policies tbody tr", "rows => rows.map(row => row.innerText.replace(/\\s+/g, ' '))"
     )
-    first = rows.loc[min(lost)]
     assert told == [
-        f"10.0.0.2 breaks 2 {first['client']} {first['resource']} NullSessionPipes the pipe <b>is not</b> listed another",
-        f"10.0.0.2 still works 1 {rows.loc[kept[0], 'client']} lsarpc it is listed a document",
-        "10.0.0.2 NullSessionPipes srvsvc nothing else was used a third",
+        "breaks 2 WS10 10.0.0.15, WS10 10.0.0.9 spoolss, samr NullSessionPipes: the pipe <b>is not</b> listed another",
+        "still works 1 WS10 lsarpc it is listed a document",
     ]
-    answer = words_of(page, "#answer")
-    assert "strict: breaks: 2 rows, still works: 1 row." in answer
-    assert "fitted: Settings for 1 server are recommended." in answer
+    section = words_of(page, "#policies")
+    assert "10.0.0.2 breaks 2 rows, still works 1 row" in section
+    assert "It sets NullSessionPipes = (empty)." in section
+    assert "Please note a <b>note</b>" in section
+    assert "RPC over TCP and LDAP were not examined" in section
+    assert "strict: breaks 2 rows, still works 1 row of what was seen." in words_of(page, "#answer")
     row_of(page, "10.0.0.15", "spoolss").query_selector("button").click()
     assert "breaks: NullSessionPipes: the pipe <b>is not</b> listed" in page.inner_text("#body tr.details")
     page.fill("#search", "still works")
@@ -414,6 +409,78 @@ def test_policies_are_shown_as_given(show: Callable[..., Page], analysis: Analys
 def test_a_policy_without_its_columns_is_refused() -> None:
     with pytest.raises(UsageError, match="no column outcome, why"):
         Policy("strict", pa.table({"server": ["a"], "row": [1], "setting": ["b"], "source": ["c"]}))
+
+
+@pytest.fixture(scope="module")
+def change() -> Analysis:
+    """A recorded server that lets everybody in, before it was changed (see captures/README.md)."""
+    return analyzer.analyze(CAPTURES / "change-0-open.pcap")
+
+
+def of_samba(text: str) -> policy.Policy:
+    return read_bytes(f"[global]\n{text}\n".encode(), "smb.conf")
+
+
+def test_a_what_if_is_told_by_server(show: Callable[..., Page], change: Analysis) -> None:
+    """With restrict anonymous = 1 the recorded clients were refused users, and shares (captures/change-1-restrict1.pcap)."""
+    policies = {"": of_samba("restrict anonymous = 1")}
+    found = policy.whatif({name: change.arrow(name) for name in policy.NEEDED}, policies=policies)
+    page = show(html.render(change, policies=[html.replayed("smb.conf", found, policies)]))
+    section = words_of(page, "#policies")
+    assert "It sets samba:restrict anonymous = 1." in section
+    assert "files1.corp.example (10.77.0.2) Samba, member server" in section
+    told = page.eval_on_selector_all(
+        "#policies tbody tr", "rows => rows.map(row => row.innerText.replace(/\\s+/g, ' '))"
+    )
+    assert any(re.match(r"breaks \d+ CLIENT2 samr", line) for line in told)
+    assert any(re.match(r"still works \d+ .*CLIENT7 .*spoolss", line) for line in told)
+    assert "nothing breaks" not in page.inner_text("body").lower()
+
+
+def test_scanners_are_left_out_of_what_a_policy_does_and_named(show: Callable[..., Page], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nclient = "10.77.0.11"\nscanner = true\n', encoding="utf-8")
+    analysis = analyzer.analyze(CAPTURES / "change-0-open.pcap", applications=rules)
+    tables_ = {name: analysis.arrow(name) for name in policy.NEEDED}
+    policies = {"": of_samba("restrict anonymous = 2")}
+    found, advice = policy.whatif(tables_, policies=policies), policy.recommend(tables_)
+    page = show(html.render(analysis, policies=[html.replayed("strict", found, policies)], recommendation=advice))
+    for section in ("#policies", "#recommended"):
+        assert "CLIENT2 10.77.0.11 is left out" in words_of(page, section)
+        assert "CLIENT2" not in "".join(page.locator(f"{section} table").all_inner_texts())
+    assert "CLIENT3" in page.inner_text("#policies table")
+
+
+def test_what_is_recommended_is_told_with_who_stands_in_the_way(show: Callable[..., Page], change: Analysis) -> None:
+    """By the recordings: PUBLIC is used by CLIENT4 (guest) and CLIENT5, and names become guests for CLIENT1 and CLIENT4."""
+    tables_ = {name: change.arrow(name) for name in policy.NEEDED}
+    baseline = of_samba("map to guest = Bad User\n[PUBLIC]\nguest ok = yes\n[OLD]\nguest ok = yes")
+    advice = policy.recommend(tables_, baselines={"": baseline})
+    page = show(html.render(change, recommendation=advice))
+    assert page.inner_text("#recommended .settings tbody tr").split("\t")[:2] == ["[old] guest ok", "no"]
+    held = [row.split("\t") for row in page.locator("#recommended .held tbody tr").all_inner_texts()]
+    who = {cells[0]: re.findall(r"CLIENT\d", cells[2]) for cells in held}
+    assert who["samba:guest ok: PUBLIC"] == ["CLIENT4", "CLIENT5"]
+    assert who["samba:map to guest = Never"] == ["CLIENT1", "CLIENT4"]
+    assert "RPC over TCP and LDAP were not examined" in words_of(page, "#recommended")
+    answer = words_of(page, "#answer")
+    assert "What can be closed today" in answer
+    assert "Recommended at files1.corp.example (10.77.0.2): [old] guest ok = no." in answer
+    assert 'id="policies"' not in html.render(change, recommendation=advice)
+
+
+def test_where_nothing_is_recommended_it_says_why(
+    show: Callable[..., Page], change: Analysis, analysis: Analysis
+) -> None:
+    tables_ = {name: change.arrow(name) for name in policy.NEEDED}
+    advice = policy.recommend(tables_, enough={"10.77.0.2": "not observed for long enough: seen on 1 day of 7"})
+    page = show(html.render(change, recommendation=advice))
+    assert "Nothing is recommended: not observed for long enough: seen on 1 day of 7." in words_of(page, "#recommended")
+    assert "Nothing is recommended for 1 server: not observed for long enough." in words_of(page, "#answer")
+    unknown = policy.recommend({name: analysis.arrow(name) for name in policy.NEEDED})
+    page = show(html.render(analysis, recommendation=unknown))
+    assert "Nothing is recommended: what the server is is not known; --os says it." in words_of(page, "#recommended")
+    assert "Nothing is recommended for 3 servers: what the server is is not known." in words_of(page, "#answer")
 
 
 # Nothing gets in, nothing gets out. #

@@ -22,12 +22,15 @@ from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
 from analyzer.report import terminal
 from analyzer.report.html import activity, evidence, flow, overview, rows, words
-from analyzer.report.html.policy import Policy, examples
+from analyzer.report.html.policy import Policy, replayed, uses
+from analyzer.report.html.recommended import recommended
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Policy", "render", "write"]
+    from analyzer.policy.recommending import Recommendation
+
+__all__ = ["Policy", "render", "replayed", "write"]
 
 AT_ONCE = 30
 """Servers that are shown before one asks for all."""
@@ -35,7 +38,13 @@ MOST_CAPTURES = 200
 MOST_SERVERS = 1_000
 MOST_REFUSED = 100
 MOST_UNSEEN = 100
-"""Rows of tables that are part of the text."""
+MOST_LINES = 200
+"""Rows of tables that are part of the text; the last for each server."""
+MOST_SETTINGS = 20
+MOST_ADVISED = 3
+"""Settings of a policy that are told, and servers whose settings stand in the answer."""
+MARKS = {"breaks": "depends", "cannot_be_known": "unknown", "still_works": "denied"}
+"""The verdicts whose marks outcomes have."""
 
 
 def write(analysis: Analysis, path: Path, **how: Any) -> None:
@@ -48,12 +57,17 @@ def write(analysis: Analysis, path: Path, **how: Any) -> None:
 
 
 def render(
-    analysis: Analysis, *, title: str = "", policies: Sequence[Policy] = (), created: datetime | None = None
+    analysis: Analysis,
+    *,
+    title: str = "",
+    policies: Sequence[Policy] = (),
+    recommendation: Recommendation | None = None,
+    created: datetime | None = None,
 ) -> str:
     """The page.
 
-    title: of the page, such as the number of a change. policies: what they would do to what was seen, a section each.
-    They have names of their own.
+    title: of the page, such as the number of a change. policies: what they would do to what was seen, a section each
+    (`replayed` makes one of a what-if). They have names of their own. recommendation: what `analyzer.policy.recommend` found.
     created: when the report was made, else now.
     """
     environment = _environment()
@@ -66,6 +80,7 @@ def render(
     unseen, hints = analysis.arrow("endpoint_unseen"), analysis.arrow("hints")
     seen, *blind = terminal.blind_spots(analysis)
     happened = activity.activity(analysis)
+    advice = None if recommendation is None else recommended(recommendation)
     return environment.get_template("report.html").render(
         policy_of_page=_content_security_policy(style, script),
         style=style,
@@ -84,7 +99,10 @@ def render(
         packed=rows.packed(
             dependencies,
             {"display_filter": evidence.display_filters(analysis)}
-            | {f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies)) for policy in policies},
+            | {
+                f"policy: {words.shown(policy.name)}": policy.by_row(len(dependencies))
+                for policy in [*policies, *([advice.replay] if advice else [])]
+            },
             counted.zone.key,
         ),
         dependencies=dependencies,
@@ -102,6 +120,7 @@ def render(
         hints_total=len(hints),
         rare=words.lines(analysis.arrow("rare_uses"), counted.zone),
         policies=policies,
+        advice=advice,
         several_sites=any(server.site for server in servers),
     )
 
@@ -124,7 +143,7 @@ def _environment() -> jinja2.Environment:
         "named": overview.named,
     }
     environment.globals |= {
-        "examples": examples,
+        "uses": uses,
         "TITLES": flow.TITLES,
         "NODE": flow.NODE,
         "WIDTH": flow.WIDTH,
@@ -133,6 +152,10 @@ def _environment() -> jinja2.Environment:
         "AT_ONCE": AT_ONCE,
         "MOST_SERVERS": MOST_SERVERS,
         "MOST_REFUSED": MOST_REFUSED,
+        "MOST_LINES": MOST_LINES,
+        "MOST_SETTINGS": MOST_SETTINGS,
+        "MOST_ADVISED": MOST_ADVISED,
+        "MARKS": MARKS,
     }
     return environment
 
