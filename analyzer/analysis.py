@@ -33,9 +33,16 @@ LARGE = 10_000_000
 """Bytes of files from which on the scan's buffers are worth the tenth of a second that finding them takes."""
 
 MANY_ROWS = 10_000
+SUMMARY = "summary.json"
+"""The file of a folder of results that says what they are."""
 
 Progress = Callable[[int, int | None], None]
 """Told now and then how many bytes of the files have been read, and of how many (None: not known)."""
+
+
+def is_folder_of_results(path: str | Path) -> bool:
+    """True for a folder that `results.save` has written to. Told here, since `results` brings Arrow."""
+    return (Path(path) / SUMMARY).is_file()
 
 
 class _Table:

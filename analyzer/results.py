@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from analyzer import __version__, memory, tables
-from analyzer.analysis import Analysis
+from analyzer.analysis import SUMMARY, Analysis
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.summary import coverage
 from analyzer.summary.coverage import Measure
@@ -31,7 +31,6 @@ from analyzer.summary.judging import judging
 
 FORMAT_VERSION = 2
 """Raised when tables or columns change: results of another version are refused."""
-SUMMARY = "summary.json"
 MOST_BYTES = 1 << 26
 """Of a `summary.json`: what is larger was not written here."""
 MANY_ROWS = 10_000
@@ -111,11 +110,6 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "logged": [list(measure) for measure in analysis.logged],
         "unreadable_logs": analysis.problems_of_logs,
     }
-
-
-def is_folder(path: str | Path) -> bool:
-    """True for a folder that `save` has written to."""
-    return (Path(path) / SUMMARY).is_file()
 
 
 def load(

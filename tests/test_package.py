@@ -92,6 +92,15 @@ def test_wrong_usage_imports_nothing_heavy() -> None:
     assert sorted(loaded & HEAVY) == []
 
 
+def test_arrow_takes_the_allocator_that_gives_memory_back(tmp_path: Path) -> None:
+    """Which it only does if it is told so before it is imported."""
+    run = command_line("analyze", ROOT / "captures" / "guest.pcap", "-q", "-o", tmp_path)
+    _, said = loaded_by(
+        f"exec({run!r})\nexcept SystemExit:\n    import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    assert said == "system\n"
+
+
 def test_a_small_analysis_imports_neither_pandas_nor_numba_nor_other_engines(tmp_path: Path) -> None:
     loaded, said = loaded_by(command_line("analyze", ROOT / "captures" / "guest.pcap", "-o", tmp_path))
     assert "guest" in said

@@ -9,6 +9,7 @@ import pytest
 
 import analyzer
 from analyzer import AnalyzerError, UsageError, results, tables
+from analyzer.analysis import is_folder_of_results
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 SOME = [CAPTURES / "anonymous-smb311.pcap", CAPTURES / "refused-stub.pcap", CAPTURES / "disk-anonymous.pcap"]
@@ -79,7 +80,7 @@ def test_a_summary_that_is_none_is_refused(text: str, folder: Path) -> None:
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    assert not results.is_folder(tmp_path)
+    assert not is_folder_of_results(tmp_path)
     with pytest.raises(UsageError, match="no results"):
         analyzer.load(tmp_path)
 

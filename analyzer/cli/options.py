@@ -181,11 +181,10 @@ def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
 
 def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
     """The analysis of captures, with progress on standard error, or what an earlier one wrote to a folder of results."""
-    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
-    from analyzer import results  # noqa: PLC0415
-
     keep_memory_small()
-    folders = [path for path in paths if results.is_folder(path)]
+    from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
+
+    folders = [path for path in paths if analyses.is_folder_of_results(path)]
     if folders:
         if len(paths) > 1:
             raise UsageError("results are read from one folder at a time; `nullsession merge` joins several")
@@ -195,6 +194,8 @@ def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
             raise UsageError(
                 f"{folders[0]} holds results: {names} says how captures are read; leave that out, or name captures"
             )
+        from analyzer import results  # noqa: PLC0415 - Arrow; where captures are read it is imported meanwhile
+
         return results.load(folders[0], **reading.kept())
     with progress_bar(quiet) as progress:
         return analyses.analyze(
@@ -227,7 +228,7 @@ def check_folder(directory: Path) -> None:
 
 
 def keep_memory_small() -> None:
-    """Have freed memory given back: set before large tables are made."""
+    """Have freed memory given back. Called before Arrow is imported, which then takes the system's allocator."""
     from analyzer import memory  # noqa: PLC0415
 
     memory.keep_small()

@@ -90,10 +90,10 @@ def merge(
 
     What several of them hold is counted once.
     """
+    keep_memory_small()
     from analyzer import merging, results  # noqa: PLC0415 - NumPy and Arrow; not needed for help
     from analyzer.capture.inputs import as_text  # noqa: PLC0415
 
-    keep_memory_small()
     check_folder(output)
     loaded = [results.load(folder) for folder in folders]
     sites = [as_text(str(folder)) for folder in folders] if separate else ()
@@ -127,10 +127,11 @@ def diff(
     quiet: Quiet = False,
 ) -> None:
     """What became of each dependency: refused now, new, done with credentials, gone, or only not seen again."""
-    from analyzer import results  # noqa: PLC0415 - NumPy and Arrow; not needed for help
+    keep_memory_small()
+    from analyzer.analysis import is_folder_of_results  # noqa: PLC0415 - NumPy; not needed for help
     from analyzer.comparison import compare  # noqa: PLC0415
 
-    folders = [results.is_folder(path) for path in (before, after)]
+    folders = [is_folder_of_results(path) for path in (before, after)]
     sides = []
     for path, is_folder in zip((before, after), folders, strict=True):
         # What says how captures are read is for the side that is captures; given for two folders it is refused.

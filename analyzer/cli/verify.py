@@ -55,13 +55,13 @@ def verify(
 
     Ends with 1 if they differ.
     """
+    keep_memory_small()
     from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
     from analyzer import results  # noqa: PLC0415
     from analyzer import verify as verifying  # noqa: PLC0415
 
     if output:
         check_folder(output)
-    keep_memory_small()
     with progress_bar(quiet) as progress:
         found = verifying.verify(
             paths,

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from analyzer import __version__, tables
-from analyzer.analysis import Analysis, Progress
+from analyzer.analysis import Analysis, Progress, is_folder_of_results
 from analyzer.capture import pcapng
 from analyzer.capture.chosen import Chosen, File, Marking, Marks, marked_packets
 from analyzer.capture.inputs import as_text, find_captures
@@ -24,7 +24,6 @@ from analyzer.capture.source import STDIN
 from analyzer.compiled import Kernels, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.engines import native
 from analyzer.errors import AnalyzerError, UsageError
-from analyzer.results import is_folder
 from analyzer.sessions.joins import Ints
 from analyzer.slices.behind import behind, tabled
 from analyzer.slices.connections import of_site
@@ -151,7 +150,7 @@ def _located(names: list[str], paths: str | Path | Sequence[str | Path]) -> list
     given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if STDIN in names:
         raise AnalyzerError("standard input cannot be read again: write it to a file, and analyze that")
-    if len(given) == 1 and is_folder(given[0]):
+    if len(given) == 1 and is_folder_of_results(given[0]):
         folder = Path(given[0]).resolve()
         tried = {
             name: [Path(name), folder.parent / name, folder / name, folder.parent / Path(name).name] for name in names
