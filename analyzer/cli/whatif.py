@@ -26,7 +26,7 @@ from analyzer.cli.options import (
     opened,
     takes_reading,
 )
-from analyzer.errors import UsageError
+from analyzer.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -232,11 +232,12 @@ def _tables(analysis: Analysis) -> dict[str, pa.Table]:
 
 
 def _enough(analysis: Analysis) -> dict[str, str | None]:
-    """Why servers were not observed for long enough, by address."""
+    """Why servers were not observed for long enough, by `site/address`."""
     observed = analysis.arrow("observation")
     return {
-        ip: f"not observed for long enough: {lacks}" if enough is False else None
-        for ip, enough, lacks in zip(
+        f"{site or ''}/{ip}": f"not observed for long enough: {lacks}" if enough is False else None
+        for site, ip, enough, lacks in zip(
+            observed["site"].to_pylist(),
             observed["server_ip"].to_pylist(),
             observed["enough"].to_pylist(),
             observed["lacks"].to_pylist(),
@@ -314,6 +315,7 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
     from analyzer.policy.record import Content  # noqa: PLC0415
     from analyzer.policy.servers import by_server  # noqa: PLC0415
 
+    folders: set[str] = set()
     today = by_server(baselines, {(it.server.site, it.server.ip): it.server for it in found.servers}, "--baseline")
     for advice in found.servers:
         server = advice.server
@@ -329,13 +331,27 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
             unknown=unknown,
         )
         baseline = today.get((server.site, server.ip))
-        made = artefacts(advice.policy, baseline=baseline, content=content)
-        folder = output / _folder_name("_".join(filter(None, (server.site, server.ip))))
+        try:
+            made = artefacts(advice.policy, baseline=baseline, content=content)
+        except PolicyError as problem:  # a name from a capture that a format cannot carry; other servers have theirs
+            announce(f"{server.ip}: no files: {problem}")
+            continue
+        folder = output / _new_folder_name("_".join(filter(None, (server.site, server.ip))), folders)
         check_folder(folder)
         for name, data in made.files.items():
             (folder / name).write_bytes(data)
         for line in made.left_out:
             announce(f"{server.ip}: {line}")
+
+
+def _new_folder_name(text: str, taken: set[str]) -> str:
+    """A name that no other server has, whatever case a file system ignores: a number behind it tells them apart."""
+    name = wanted = _folder_name(text)
+    number = 2
+    while name.casefold() in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    taken.add(name.casefold())
+    return name
 
 
 def _folder_name(text: str) -> str:

@@ -114,3 +114,11 @@ def test_files_for_windows_and_none_for_what_is_not_known(called: Called, tmp_pa
     done = called("recommend", *mixed, "--minimum", "days=0", "-o", str(nobody))
     assert "what the server is is not known" in done.out
     assert sorted(path.name for path in nobody.iterdir()) == ["fd77__2"]
+
+
+def test_names_of_folders_do_not_meet() -> None:
+    from analyzer.cli.whatif import _new_folder_name  # noqa: PLC0415
+
+    taken: set[str] = set()
+    names = [_new_folder_name(text, taken) for text in ("north/a_10.0.0.1", "north_a_10.0.0.1", "NORTH_A_10.0.0.1")]
+    assert names == ["north_a_10.0.0.1", "north_a_10.0.0.1_2", "NORTH_A_10.0.0.1_3"]
