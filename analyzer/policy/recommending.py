@@ -46,6 +46,8 @@ GIVEN_UP = ("covered", "unknown", CANNOT_BE_KNOWN)
 known whether they go on to work."""
 OF_CONTROLLERS = ("netlogon", "samr", "lsarpc")
 LISTED = ("NullSessionPipes", "NullSessionShares", "RestrictNullSessAccess")
+ADMITTED = ("anonymous", "guest")
+"""Whom `guest ok` lets in."""
 SOURCE = "recommended"
 MOST_ROUNDS = 8
 """Settings are taken back one after the other if they do harm together; more often than this does not happen."""
@@ -202,7 +204,9 @@ class _Finder:
             gone = [name for name in (LISTED if blamed in LISTED else (blamed,)) if name in settings]
             for name in gone:
                 del settings[name]
-            if not gone:  # it is not known what to take back
+            if blamed == "samba:guest ok" and shares:
+                shares = {}
+            elif not gone:  # it is not known what to take back
                 settings, shares = {}, {}
             found.held_back.append(Blocked(number, blamed, frozenset(failing), "together with the other settings"))
         else:
@@ -345,9 +349,9 @@ class _Finder:
         self, number: int, context: Context, wanted: frozenset[int], found: Advice
     ) -> dict[str, tuple[str, Value]]:
         """Shares that guests were seen to use, and no longer need."""
-        used = _entries(self._forms, wanted, ("disk",))
+        used = _entries(self._forms, wanted, ("disk",), ADMITTED)
         for share in sorted(used):
-            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",)))
+            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",), ADMITTED))
             found.held_back.append(Blocked(number, f"samba:guest ok: {share}", forms, "it is needed"))
         now = {
             share
@@ -357,13 +361,15 @@ class _Finder:
         return {share: ("guest ok", "no") for share in sorted(now) if share not in {name.casefold() for name in used}}
 
 
-def _entries(forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str]) -> set[str]:
-    """The names of pipes or shares that anonymous sessions need."""
+def _entries(
+    forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str], whose: Sequence[str] = ("anonymous",)
+) -> set[str]:
+    """The names of pipes or shares that anonymous sessions need, or those of `whose`."""
     return {
         use.resource
         for form in wanted
         for use in forms[form].uses  # type: ignore[attr-defined] # they are forms
-        if use.kind in kinds and use.identity == "anonymous" and use.resource is not None
+        if use.kind in kinds and use.identity in whose and use.resource is not None
     }
 
 

@@ -170,6 +170,16 @@ def test_shares_of_samba_that_nobody_needs_are_closed_to_guests() -> None:
     assert {share: options["guest ok"].value for share, options in given.shares.items()} == {"old": "no"}
 
 
+@pytest.mark.parametrize("identity", ["guest", "anonymous", "unknown"])
+def test_a_share_that_guests_need_is_not_closed_to_them(identity: str) -> None:
+    baseline = policy("samba", shares={"public": {"guest ok": "yes"}, "old": {"guest ok": "yes"}})
+    found = policies.recommend(seen(use("PUBLIC", identity=identity), system="samba"), baselines={"": baseline})
+    assert found.replay.counts()["breaks"] == 0
+    given = found.servers[0].policy
+    assert given is not None
+    assert list(given.shares) == ["old"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_on_a_made_site_nothing_that_is_needed_breaks(seed: int) -> None:
     made = site(clients=60, servers=22, uses=900, seed=seed)

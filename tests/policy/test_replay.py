@@ -382,3 +382,22 @@ def test_a_list_that_has_the_pipe_is_no_matter_for_credentials() -> None:
     listed = policy(NullSessionPipes=("spoolss",), RestrictNullSessAccess=1)
     found = policies.whatif(rows, policies={"": listed}, roles={"": "member"})
     assert found.rows()["outcome"].tolist() == ["still_works"]
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "outcome"),
+    [
+        (use("PUBLIC", identity="unknown"), "UseMachineId", "cannot_be_known"),
+        (use("PUBLIC", identity="guest"), "LmCompatibilityLevel", "cannot_be_known"),
+        (use("PUBLIC"), "LmCompatibilityLevel", "still_works"),
+        (call("epmapper", "ept_lookup"), "EnableAuthEpResolution", "cannot_be_known"),
+        (call("spoolss", "RpcEnumPrinters"), "EnableAuthEpResolution", "still_works"),
+    ],
+)
+def test_what_is_set_on_clients_is_not_promised_for_their_credentials(
+    row: dict[str, Any], name: str, outcome: str
+) -> None:
+    rows = seen(row | {"client_software": "Windows 10"}, system="2016")
+    value = 0 if name == "UseMachineId" else 1
+    found = policies.whatif(rows, policies={}, client_policy=policy(**{name: value}), roles={"": "member"})
+    assert found.rows()["outcome"].tolist() == [outcome]
