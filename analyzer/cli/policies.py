@@ -113,11 +113,12 @@ def needed(analysis: Analysis) -> dict[str, pa.Table]:
 
 
 def enough(analysis: Analysis) -> dict[str, str | None]:
-    """Why servers were not observed for long enough, by address."""
+    """Why servers were not observed for long enough, by `site/address`."""
     observed = analysis.arrow("observation")
     return {
-        ip: f"not observed for long enough: {lacks}" if enough is False else None
-        for ip, enough, lacks in zip(
+        f"{site or ''}/{ip}": f"not observed for long enough: {lacks}" if enough is False else None
+        for site, ip, enough, lacks in zip(
+            observed["site"].to_pylist(),
             observed["server_ip"].to_pylist(),
             observed["enough"].to_pylist(),
             observed["lacks"].to_pylist(),

@@ -39,7 +39,7 @@ from analyzer.cli.policies import (
     read,
     words,
 )
-from analyzer.errors import UsageError
+from analyzer.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
     from analyzer.policy import Policy
@@ -225,6 +225,7 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
     from analyzer.policy.record import Content  # noqa: PLC0415
     from analyzer.policy.servers import by_server  # noqa: PLC0415
 
+    folders: set[str] = set()
     today = by_server(baselines, {(it.server.site, it.server.ip): it.server for it in found.servers}, "--baseline")
     for advice in found.servers:
         server = advice.server
@@ -240,13 +241,27 @@ def _write_artefacts(found: Recommendation, baselines: dict[str, Policy], output
             unknown=unknown,
         )
         baseline = today.get((server.site, server.ip))
-        made = artefacts(advice.policy, baseline=baseline, content=content)
-        folder = output / _folder_name("_".join(filter(None, (server.site, server.ip))))
+        try:
+            made = artefacts(advice.policy, baseline=baseline, content=content)
+        except PolicyError as problem:  # a name from a capture that a format cannot carry; other servers have theirs
+            announce(f"{server.ip}: no files: {problem}")
+            continue
+        folder = output / _new_folder_name("_".join(filter(None, (server.site, server.ip))), folders)
         check_folder(folder)
         for name, data in made.files.items():
             (folder / name).write_bytes(data)
         for line in made.left_out:
             announce(f"{server.ip}: {line}")
+
+
+def _new_folder_name(text: str, taken: set[str]) -> str:
+    """A name that no other server has, whatever case a file system ignores: a number behind it tells them apart."""
+    name = wanted = _folder_name(text)
+    number = 2
+    while name.casefold() in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    taken.add(name.casefold())
+    return name
 
 
 def _folder_name(text: str) -> str:

@@ -72,7 +72,8 @@ def recommend(
     """The tightest policy for each server that breaks nothing that is needed; arguments as of `whatif`.
 
     accept: what is given up: `covered`, `unknown`, `cannot_be_known`, numbers of rows of `dependencies`, or `netlogon`,
-    `samr`, `lsarpc` on domain controllers. enough: for servers, by address, why they were not observed for long enough.
+    `samr`, `lsarpc` on domain controllers. enough: for servers, by `site/address` or by address, why they were not
+    observed for long enough.
     """
     from analyzer.policy import recommending, replay  # noqa: PLC0415 - NumPy and Arrow
 

@@ -9,10 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
-from analyzer.policy.rules import BREAKS, UNKNOWN, WORKS, Gate, Held, Place, Ruling, Use, gates, names_match, rule_on
-from analyzer.policy.settings import Given, Policy, Value, default_of, settings
+from analyzer.policy.rules import (
+    BREAKS,
+    CREDENTIALS,
+    UNKNOWN,
+    WORKS,
+    Gate,
+    Held,
+    Place,
+    Ruling,
+    Use,
+    gates,
+    names_match,
+    rule_on,
+)
+from analyzer.policy.settings import NUMBERS, Given, Policy, Value, default_of, setting_of, settings
 from analyzer.policy.uses import Form
 
 STILL_WORKS, WOULD_BREAK, CANNOT_BE_KNOWN, REFUSED_TODAY = "still_works", "breaks", "cannot_be_known", "refused_today"
@@ -138,7 +152,8 @@ class Context:
             return Judgement(CANNOT_BE_KNOWN, "", self.problem, "", "")
         found = [self._of(use, place, form) for use in form.uses for place in self.places]
         if form.may_be_none:
-            found.append(Judgement(STILL_WORKS, "", "", "", "high"))
+            asked = dict.fromkeys(use._replace(identity=CREDENTIALS) for use in form.uses)
+            found += [self._of(use, place, form) for use in asked for place in self.places]
         first = found[0]
         if all(it.outcome == first.outcome for it in found):
             return first
@@ -213,6 +228,11 @@ class Context:
             if (name, None) in self.distrusted or (name, use.resource) in self.distrusted:
                 why = f"the captures contradict what {name} is said to be, or contradict each other about it"
                 return Ruling(UNKNOWN, name, why, "captures", "low", "")
+        for name in changed:
+            held = values.of(name, use.resource)
+            if held is not None and is_undocumented(name, held.value):
+                why = f"no document says what {name} = {held.value} does"
+                return Ruling(UNKNOWN, name, why, setting_of(name).source, "low", "")
         ruling = rule_on(gate, use, place, lambda name: values.of(name, use.resource))
         if ruling is None or ruling.rung not in ("bind", "call"):
             return ruling
@@ -226,6 +246,14 @@ class Context:
     def _is_unchanged(self, name: str, resource: str | None) -> bool:
         now, then = self.now.of(name, resource), self.then.of(name, resource)
         return now is not None and then is not None and normal(now.value) == normal(then.value)
+
+
+@cache
+def is_undocumented(setting: str, value: Value | None) -> bool:
+    """Whether a number is none of those that have a meaning. Where not all of them are told, none is."""
+    it = setting_of(setting)
+    known = it.meanings
+    return isinstance(value, int) and it.kind in NUMBERS and bool(known) and str(value) not in known
 
 
 def but_for_lists(values: Values) -> tuple[object, ...]:

@@ -18,12 +18,22 @@ from analyzer import tables
 from analyzer.errors import UsageError
 from analyzer.groups import Groups, Mask
 from analyzer.knowledge import rows as knowledge_rows
-from analyzer.policy.judging import CANNOT_BE_KNOWN, STILL_WORKS, Context, Judgement, Values, but_for_lists, normal
+from analyzer.policy.judging import (
+    CANNOT_BE_KNOWN,
+    STILL_WORKS,
+    WOULD_BREAK,
+    Context,
+    Judgement,
+    Values,
+    but_for_lists,
+    normal,
+)
 from analyzer.policy.replay import Given, Seen, WhatIf, contexts_of, looked_at, replay
 from analyzer.policy.rules import Held, Place
 from analyzer.policy.servers import Server
 from analyzer.policy.settings import LISTS, NUMBERS, Policy, Value, setting_of
 from analyzer.policy.settings import Given as GivenValue
+from analyzer.policy.uses import Form
 from analyzer.tables import TableSet
 
 if TYPE_CHECKING:
@@ -36,13 +46,13 @@ GIVEN_UP = ("covered", "unknown", CANNOT_BE_KNOWN)
 known whether they go on to work."""
 OF_CONTROLLERS = ("netlogon", "samr", "lsarpc")
 LISTED = ("NullSessionPipes", "NullSessionShares", "RestrictNullSessAccess")
-OF_SHARES = ("samba:guest ok",)
+ADMITTED = ("anonymous", "guest")
+"""Whom `guest ok` lets in."""
 SOURCE = "recommended"
 MOST_ROUNDS = 8
 """Settings are taken back one after the other if they do harm together; more often than this does not happen."""
-GUESTS = ("anonymous", "guest")
-"""Whom `guest ok` lets in: to Samba an anonymous session at a share is a guest, too."""
 PIPE_KINDS = ("pipe", "bind", "call", "wait")
+KINDS_OF: Mapping[str, Sequence[str]] = {"NullSessionPipes": PIPE_KINDS, "NullSessionShares": ("disk",)}
 
 
 class Blocked(NamedTuple):
@@ -97,7 +107,8 @@ def recommend(
 
     rows: the tables `NEEDED`. given: baselines, systems and roles; its policies are not looked at. accept: what is given up:
     `covered`, `unknown`, `cannot_be_known`, numbers of rows of `dependencies`, or `netlogon`, `samr`, `lsarpc` on domain
-    controllers. enough: for a server (by address) why it was not observed for long enough; None, or not in it: it was.
+    controllers. enough: for a server, by `site/address` or by address, why it was not observed for long enough; None, or not
+    in it: it was.
     Raises UsageError as `whatif` does, and for rows that do not exist.
     """
     seen = looked_at(rows, given)
@@ -110,7 +121,7 @@ def recommend(
     finder = _Finder(seen, contexts, names, CANNOT_BE_KNOWN in accept)
     found = []
     for number, server in enumerate(seen.servers):
-        reason = (enough or {}).get(server.ip) or contexts[number].problem
+        reason = (enough or {}).get(_key(server)) or (enough or {}).get(server.ip) or contexts[number].problem
         if reason:
             found.append(Advice(server, None, reason))
         else:
@@ -190,15 +201,14 @@ class _Finder:
             if not failing:
                 break
             blamed = next(iter(failing.values())).setting
-            found.held_back.append(Blocked(number, blamed, frozenset(failing), "together with the other settings"))
-            taken_back = [
-                name for name in (LISTED if blamed in LISTED else (blamed,)) if settings.pop(name, None) is not None
-            ]
-            if not taken_back:  # it is a share's own, or nobody knows which does it
+            gone = [name for name in (LISTED if blamed in LISTED else (blamed,)) if name in settings]
+            for name in gone:
+                del settings[name]
+            if blamed == "samba:guest ok" and shares:
                 shares = {}
-                settings = settings if blamed in OF_SHARES else {}
-            if not settings and not shares:
-                break
+            elif not gone:  # it is not known what to take back
+                settings, shares = {}, {}
+            found.held_back.append(Blocked(number, blamed, frozenset(failing), "together with the other settings"))
         else:
             settings, shares = {}, {}
         made = {name: GivenValue(value, SOURCE) for name, value in settings.items()}
@@ -240,6 +250,10 @@ class _Finder:
                 listed = {entry.casefold(): entry for entry in now.value if entry}
                 entries = {listed[entry.casefold()] for entry in entries if entry.casefold() in listed}  # noqa: PLW2901
             made[name] = tuple(sorted(entries))
+        opening = self._would_open(context, wanted, {"NullSessionPipes": pipes, "NullSessionShares": shares})
+        if opening:
+            found.held_back.append(Blocked(number, "NullSessionPipes", *opening))
+            return {}
         uncaptured = [form for form in wanted if _is_uncaptured(self._forms, form)]
         failing = self._failing(self._with(context, made), wanted)
         if uncaptured or failing:
@@ -259,6 +273,33 @@ class _Finder:
         found.kept += same
         return {name: value for name, value in made.items() if name not in same}
 
+    def _would_open(
+        self, context: Context, wanted: frozenset[int], needed: Mapping[str, set[str]]
+    ) -> tuple[frozenset[int], str] | None:
+        """The forms of use, and why, for which a list may get an entry that it does not have today; None: it gets none.
+
+        Where today's list is not known, it has what was seen to work anonymously, and what the role opens; nothing else.
+        """
+        for name, entries in needed.items():
+            if name in context.now.settings:
+                continue
+            roles = {place.role for place in context.places}
+            if name == "NullSessionPipes" and len(roles) > 1 and not self._accepted.issuperset(OF_CONTROLLERS):
+                return (
+                    frozenset(),
+                    "what is listed today is not known, nor whether it is a domain controller, of which some pipes stay "
+                    "listed; --role or --baseline says it",
+                )
+            sure = _entries(self._forms, (form for form in wanted if _is_anonymous(self._forms[form])), KINDS_OF[name])
+            for entry in sorted(entries - sure):
+                forms = frozenset(form for form in wanted if entry in _entries(self._forms, [form], KINDS_OF[name]))
+                return (
+                    forms,
+                    f"what is listed today is not known, and {entry} was not seen to work in a session that is known to be "
+                    "anonymous: listing it may open it; --baseline says what is listed",
+                )
+        return None
+
     def _tighten(
         self,
         number: int,
@@ -271,6 +312,11 @@ class _Finder:
     ) -> None:
         """Set one setting to the tightest value with which all that is needed goes on to work."""
         now = context.now.settings.get(name)
+        if now is not None and len(values) > 1 and normal(now.value) not in [normal(value) for value in values]:
+            why = f"it is {now.value} today, and whether that is tighter is not known"
+            found.held_back.append(Blocked(number, name, frozenset(), why))
+            return
+        proven = False
         for place, value in enumerate(values):
             if place and place == len(values) - 1:
                 return  # the loosest value tightens nothing
@@ -279,8 +325,14 @@ class _Finder:
                 return
             failing = self._failing(self._changed(context, name, value), wanted)
             if not failing:
-                settings[name] = value
+                if now is None and place and not proven:
+                    why = f"what is set today is not known, and may be tighter than {value}"
+                    found.held_back.append(Blocked(number, name, frozenset(), why))
+                else:
+                    settings[name] = value
                 return
+            # What was seen to work shows that today's value is not as tight.
+            proven = any(_is_anonymous(self._forms[form]) and it.outcome == WOULD_BREAK for form, it in failing.items())
             why = next(iter(failing.values())).why
             what = f"{name} = {value}" if len(values) > 2 else name
             found.held_back.append(Blocked(number, what, frozenset(failing), why))
@@ -297,9 +349,9 @@ class _Finder:
         self, number: int, context: Context, wanted: frozenset[int], found: Advice
     ) -> dict[str, tuple[str, Value]]:
         """Shares that guests were seen to use, and no longer need."""
-        used = _entries(self._forms, wanted, ("disk",), GUESTS)
+        used = _entries(self._forms, wanted, ("disk",), ADMITTED)
         for share in sorted(used):
-            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",), GUESTS))
+            forms = frozenset(form for form in wanted if share in _entries(self._forms, [form], ("disk",), ADMITTED))
             found.held_back.append(Blocked(number, f"samba:guest ok: {share}", forms, "it is needed"))
         now = {
             share
@@ -310,15 +362,20 @@ class _Finder:
 
 
 def _entries(
-    forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str], identities: Sequence[str] = ("anonymous",)
+    forms: Sequence[object], wanted: Iterable[int], kinds: Sequence[str], whose: Sequence[str] = ("anonymous",)
 ) -> set[str]:
-    """The names of pipes or shares that sessions of these identities need."""
+    """The names of pipes or shares that anonymous sessions need, or those of `whose`."""
     return {
         use.resource
         for form in wanted
         for use in forms[form].uses  # type: ignore[attr-defined] # they are forms
-        if use.kind in kinds and use.identity in identities and use.resource is not None
+        if use.kind in kinds and use.identity in whose and use.resource is not None
     }
+
+
+def _is_anonymous(form: Form) -> bool:
+    """Whether it was seen to work without credentials."""
+    return form.observed and not form.may_be_none
 
 
 def _is_uncaptured(forms: Sequence[object], form: int) -> bool:

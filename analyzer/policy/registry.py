@@ -118,8 +118,10 @@ def _of_one_control_set(values: Iterable[RegistryValue], file: str, warnings: li
     """The values that hold now: which of several numbered control sets is the current one, an export need not tell."""
     all_values = list(values)
     sets: dict[tuple[str, str], dict[str, RegistryValue]] = {}
+    numbers = set()
     for value in all_values:
         number = _NUMBERED.match(_rooted(value.key))
+        numbers |= {number[1]} if number else set()
         sets.setdefault((normal_key(value.key), value.name.lower()), {})[number[1] if number else ""] = value
     said: set[tuple[str, str]] = set()
     for value in all_values:
@@ -128,8 +130,8 @@ def _of_one_control_set(values: Iterable[RegistryValue], file: str, warnings: li
         if "" in of:
             if _NUMBERED.match(_rooted(value.key)) is None:
                 yield value
-        elif len({(it.type, it.data) for it in of.values()}) == 1:
-            yield value
+        elif len({(it.type, it.data) for it in of.values()}) == 1 and of.keys() == numbers:
+            yield value  # in all control sets that the file has: in one that lacks it, it is absent
         elif at not in said and at in registry_settings():
             said.add(at)
             warnings.append(

@@ -251,10 +251,10 @@ def pairs_of(data: Replayed) -> Pairs:
 
 def places_of_server(server: Server) -> tuple[Place, ...]:
     """What a server may be, as far as it is known."""
-    if server.family == "samba":
-        return (Place("samba", None, server.role),)
-    builds = (server.build,) if server.build is not None else tuple(RELEASES.values())
     roles = (server.role,) if server.role is not None else ROLES
+    if server.family == "samba":
+        return tuple(Place("samba", None, role) for role in roles)
+    builds = (server.build,) if server.build is not None else tuple(RELEASES.values())
     return tuple(Place(server.family, build, role) for build in builds for role in roles)
 
 

@@ -31,6 +31,8 @@ from analyzer.policy.settings import NUMBERS, Given, Value, default_of, settings
 WORKS, BREAKS, UNKNOWN = "works", "breaks", "unknown"
 RUNGS = ("session_setup", "tree_connect", "open", "bind", "call")
 """How far a client comes, in order."""
+CREDENTIALS = "credentials"
+"""Whose use it may be where a session was not seen from its beginning."""
 SMB1 = 0x0100
 """The number of any dialect of SMB 1, below those of SMB 2 and 3."""
 PROTOCOLS = {
@@ -43,9 +45,11 @@ SIDS = {
     "anonymous logon": "S-1-5-7",
     "guests": "S-1-5-32-546",
     "guest": "S-1-5-21-501",
+    "domain guests": "S-1-5-21-514",
+    "local account": "S-1-5-113",
     "network": "S-1-5-2",
 }
-"""Well-known names in lists of rights. The guest account is written without its domain."""
+"""Well-known names in lists of rights. Guest, and Domain Guests (514), are written without their domain."""
 
 
 class Use(NamedTuple):
@@ -58,7 +62,7 @@ class Use(NamedTuple):
     interface: str | None
     operation: str | None
     identity: str
-    """anonymous, or guest."""
+    """anonymous, guest, or credentials, of which only rows say something that name them."""
     asked_anonymous: bool
     rpc_auth: bool
     dialect: int
@@ -254,11 +258,15 @@ def _has(entries: tuple[str, ...], _: Use, argument: str) -> bool:
     return not {sid_of(entry) for entry in entries}.isdisjoint(argument.split("|"))
 
 
+def _names(entries: tuple[str, ...], _: Use, __: str) -> bool:
+    return not all(re.fullmatch(r"S-1(-\d+)+", sid_of(entry)) for entry in entries)
+
+
 def sid_of(entry: str) -> str:
     """An entry of a list of rights as a SID; the guest account of whatever domain as `S-1-5-21-501`."""
     text = entry.strip().lstrip("*")
     sid = SIDS.get(text.rsplit("\\", 1)[-1].casefold(), text.upper())
-    return SIDS["guest"] if re.fullmatch(r"S-1-5-21(-\d+)*-501", sid) else sid
+    return re.sub(r"^S-1-5-21(-\d+)*-(501|514)$", r"S-1-5-21-\2", sid)
 
 
 _LISTS: Mapping[str, Callable[[tuple[str, ...], Use, str], bool | None]] = {
@@ -268,6 +276,7 @@ _LISTS: Mapping[str, Callable[[tuple[str, ...], Use, str], bool | None]] = {
     "lacks": _lacks,
     "differs": _differs,
     "has": _has,
+    "names": _names,
 }
 TESTS = frozenset(_LISTS) | {
     "any",
@@ -283,7 +292,8 @@ TESTS = frozenset(_LISTS) | {
     "unclear",
 }
 """What may be asked of a setting. `filled`, `empty`: of a list; `lists`, `lacks`: the pipe or share of the use stands in it,
-or not; `differs`: its full name and its last part do not agree on that; `has SID|SID`: one of these stands in it; `any`:
+or not; `differs`: its full name and its last part do not agree on that; `has SID|SID`: one of these stands in it; `names`: a
+name stands in it, of an account that is not well known, or in the language of the system; `any`:
 whatever it is, if it is known; `set`: there and not empty; `on`, `off`: known to be 1, or not; `untouched`: not known, so it
 stays as it is; `above`, `below`: a dialect newer, older than that of the use; `admits`, `everyone`, `excludes`, `unclear`:
 what an access list (SDDL) says of ANONYMOUS LOGON. All others are values: `1`, `0|1`, `!0`, `never`."""
@@ -341,7 +351,7 @@ class _Selector(NamedTuple):
             and (not self.role or self.role == place.role)
             and (place.build is None or self.first_build <= place.build <= self.last_build)
             and (not self.kinds or use.kind in self.kinds)
-            and (not self.identity or use.identity in self.identity)
+            and (use.identity in self.identity or (not self.identity and use.identity != CREDENTIALS))
             and (not self.dialect or self.dialect == ("smb1" if use.dialect == SMB1 else "smb2"))
             and (not self.asked or not use.asked_anonymous)
             and (not self.rpc_auth or (self.rpc_auth == "yes") == use.rpc_auth)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from analyzer import tables
 from analyzer.errors import UsageError
 from analyzer.groups import Groups, places
 from analyzer.policy.settings import RELEASES
@@ -29,6 +30,7 @@ NTLM = re.compile(r"\bNTLM version (\d+)\.(\d+)\.(\d+)")
 SMB1_BUILD = re.compile(r"\bWindows(?:\(R\))?\b.*?\b(2195|2600|3790|[67]\d{3}|9\d{3}|1\d{4}|2\d{4})\b")
 LONGEST_HINT = 1024
 DC_SHARES = ("NETLOGON", "SYSVOL")
+DIRECTORIES = ("ldap", "ldaps", "global_catalog")
 SETS_UP_CHANNELS = ("NetrServerAuthenticate", "NetrServerAuthenticate2", "NetrServerAuthenticate3")
 
 
@@ -53,6 +55,8 @@ class _Signs:
     families: dict[str, str] = field(default_factory=dict)
     builds: dict[int, str] = field(default_factory=dict)
     dc: str = ""
+    directory: str = ""
+    """What says that it may be a domain controller."""
     name: str | None = None
 
 
@@ -69,6 +73,7 @@ def servers(
     _hinted(rows, found)
     _by_guid(rows, found)
     _controllers(rows, found)
+    _directories(rows, found)
     told_systems = by_server(systems or {}, found, "--os")
     told_roles = by_server(roles or {}, found, "--role")
     for role in told_roles.values():
@@ -209,6 +214,23 @@ def _controllers(rows: TableSet, found: dict[tuple[str, str], _Signs]) -> None:
             found[site, ip].dc = "shares SYSVOL or NETLOGON"
 
 
+def _directories(rows: TableSet, found: dict[tuple[str, str], _Signs]) -> None:
+    """Servers that somebody asks for a directory: they may be domain controllers, or have another one."""
+    for site, ip, way in _ways(rows):
+        if (site, ip) in found and way in DIRECTORIES:
+            found[site, ip].directory = "clients connect to its LDAP"
+
+
+def _ways(rows: TableSet) -> set[tuple[str, str, str]]:
+    columns = rows.columns("other_ways", "site", "server_ip", "way")
+    first = Groups(*columns.values()).first
+    text = rows.texts.text
+    return {
+        (text(int(site)) or "", text(int(ip)) or "", tables.OTHER_WAY[way])
+        for site, ip, way in zip(*(column[first].tolist() for column in columns.values()), strict=True)
+    }
+
+
 def _decided(key: tuple[str, str], signs: _Signs, system: tuple[str, int | None] | None, role: str | None) -> Server:
     conflict = ""
     family: str | None = None
@@ -233,7 +255,9 @@ def _decided(key: tuple[str, str], signs: _Signs, system: tuple[str, int | None]
         conflict = "; ".join(filter(None, (conflict, f"you say member, but it {signs.dc}")))
     how_role = signs.dc if role is None else "you say so"
     decided = role or ("dc" if signs.dc else None)
-    if decided is None and family == "samba":
+    if decided is None and family == "samba" and not signs.directory:
         decided, how_role = "member", "no sign of a domain controller"
+    if decided is None and signs.directory:
+        how_role = f"not known, {signs.directory}"
     known = "; ".join(filter(None, (", ".join(how), f"role: {how_role}" if how_role else "")))
     return Server(key[0], key[1], signs.name, family, build, decided, known or "nothing", conflict)

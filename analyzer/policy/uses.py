@@ -23,7 +23,7 @@ KEY = ("site", "client_ip", "server_ip")
 IDENTITIES = {"anonymous": ("anonymous",), "anonymous_rejected": ("anonymous",), "guest": ("guest",)}
 """Whose use it may be for the rules. Of any other identity it may be all of `UNCLEAR`."""
 UNCLEAR = ("anonymous", "guest", "credentials")
-DIALECTS = {"2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1.1": 0x0311}
+DIALECTS = {"2.?": 0, "2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1.1": 0x0311}
 ALL_DIALECTS = (SMB1, 0x0202, 0x0311)
 """What stands for any dialect: where it is not known."""
 WAIT = "FSCTL_PIPE_WAIT"

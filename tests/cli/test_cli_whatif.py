@@ -8,6 +8,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import pytest
 from command import CAPTURES, Called
 
 RESTRICT = "[global]\n restrict anonymous = 1\n"
@@ -114,3 +115,27 @@ def test_files_for_windows_and_none_for_what_is_not_known(called: Called, tmp_pa
     done = called("recommend", *mixed, "--minimum", "days=0", "-o", str(nobody))
     assert "what the server is is not known" in done.out
     assert sorted(path.name for path in nobody.iterdir()) == ["fd77__2"]
+
+
+def test_names_of_folders_do_not_meet() -> None:
+    from analyzer.cli.whatif import _new_folder_name  # noqa: PLC0415
+
+    taken: set[str] = set()
+    names = [_new_folder_name(text, taken) for text in ("north/a_10.0.0.1", "north_a_10.0.0.1", "NORTH_A_10.0.0.1")]
+    assert names == ["north_a_10.0.0.1", "north_a_10.0.0.1_2", "NORTH_A_10.0.0.1_3"]
+
+
+def test_a_name_that_no_file_can_carry_costs_its_server_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from analyzer import policy as policies  # noqa: PLC0415
+    from analyzer.cli.whatif import _write_artefacts  # noqa: PLC0415
+    from tests.policy.seen import seen, use  # noqa: PLC0415
+
+    rows = seen(use('x"; calc\n'), use("spoolss", server="192.168.0.2"))
+    found = policies.recommend(rows, roles={"": "member"})
+    _write_artefacts(found, {}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["192.168.0.2"]
+    said = capsys.readouterr().err
+    assert "192.168.0.1: no files" in said
+    assert "\ncalc" not in said

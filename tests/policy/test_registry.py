@@ -221,3 +221,14 @@ def test_a_multi_string_that_is_no_text() -> None:
     assert texts_of(b"\x00\xd8a\0") is None
     value = RegistryValue(PARAMETERS, "NullSessionPipes", REG_MULTI_SZ, texts_of(b"a\0b"), "line 1")
     assert read(value)[0] == {}
+
+
+def test_a_value_that_one_of_several_control_sets_lacks_is_not_known() -> None:
+    first = dword(LSA.replace("CurrentControlSet", "ControlSet001"), "RestrictAnonymous", 1)
+    second = dword(PARAMETERS.replace("CurrentControlSet", "ControlSet002"), "RestrictNullSessAccess", 0)
+    found, warnings = read(first, second)
+    assert not found
+    assert len(warnings) == 2
+    assert all("differs by control set" in line for line in warnings)
+    deleted = RegistryValue(LSA.replace("CurrentControlSet", "ControlSet002"), "", None, None, "line 9")
+    assert not read(first, deleted)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -356,3 +357,47 @@ def test_wrong_inputs_are_told() -> None:
         policies.whatif(rows, policies={"": policy(**LISTS)}, systems={"": "beos"})
     with pytest.raises(UsageError, match="a role is one of"):
         policies.whatif(rows, policies={"": policy(**LISTS)}, roles={"": "king"})
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "value"),
+    [
+        ("2016", "RequireSecuritySignature_server", 1),
+        ("2016", "ForceGuest", 1),
+        ("2016", "SeDenyNetworkLogonRight", ("*S-1-5-113",)),
+        ("samba", "server_signing", "mandatory"),
+        ("samba", "null_passwords", "no"),
+    ],
+)
+def test_what_may_have_been_done_with_credentials_is_not_promised(system: str, name: str, value: Any) -> None:
+    family = "samba" if system == "samba" else "windows"
+    for identity, outcome in (("unknown", "cannot_be_known"), ("anonymous", "still_works")):
+        rows = seen(use("PUBLIC", identity=identity), system=system)
+        found = policies.whatif(rows, policies={"": policy(family, **{name: value})}, roles={"": "member"})
+        assert found.rows()["outcome"].tolist() == [outcome], identity
+
+
+def test_a_list_that_has_the_pipe_is_no_matter_for_credentials() -> None:
+    rows = seen(use("spoolss", identity="unknown"), system="2008r2")
+    listed = policy(NullSessionPipes=("spoolss",), RestrictNullSessAccess=1)
+    found = policies.whatif(rows, policies={"": listed}, roles={"": "member"})
+    assert found.rows()["outcome"].tolist() == ["still_works"]
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "outcome"),
+    [
+        (use("PUBLIC", identity="unknown"), "UseMachineId", "cannot_be_known"),
+        (use("PUBLIC", identity="guest"), "LmCompatibilityLevel", "cannot_be_known"),
+        (use("PUBLIC"), "LmCompatibilityLevel", "still_works"),
+        (call("epmapper", "ept_lookup"), "EnableAuthEpResolution", "cannot_be_known"),
+        (call("spoolss", "RpcEnumPrinters"), "EnableAuthEpResolution", "still_works"),
+    ],
+)
+def test_what_is_set_on_clients_is_not_promised_for_their_credentials(
+    row: dict[str, Any], name: str, outcome: str
+) -> None:
+    rows = seen(row | {"client_software": "Windows 10"}, system="2016")
+    value = 0 if name == "UseMachineId" else 1
+    found = policies.whatif(rows, policies={}, client_policy=policy(**{name: value}), roles={"": "member"})
+    assert found.rows()["outcome"].tolist() == [outcome]

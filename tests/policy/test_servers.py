@@ -6,9 +6,10 @@ import pytest
 
 from analyzer import tables
 from analyzer.errors import UsageError
+from analyzer.policy import whatif
 from analyzer.policy.servers import Server, name_in_guid, servers, system_named
 from analyzer.tables import TableSet
-from tests.policy.seen import call, seen, use
+from tests.policy.seen import call, policy, seen, use
 
 
 def hinted(*hints: str, **told: dict[str, str]) -> Server:
@@ -109,3 +110,19 @@ def test_words_for_systems() -> None:
     assert system_named("Samba") == ("samba", None)
     with pytest.raises(UsageError):
         system_named("12")
+
+
+def test_a_samba_that_is_asked_for_a_directory_may_be_a_domain_controller() -> None:
+    rows = seen(call("lsarpc", "LsarLookupNames"), system="samba")
+    asked = {
+        "site": [""], "client_ip": ["10.0.0.9"], "server_ip": ["192.168.0.1"], "way": ["ldap"], "attempts": [1],
+    }  # fmt: skip
+    rows["other_ways"] = tables.table("other_ways", asked, 1)
+    (server,) = servers(TableSet(rows)).values()
+    assert server.role is None
+    assert "LDAP" in server.known_by
+    (told,) = servers(TableSet(rows), roles={"": "member"}).values()
+    assert told.role == "member"
+    restricted = policy("samba", restrict_anonymous=1)
+    found = whatif(rows, policies={"": restricted})
+    assert found.rows()["outcome"].tolist() == ["cannot_be_known"]

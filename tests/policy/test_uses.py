@@ -69,3 +69,9 @@ def test_whether_a_guest_gave_a_name() -> None:
     for asked in ("anonymous", "named"):
         data = replayed(TableSet(seen(use("PUBLIC", identity="guest"), asked=asked)))
         assert data.forms[0].uses[0].asked_anonymous == (asked == "anonymous")
+
+
+def test_a_dialect_of_smb_2_that_is_not_settled_may_be_any() -> None:
+    # 0x02FF answers a negotiation of SMB 1 and says that another one follows [MS-SMB2 3.3.5.3.1]; it was not captured.
+    form = replayed(TableSet(seen(use("spoolss"), dialect="2.?"))).forms[0]
+    assert len({it.dialect for it in form.uses}) == 3
