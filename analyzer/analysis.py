@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer import engines, memory
 from analyzer.capture.inputs import Input, as_text, find_captures
-from analyzer.engines import Engine
+from analyzer.engines import Chosen, Engine
 from analyzer.errors import UsageError, no_such
 from analyzer.names.gathering import Gathered
 from analyzer.names.listed import Listed, read_list
@@ -160,7 +160,7 @@ class Analysis:
 def analyze(
     paths: str | Path | Sequence[str | Path],
     *,
-    engine: str = "native",
+    engine: Chosen = "native",
     ports: Sequence[int] = PORTS,
     detail: str = "default",
     separate: bool = False,
@@ -176,6 +176,7 @@ def analyze(
     """Find the null-session dependencies in capture files.
 
     paths: files, folders (with all below them), patterns, or `-` for standard input; together one continuing capture.
+    engine: what decodes: `native`, `tshark`, `scapy`, an `engines.Engine` (which serves one analysis), or a class of such.
     ports: TCP ports that carry SMB; other connections are looked at if their first payload begins like SMB.
     detail: `default` keeps a row for each open and call of sessions that are not proven to have credentials and counts
     the others; `all` keeps a row for each.
@@ -216,7 +217,13 @@ def analyze(
     if reader.consumed() > LARGE:
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
         memory.give_back()
-    settings = {"engine": engine, "ports": list(ports), "detail": detail, "separate": separate, "hosts": len(listed)}
+    settings: dict[str, Any] = {
+        "engine": engines.declared(engine).name,
+        "ports": list(ports),
+        "detail": detail,
+        "separate": separate,
+        "hosts": len(listed),
+    }
     settings["endpoint_logs"] = len(logged)
     settings |= {"applications": 0, "scanners": 0, "timezone": timezone, "minimum": minimum}
     if judging is not None:

@@ -2,15 +2,14 @@
 
 In: paths and the names of engines. Out: `Verification`: agreement by table, and differences. Every engine makes the same
 tables (`tables`); rows are the same row if they say the same place (file and frames), and are then compared column by column,
-on those that both engines can know: what one cannot is declared in its module (`GAPS`), once.
+on those that both engines can know: what one cannot it declares itself (`gaps`), once.
 
 Judging and pairing (`sessions`), the decoding of DCE/RPC (`rpc`) and the tables are the same code for all engines, so no
-difference can show a fault of theirs. What further stages an engine shares with another one it says itself (`SHARED`).
+difference can show a fault of theirs. What further stages an engine shares with another one it says itself (`shared`).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import pyarrow as pa
 from analyzer import analysis as analyses
 from analyzer import engines, tables
 from analyzer.analysis import Analysis, Progress
+from analyzer.engines import Chosen
 from analyzer.errors import UsageError
 
 SHARED_BY_ALL = ("sessions: judging and pairing", "rpc: DCE/RPC", "tables and summaries")
@@ -100,7 +100,7 @@ class Verification:
 
 def verify(
     paths: str | Path | Sequence[str | Path],
-    names: Sequence[str] = engines.NAMES,
+    chosen: Sequence[Chosen] = engines.NAMES,
     *,
     ports: Sequence[int] = analyses.PORTS,
     progress: Progress | None = None,
@@ -111,35 +111,37 @@ def verify(
     Raises UsageError if there are not two engines, or one of them is not known; AnalyzerError if a program is missing that
     one needs.
     """
-    chosen = tuple(dict.fromkeys(names))
-    if len(chosen) < 2:
+    engine_of: dict[str, Chosen] = {}
+    for engine in chosen:
+        name = engines.declared(engine).name
+        before = engine_of.setdefault(name, engine)
+        if before is not engine and not (isinstance(before, str) and isinstance(engine, str)):
+            raise UsageError(f"two engines are called {name}: those that are compared have different names")
+    if len(engine_of) < 2:
         raise UsageError(
-            f"it takes two engines to compare, not {', '.join(chosen) or 'none'}; there are {', '.join(engines.NAMES)}"
+            f"it takes two engines to compare, not {', '.join(engine_of) or 'none'}; there are {', '.join(engines.NAMES)}"
         )
+    declared = {name: engines.declared(engine) for name, engine in engine_of.items()}
     found = Verification(
-        chosen,
-        {name: _declared(name, "SHARED", ()) for name in chosen},
-        {name: _declared(name, "GAPS", {}) for name in chosen},
-        {name: _declared(name, "LIMITS", ()) for name in chosen},
+        tuple(engine_of),
+        {name: one.shared for name, one in declared.items()},
+        {name: one.gaps for name, one in declared.items()},
+        {name: one.limits for name, one in declared.items()},
     )
     first: dict[str, _Rows] = {}
-    for name in chosen:
+    for name, engine in engine_of.items():
         announce(f"Reading with {name} ...")
-        analysis = analyses.analyze(paths, engine=name, ports=ports, detail="all", progress=progress, announce=announce)
+        analysis = analyses.analyze(
+            paths, engine=engine, ports=ports, detail="all", progress=progress, announce=announce
+        )
         found.errors[name] = [error for error in analysis.arrow("captures")["errors"].to_pylist() if error is not None]
         rows = {table: _Rows(table, analysis) for table in PLACES}
         if not first:
             first = rows
             continue
         for table in PLACES:
-            _compare(table, (chosen[0], first[table]), (name, rows[table]), found)
+            _compare(table, (found.engines[0], first[table]), (name, rows[table]), found)
     return found
-
-
-def _declared(engine: str, what: str, otherwise: Any) -> Any:
-    """What the module of an engine says of itself."""
-    engines.check(engine)
-    return getattr(importlib.import_module(f"analyzer.engines.{engine}"), what, otherwise)
 
 
 class _Rows:

@@ -142,6 +142,8 @@ class _Scan:
 class NativeEngine:
     """See `engines.Engine`."""
 
+    name = "native"
+
     def __init__(self, ports: tuple[int, ...], announce: Callable[[str], None]) -> None:
         self.files: list[FileFacts] = []
         self.texts = Texts(lambda: self._kernels)

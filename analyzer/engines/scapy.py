@@ -56,6 +56,11 @@ SHARED = ("opening and unpacking of files", "names in NetBIOS session requests")
 class ScapyEngine:
     """See `engines.Engine`."""
 
+    name = "scapy"
+    gaps = GAPS
+    limits = LIMITS
+    shared = SHARED
+
     def __init__(self, ports: tuple[int, ...], announce: Callable[[str], None]) -> None:
         self.files: list[FileFacts] = []
         self.texts = Texts(lambda: self._kernels)

@@ -100,6 +100,10 @@ class _Survey:
 class TsharkEngine:
     """See `engines.Engine`."""
 
+    name = "tshark"
+    gaps = GAPS
+    limits = LIMITS
+
     def __init__(self, ports: tuple[int, ...], announce: Callable[[str], None]) -> None:
         self.files: list[FileFacts] = []
         self.texts = Texts(lambda: self._kernels)
