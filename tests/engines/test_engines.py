@@ -95,7 +95,7 @@ def test_the_example_of_the_architecture(tmp_path: Path) -> None:
     assert sessions["status"].tolist() == ["STATUS_SUCCESS", "STATUS_SUCCESS", "STATUS_ACCESS_DENIED"]
     assert sessions["client_ip"].tolist() == ["10.0.0.1", "10.0.0.2", "fe80::1"]
     assert sessions["frame"].tolist() == [1, 2, 3]
-    assert found.dependencies["client_ip"].tolist() == ["10.0.0.1"]
+    assert found.dependencies["client_ip"].tolist() == ["10.0.0.1", "fe80::1"]  # the other was refused
     assert found.settings["engine"] == "login-log"
 
 
