@@ -11,7 +11,7 @@ difference can show a fault of theirs. What further stages an engine shares with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pyarrow as pa
 from analyzer import analysis as analyses
 from analyzer import engines, tables
 from analyzer.analysis import Analysis, Progress
-from analyzer.engines import Chosen
+from analyzer.engines import Chosen, Declared
 from analyzer.errors import UsageError
 
 SHARED_BY_ALL = ("sessions: judging and pairing", "rpc: DCE/RPC", "tables and summaries")
@@ -33,12 +33,13 @@ PLACES: dict[str, tuple[str, ...]] = {
     "channels": ("capture", "frame"),
     "trees": ("capture", "frame", "answer_frame"),
     "pipe_opens": ("capture", "frame", "answer_frame"),
+    "binds": ("capture", "frame", "answer_frame", "context_id"),
     "calls": ("capture", "frame", "answer_frame", "protocol", "opnum"),
 }
 """What says which row it is."""
 MEANT = {"session_key": "sessions", "connection_id": "connections"}
 """Numbers that each analysis gives as it goes, and the table whose rows they mean: compared is the place of that row ..."""
-NUMBERED = ("session_no", "tree_key", "open_key", "call_key")
+NUMBERED = ("session_no", "tree_key", "open_key", "bind_key", "call_key")
 """... and these are not, since they say no more than the session does."""
 MOST_DIFFERENCES = 100_000
 """So many are kept; all are counted."""
@@ -121,26 +122,32 @@ def verify(
         raise UsageError(
             f"it takes two engines to compare, not {', '.join(engine_of) or 'none'}; there are {', '.join(engines.NAMES)}"
         )
-    declared = {name: engines.declared(engine) for name, engine in engine_of.items()}
-    found = Verification(
-        tuple(engine_of),
-        {name: one.shared for name, one in declared.items()},
-        {name: one.gaps for name, one in declared.items()},
-        {name: one.limits for name, one in declared.items()},
-    )
+
+    def read() -> Iterator[tuple[Declared, Analysis]]:
+        for name, engine in engine_of.items():
+            announce(f"Reading with {name} ...")
+            yield (
+                engines.declared(engine),
+                analyses.analyze(paths, engine=engine, ports=ports, detail="all", progress=progress, announce=announce),
+            )
+
+    return compare(read())
+
+
+def compare(readings: Iterable[tuple[Declared, Analysis]]) -> Verification:
+    """The first of several analyses of the same captures, with all rows kept, and each of the others."""
+    found = Verification((), {}, {}, {})
     first: dict[str, _Rows] = {}
-    for name, engine in engine_of.items():
-        announce(f"Reading with {name} ...")
-        analysis = analyses.analyze(
-            paths, engine=engine, ports=ports, detail="all", progress=progress, announce=announce
-        )
-        found.errors[name] = [error for error in analysis.arrow("captures")["errors"].to_pylist() if error is not None]
+    for one, analysis in readings:
+        found.engines += (one.name,)
+        found.shared[one.name], found.gaps[one.name], found.limits[one.name] = one.shared, one.gaps, one.limits
+        found.errors[one.name] = [error for error in analysis.arrow("captures")["errors"].to_pylist() if error]
         rows = {table: _Rows(table, analysis) for table in PLACES}
         if not first:
             first = rows
             continue
         for table in PLACES:
-            _compare(table, (found.engines[0], first[table]), (name, rows[table]), found)
+            _compare(table, (found.engines[0], first[table]), (one.name, rows[table]), found)
     return found
 
 

@@ -75,7 +75,6 @@ GAPS = {
     "sessions.native_lanman": "an empty text is not told from none",
     "other_ways": "connections to other ports are not counted",
     "hosts": "datagrams are not read: names come from SMB itself and from the user's list",
-    "endpoint_processes": _NOT_PRINTED,
 }
 """What this engine cannot know, or knows otherwise: a column, or a table as a whole, and why."""
 LIMITS = (
@@ -327,12 +326,19 @@ class _File:
                 if unknown and not self.facts.packets:
                     fields = [name for name in fields if name not in unknown]
                     continue  # another version of tshark has other fields
-                if complaint:
-                    self.facts.errors.append(complaint.replace(path, self.facts.capture))
+                self._note(complaint)
+                self._note(beside.complaint_if_ended())
                 if run.too_long:
-                    self.facts.errors.append(f"{run.too_long} lines of tshark were too long")
+                    self._note(f"{run.too_long} lines of tshark were too long")
             break
         self._is_done = True
+
+    def _note(self, complaint: str) -> None:
+        """An error of this file. What several runs complain about in the same words is told once."""
+        capture = self.facts.capture
+        said = f"{capture}: {complaint.replace(self._path, capture) if self._path else complaint}"
+        if complaint and said not in self.facts.errors:
+            self.facts.errors.append(said)
 
     def _flat(self, run: Run, fields: list[str]) -> Iterator[Frame | None]:
         facts = self.facts
@@ -349,7 +355,7 @@ class _File:
             unreadable += frame is None
             yield frame
         if unreadable and not facts.packets:
-            facts.errors.append(f"tshark ({self._program}) printed {unreadable} lines, none of which can be read")
+            self._note(f"tshark ({self._program}) printed {unreadable} lines, none of which can be read")
 
     def nested(self, frame: int) -> list[Part]:
         """The messages of a frame that holds several; none if tshark did not print it so."""
@@ -387,6 +393,7 @@ class _File:
                 if not {source, target} & set(self._ports) and len(found) < MOST_PORTS:
                     # A client may talk from any port; the lower one is that of the service.
                     found[min(source, target)] = None
+            self._note(run.complaint())
         return _Survey(tuple(found), in_order=len(late) <= len(lost - late))
 
     def _readable(self) -> str | None:
@@ -403,9 +410,9 @@ class _File:
                         return capture
             self._unpack()
         except CaptureError as problem:
-            self.facts.errors.append(str(problem).removeprefix(f"{capture}: "))
+            self.facts.errors.append(str(problem))
         except OSError as problem:
-            self.facts.errors.append(f"cannot be read: {problem.strerror or problem}")
+            self._note(f"cannot be read: {problem.strerror or problem}")
         return self._path
 
     def _unpack(self) -> None:

@@ -10,12 +10,16 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO
 
 from analyzer.errors import AnalyzerError
@@ -90,6 +94,29 @@ def parameters(disabled: str, preferences: dict[str, str], ports: tuple[int, ...
     return ["-n", *settings.get_parameters()]
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C takes effect at the end: amid the start of a process it would be lost sight of, and go on."""
+    came: list[tuple[int, FrameType | None]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # only the main thread is interrupted
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
 class Run:
     """A run of tshark. Leaving the `with` block ends it."""
 
@@ -103,13 +130,16 @@ class Run:
         path = path if not path.startswith("-") else f"./{path}"
         command = [program, *arguments, "-r", path]
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                env=os.environ | nobody | {"LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            )
+            with _interrupts_wait():
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=self._said,
+                    env=os.environ | nobody | {"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                )
+                # Also where an interrupt comes before the `with` block is entered.
+                weakref.finalize(self, _kill, self._process)
         except OSError as problem:
             self._tidy()
             raise AnalyzerError(f"{program} cannot be run: {problem}") from None
@@ -144,6 +174,10 @@ class Run:
         said = self.said()
         return f"tshark: {said}" if said else f"tshark ended with status {code} and said nothing"
 
+    def complaint_if_ended(self) -> str:
+        """The same of a run whose output need not be at its end: one that goes on has nothing to complain about so far."""
+        return "" if self._process.poll() is None else self.complaint()
+
     def said(self) -> str:
         """The last thing that it wrote to its standard error, in one line."""
         self._said.seek(0, os.SEEK_END)
@@ -156,7 +190,7 @@ class Run:
         """End it, if it still runs, and wait for that."""
         if self._process.poll() is None:
             self.ended_by_us = True
-            self._process.kill()
+            _kill(self._process)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process.wait()

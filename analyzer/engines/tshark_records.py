@@ -54,6 +54,9 @@ _MECHANISMS = {
 }
 _SERVICES = {"IPC": TreeKind.PIPE, "A:": TreeKind.DISK, "LPT1:": TreeKind.PRINT}
 _KERBEROS_AP_REQ = 14
+_PASSED_OVER_SMB1 = (0x24, 0x2B, 0xA4)  # SMB_COM_LOCKING_ANDX, SMB_COM_ECHO, SMB_COM_NT_CANCEL
+_PASSED_OVER_SMB2 = (smb2.Command.LOCK, smb2.Command.CANCEL, smb2.Command.ECHO, smb2.Command.OPLOCK_BREAK)
+"""Nothing is done with these that a null session would be needed for."""
 _RAW_START = 0x000C  # WriteMode: RAW_MODE and MSG_START [MS-CIFS 2.2.4.43.1]
 MOST_TREES = 65_536
 MOST_PROBLEMS = 2000
@@ -235,6 +238,8 @@ class _Smb2(_Message):
         status = self.number("smb2.nt_status") if seen.from_server else 0
         if seen.from_server and status == smb2.STATUS_PENDING:
             return session, self.tree  # the answer itself is still to come
+        if command in _PASSED_OVER_SMB2:
+            return session, self.tree
         if command > smb2.Command.CREATE and self.into.is_on_disk(seen.connection, session, self.tree):
             return session, self.tree
         self.kind = _SMB2_KINDS.get(command, Kind.OTHER)
@@ -385,7 +390,8 @@ class _Smb1(_Message):
         if part.place > 0:
             flags |= Flag.CHAINED
         is_chained = part.more or part.place > 0
-        if not is_chained and command not in _SMB1_KEPT and self.into.is_on_disk(seen.connection, -1, self.tree):
+        is_on_disk = command not in _SMB1_KEPT and self.into.is_on_disk(seen.connection, -1, self.tree)
+        if not is_chained and (command in _PASSED_OVER_SMB1 or is_on_disk):
             return
         status = 0
         if seen.from_server and not part.more:  # a chain has one status: that of its last element

@@ -103,10 +103,8 @@ def test_the_example_tells_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text(LOG + "and so on\n", encoding="utf-8")
     (tmp_path / "two.txt").write_text(LOG, encoding="utf-8")
     found = analyzer.analyze([tmp_path / "one.txt", tmp_path / "two.txt"], engine=shown()["LoginLog"], separate=True)
-    assert [value if isinstance(value, str) else None for value in found.captures["errors"]] == [
-        "line 4 has not six columns",
-        None,
-    ]
+    errors = [f"{tmp_path / 'one.txt'}: line 4 has not six columns", None]
+    assert found.arrow("captures")["errors"].to_pylist() == errors
     assert len(found.sessions) == 6
 
 
