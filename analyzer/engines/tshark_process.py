@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO
@@ -64,6 +65,16 @@ def find_tshark() -> str:
 
 def version_of(program: str) -> tuple[int, int]:
     """Its version. Raises AnalyzerError if it is too old, or is no tshark."""
+    try:
+        found = Path(program).stat()
+    except OSError as problem:
+        raise AnalyzerError(f"{program} cannot be run: {problem}") from None
+    return _version_of(program, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=8)
+def _version_of(program: str, *_changed: int) -> tuple[int, int]:
+    """Asked once of each program, unless it changes: starting tshark takes longer than reading a small capture."""
     try:
         said = subprocess.run(
             [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False

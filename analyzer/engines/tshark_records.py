@@ -57,6 +57,13 @@ _KERBEROS_AP_REQ = 14
 _PASSED_OVER_SMB1 = (0x24, 0x2B, 0xA4)  # SMB_COM_LOCKING_ANDX, SMB_COM_ECHO, SMB_COM_NT_CANCEL
 _PASSED_OVER_SMB2 = (smb2.Command.LOCK, smb2.Command.CANCEL, smb2.Command.ECHO, smb2.Command.OPLOCK_BREAK)
 """Nothing is done with these that a null session would be needed for."""
+_ASYNC, _RELATED = int(Flag.ASYNC), int(Flag.RELATED)
+_SMB2_FLAGS = (
+    (int(smb2.HeaderFlags.SIGNED), int(Flag.SIGNED)),
+    (int(smb2.HeaderFlags.ASYNC_COMMAND), _ASYNC),
+    (int(smb2.HeaderFlags.RELATED_OPERATIONS), _RELATED),
+)
+"""As plain numbers: members of a flag take several times as long to join."""
 _RAW_START = 0x000C  # WriteMode: RAW_MODE and MSG_START [MS-CIFS 2.2.4.43.1]
 MOST_TREES = 65_536
 MOST_PROBLEMS = 2000
@@ -186,7 +193,7 @@ class _Message:
         self.into.arena += data
         return at, len(data)
 
-    def write(self, protocol: Protocol, session: int, status: int, flags: Flag) -> None:
+    def write(self, protocol: Protocol, session: int, status: int, flags: int) -> None:
         seen = self.seen
         self.into.messages.append((
             seen.connection, seen.from_server, self.kind, protocol, seen.capture_no, seen.frame, seen.time_ns,
@@ -219,20 +226,16 @@ class _Smb2(_Message):
             signature = part.text("smb2.header.transform.signature")
             self.kind = Kind.ENCRYPTED if signature else Kind.COMPRESSED
             self.key = _le64(signature or "") if signature else NO_KEY
-            self.write(Protocol.SMB2, session, 0, Flag(0))
+            self.write(Protocol.SMB2, session, 0, 0)
             return session, self.tree
         bits = self.number("smb2.flags")
-        flags = Flag(0)
-        for bit, flag in (
-            (smb2.HeaderFlags.SIGNED, Flag.SIGNED),
-            (smb2.HeaderFlags.ASYNC_COMMAND, Flag.ASYNC),
-            (smb2.HeaderFlags.RELATED_OPERATIONS, Flag.RELATED),
-        ):
-            flags |= flag if bits & bit else Flag(0)
+        flags = 0
+        for bit, flag in _SMB2_FLAGS:
+            flags |= flag if bits & bit else 0
         self.key = self.number("smb2.msg_id")
         tree = part.number("smb2.tid")
-        self.tree = _NO_TREE if bits & smb2.HeaderFlags.ASYNC_COMMAND or tree is None else tree
-        if Flag.RELATED in flags and part.place > 0:
+        self.tree = _NO_TREE if flags & _ASYNC or tree is None else tree
+        if flags & _RELATED and part.place > 0:
             session = self._before[0] if session == _ALL_ONES and self._before[0] >= 0 else session
             self.tree = self._before[1] if self.tree == _NO_TREE and self._before[1] >= 0 else self.tree
         status = self.number("smb2.nt_status") if seen.from_server else 0
@@ -381,14 +384,14 @@ class _Smb1(_Message):
         flags2 = self.number("smb.flags2")
         self.key = NO_KEY | command << 32 | self.number("smb.pid") << 16 | self.number("smb.mid")
         self.tree = self.number("smb.tid")
-        flags = Flag(0)
+        flags = 0
         unsigned = ("", "0000000000000000", b"BSRSPYL ".hex())
         if flags2 & smb1.Flags2.SECURITY_SIGNATURE and (part.text("smb.signature") or "") not in unsigned:
-            flags |= Flag.SIGNED
+            flags |= int(Flag.SIGNED)
         if not flags2 & smb1.Flags2.NT_STATUS:
-            flags |= Flag.DOS_STATUS
+            flags |= int(Flag.DOS_STATUS)
         if part.place > 0:
-            flags |= Flag.CHAINED
+            flags |= int(Flag.CHAINED)
         is_chained = part.more or part.place > 0
         is_on_disk = command not in _SMB1_KEPT and self.into.is_on_disk(seen.connection, -1, self.tree)
         if not is_chained and (command in _PASSED_OVER_SMB1 or is_on_disk):

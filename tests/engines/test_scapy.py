@@ -2,6 +2,8 @@
 
 What both share is listed in the engine's docstring. Truth itself is checked elsewhere (`test_captures.py`, `conformance`):
 here a difference is a fault of one of the two, or a gap that `GAPS` declares.
+`conformance/test_engines_agree.py` compares row by row and leaves the gaps out; here, where nothing is opened by a second
+reading, those columns must be the same too.
 """
 
 from __future__ import annotations
