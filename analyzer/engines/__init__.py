@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from analyzer.errors import no_such
+from analyzer.errors import UsageError, no_such
 
 if TYPE_CHECKING:  # NumPy; the command line reads `NAMES` for its help
     from analyzer.capture.inputs import Input

@@ -36,7 +36,7 @@ class WithoutOpens(NativeEngine):
     """Native, but that it loses all opens of files and pipes."""
 
     name = "without-opens"
-    gaps: ClassVar = {"calls": "without opens there are none"}
+    gaps: ClassVar = dict.fromkeys(("binds", "calls"), "without opens they belong to no pipe")
 
     def read(self, inputs: list[Input]) -> Iterator[Batch]:
         for batch in super().read(inputs):
@@ -112,7 +112,7 @@ def test_the_example_tells_what_it_cannot_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_said() -> None:
-    with pytest.raises(UsageError, match=r"'wireshark'; there is native, tshark, scapy"):
+    with pytest.raises(UsageError, match=r"'wireshark'.*there are native, tshark, scapy"):
         analyzer.analyze(ANONYMOUS, engine="wireshark")
 
 
@@ -133,8 +133,9 @@ def test_two_engines_of_one_name_are_said() -> None:
     class Native(WithoutOpens):
         name = "native"
 
-    with pytest.raises(UsageError, match="two engines are called native"):
-        verify.verify(ANONYMOUS, ("native", Native))
+    for both in (("native", Native), (Native, "native"), (Native, Native(PORTS, quiet))):
+        with pytest.raises(UsageError, match="two engines are called native"):
+            verify.verify(ANONYMOUS, both)
 
 
 # Faults of an engine. #
