@@ -72,6 +72,12 @@ def packets() -> tuple[Packet, ...]:
     return tuple(packets_of(segments_of(*talks())))
 
 
+def of_the_whole(places: str, first: dict[str, int]) -> list[int]:
+    """Places (`capture:frame|...`) as numbers of packets in the whole."""
+    named = [place.rpartition(":") for place in places.split("|")]
+    return [first.get(capture, 0) + int(frame) for capture, _, frame in named]
+
+
 def placed(paths: Sequence[Path] | Path, first: dict[str, int] | None = None, **how: object) -> dict[str, pd.DataFrame]:
     """All tables, with each (capture, frame) as the number of its packet in the whole.
 
@@ -86,6 +92,8 @@ def placed(paths: Sequence[Path] | Path, first: dict[str, int] | None = None, **
                 table = table.assign(
                     **{frame: table[capture].map(first or {}).fillna(0).astype("Int64") + table[frame]}
                 )
+        if "frames" in table:
+            table = table.assign(frames=table["frames"].map(lambda places: of_the_whole(places, first or {})))
         # The file of an answer is told for sessions only.
         left_out = [*TELL_OF_FILES, "capture", "answer_capture", *(["answer_frame"] if name != "sessions" else [])]
         found[name] = table.drop(columns=[column for column in left_out if column in table])
