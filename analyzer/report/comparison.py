@@ -14,7 +14,7 @@ from analyzer.comparison import Comparison
 from analyzer.comparison.columns import CHANGE
 from analyzer.groups import Groups
 from analyzer.report.layout import GAP, Column, row_lines, show, show_text, title_line, wrapped
-from analyzer.report.terminal import INDENT, printable
+from analyzer.report.terminal import INDENT, duration, printable
 from analyzer.sessions.joins import Ints
 
 MOST_ROWS = 60
@@ -88,7 +88,7 @@ def _summary(found: Comparison) -> Iterator[tuple[str, str]]:
         yield f"{numbers[name]:,} {one if numbers[name] == 1 else several}.", "" if name in ("unchanged",) else "bold"
     before, after = found.seconds
     yield (
-        f"Observed for {before:,} s before and {after:,} s after. What runs less often proves nothing by its absence.",
+        f"Observed for {duration(before)} before and {duration(after)} after. What runs less often proves nothing by its absence.",
         "dim",
     )
     for note in found.notes:

@@ -359,7 +359,7 @@ def blind_spots(analysis: Analysis) -> Iterator[str]:
     packets = sum(row["packets"] for row in captures)
     yield (
         f"Seen: {_count(len(captures), 'file')}, {_count(packets, 'packet')}, {span} "
-        f"({_duration(overall['seconds_observed'])}). Jobs that run less often may not be in them."
+        f"({duration(overall['seconds_observed'])}). Jobs that run less often may not be in them."
     )
     for row in captures:
         if row["errors"] is not None:
@@ -448,7 +448,8 @@ def _hints(analysis: Analysis) -> Iterator[str]:
         yield f"Named by clients, and not seen as a server: {', '.join(named[:MOST_RARE])}{more}; see the table hints."
 
 
-def _duration(seconds: int) -> str:
+def duration(seconds: int) -> str:
+    """A length of time in words."""
     if seconds < 120:
         return _count(seconds, "second")
     if seconds < 2 * 3600:
