@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from analyzer import compiled
 from analyzer.engines import native
 
 CAPTURES = Path(__file__).parents[1] / "captures"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell: the programs that tests interrupt would inherit that they ignore it.
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["plain", "compiled"])
