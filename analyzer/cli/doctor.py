@@ -49,7 +49,19 @@ def doctor(
 def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    for name in ("numpy", "numba", "pandas", "pyarrow", "zstandard", "isal", "lz4", "scapy", "pyshark", "evtx", "jinja2"):
+    for name in (
+        "numpy",
+        "numba",
+        "pandas",
+        "pyarrow",
+        "zstandard",
+        "isal",
+        "lz4",
+        "scapy",
+        "pyshark",
+        "evtx",
+        "jinja2",
+    ):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

@@ -23,6 +23,7 @@ from analyzer import knowledge, tables
 from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError
 from analyzer.exports.writing import characters, write_files
+from analyzer.summary.excluded import left_out
 
 WATCHED = ("depends", "unknown", "covered")
 BY_ADDRESS = ("security.5145",)
@@ -81,7 +82,10 @@ def write_watch(analysis: Analysis, directory: Path) -> list[str]:
     by_server: dict[str, list[str]] = {}
     for (_, server), clients in servers.items():
         by_server.setdefault(server, []).extend(each.client_ip for each in clients)
-    files: dict[str, Iterable[str]] = {"watch.csv": _csv(watched), "watch.md": _markdown(servers)}
+    files: dict[str, Iterable[str]] = {
+        "watch.csv": _csv(watched),
+        "watch.md": _markdown(servers, left_out(_dependencies(analysis))),
+    }
     files |= {query_name(server): query(addresses) for server, addresses in by_server.items()}
     return write_files(directory, files)
 
@@ -207,9 +211,16 @@ def _commands(server: str) -> list[str]:
 # For people. #
 
 
-def _markdown(servers: dict[tuple[str, str], list[Watched]]) -> Iterator[str]:
+def _dependencies(analysis: Analysis) -> tables.TableSet:
+    return tables.TableSet({"dependencies": analysis.arrow("dependencies")})
+
+
+def _markdown(servers: dict[tuple[str, str], list[Watched]], scanners: list[str]) -> Iterator[str]:
     yield "# What to watch after a change of anonymous access"
     yield ""
+    for sentence in scanners:
+        yield f"{in_table(sentence)}."
+        yield ""
     if not servers:
         yield "No client was seen that a change may break. That holds for what was captured, and for no more."
         return

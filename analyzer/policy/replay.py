@@ -35,6 +35,7 @@ from analyzer.policy.servers import ROLES, Server, by_server, servers
 from analyzer.policy.settings import RELEASES, Policy, merged, setting_of
 from analyzer.policy.uses import Form, Replayed, replayed
 from analyzer.sessions.joins import NONE, Ints
+from analyzer.summary.excluded import left_out
 from analyzer.tables import TableSet
 
 if TYPE_CHECKING:
@@ -442,14 +443,14 @@ def _problems(mine: list[Server], contexts: list[Context]) -> list[str]:
 
 
 def _caveats(policies: Iterable[Policy], table_set: TableSet) -> list[str]:
-    """What the settings of a policy also act on, and what was not looked at."""
+    """What the administrator left out, what the settings of a policy also act on, and what was not looked at."""
     wide = {}
     for policy in policies:
         for name in policy.settings:
             if setting_of(name).scope != "SMB":
                 wide[name] = setting_of(name).scope
     counted = _other_ways(table_set)
-    return [
+    return left_out(table_set) + [
         f"{name} acts on {'RPC over TCP and LDAP' if scope == 'any' else scope} too, which was not examined: {counted}"
         for name, scope in sorted(wide.items())
     ]
