@@ -61,6 +61,24 @@ Ports = Annotated[
 ]
 
 
+Applications = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Your own rules: which application a use belongs to, who scans (TOML).",
+        rich_help_panel=JUDGING,
+    ),
+]
+Scanners = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Clients that do not count: an address, network or name a line.",
+        rich_help_panel=JUDGING,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How captures are read and judged: the options of each command that works on an analysis."""
@@ -86,22 +104,8 @@ class Reading:
             rich_help_panel=READING,
         ),
     ] = None
-    applications: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Your own rules: which application a use belongs to, who scans (TOML).",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None
-    scanners: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Clients that do not count: an address, network or name a line.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None
+    applications: Applications = None
+    scanners: Scanners = None
     timezone: Annotated[
         str | None,
         typer.Option(

@@ -14,10 +14,12 @@ from analyzer.cli.helping import JUDGING, OUTPUT, READING, examples
 from analyzer.cli.options import (
     DIFFERENT,
     DONE,
+    Applications,
     Format,
     Printed,
     Quiet,
     Reading,
+    Scanners,
     announce,
     check_folder,
     console,
@@ -52,22 +54,8 @@ def merge(
         bool,
         typer.Option("--separate", help="Each folder is a site of its own, called like it.", rich_help_panel=READING),
     ] = False,
-    applications: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Your own rules: which application a use belongs to, who scans (TOML).",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None,
-    scanners: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Clients that do not count: an address, network or name a line.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None,
+    applications: Applications = None,
+    scanners: Scanners = None,
     timezone: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +68,7 @@ def merge(
         str | None,
         typer.Option(
             metavar="days=N,lost=%,unknown=%",
-            help="How much must have been observed of a server.",
+            help="How much must have been observed of a server; what all results have, else the default, if not given.",
             rich_help_panel=JUDGING,
         ),
     ] = None,
