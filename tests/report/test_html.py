@@ -20,6 +20,7 @@ from analyzer.analysis import Analysis
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.policy.reading import read_bytes
 from analyzer.report import html
+from analyzer.report.html import evidence
 from analyzer.report.html.policy import Policy
 from tests import build
 from tests.build import ACCESS_DENIED
@@ -247,6 +248,17 @@ def test_a_row_has_its_display_filter(show: Callable[..., Page], text: str, anal
     assert page.inner_text("#body .filter") == found.by_resource
     page.click("#body .copy")
     page.wait_for_function("() => ['Copied', 'Selected'].includes(document.querySelector('#body .copy').textContent)")
+
+
+def test_a_row_without_a_filter_of_its_own_has_one_for_its_frame(
+    show: Callable[..., Page], analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rows beyond the first thousands have it."""
+    monkeypatch.setattr(evidence, "display_filters", lambda of: tables.listed([None] * len(of.dependencies)))
+    page = show(html.render(analysis))
+    row_of(page, "10.0.0.15", "spoolss").query_selector("button").click()
+    (frame,) = set(analysis.dependencies.query("resource == 'spoolss'")["frame"])
+    assert page.inner_text("#body .filter") == f"frame.number == {frame}"
 
 
 def test_what_was_not_seen_is_told(show: Callable[..., Page], text: str) -> None:

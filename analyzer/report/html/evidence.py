@@ -9,7 +9,7 @@ from analyzer.analysis import Analysis
 from analyzer.report.html.words import LONGEST
 
 MOST_FILTERS = 5_000
-"""Rows that have one; `nullsession slice` cuts the packets of any row."""
+"""Rows that have one of their own; the page gives others one for their frame, `nullsession slice --filters` any row all."""
 
 
 def display_filters(analysis: Analysis) -> pa.Array:

@@ -260,7 +260,10 @@
     term(list, "Look at", `frame ${columns.frame.numbers[row]} of `, make("code", "", textOf("capture", row)));
     const more = textOf("frames", row).split("|").slice(1);
     if (more.length) term(list, "And at", ...more.flatMap((place) => [make("code", "sign", place), " "]));
-    if (textOf("display_filter", row)) term(list, "Display filter", ...filterOf(textOf("display_filter", row)));
+    // Of many rows only the first have one made for them; the frame alone finds the packet, too.
+    const itsFrame = columns.frame.numbers[row];
+    const itsFilter = textOf("display_filter", row) || (itsFrame > 0 ? `frame.number == ${itsFrame}` : "");
+    if (itsFilter) term(list, "Display filter", ...filterOf(itsFilter));
     const inside = make("td", "", list);
     inside.colSpan = shownColumns.length;
     const line = make("tr", "details", inside);
