@@ -216,7 +216,7 @@ def analyze(
     importing.join()
     if reader.consumed() > LARGE:
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
-        memory.give_back()
+        memory.windows_are_over()
     settings: dict[str, Any] = {
         "engine": engines.declared(engine).name,
         "ports": list(ports),

@@ -598,7 +598,7 @@ def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Tabl
     by = [tables.ranks(reduced.uses[name], texts) for name in ("operation", "interface", "resource")]
     by += [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
     order = np.lexsort((reduced.uses["hour"], *by))
-    rows, pair = reduced.uses[order], tables.ints(ends_of[order])
+    rows, pair = _Ordered(reduced.uses, order), tables.ints(ends_of[order])
     return tables.table(
         "credentialed_uses",
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,13 @@ _ROOM = 2**62
 
 def combined(*columns: Numbers) -> Ints:
     """A number for each row: the same where all these columns are, and in the order of the first, then the second ..."""
-    found = np.zeros(len(columns[0]), dtype=np.int64)
-    if not len(found):
+    return _combined(columns, len(columns[0]))
+
+
+def _combined(columns: Iterable[Numbers], length: int) -> Ints:
+    """As `combined`; the columns may be made one by one, since rows are many."""
+    found = np.zeros(length, dtype=np.int64)
+    if not length:
         return found
     size = 1
     for column in columns:
@@ -27,7 +32,9 @@ def combined(*columns: Numbers) -> Ints:
         if size * width > _ROOM:
             different, found = np.unique(found, return_inverse=True)
             size = len(different)
-        found = found * width + column + 1
+        found *= width
+        found += column
+        found += 1
         size *= width
     return found
 
@@ -47,7 +54,8 @@ def places(wanted: Numbers, keys: Numbers) -> Ints:
 def places_of(wanted: Sequence[Numbers], keys: Sequence[Numbers]) -> Ints:
     """As `places`, for keys of several columns, in which what is missing is a value too."""
     size = len(keys[0])
-    both = combined(*[np.append(key, column) for key, column in zip(keys, wanted, strict=True)])
+    pairs = zip(keys, wanted, strict=True)
+    both = _combined((np.append(key, column) for key, column in pairs), size + len(wanted[0]))
     return places(both[size:], both[:size])
 
 

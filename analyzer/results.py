@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from analyzer import __version__, memory, tables
+from analyzer import __version__, tables
 from analyzer.analysis import SUMMARY, Analysis
 from analyzer.errors import AnalyzerError, UsageError
 from analyzer.summary import coverage
@@ -33,7 +33,8 @@ FORMAT_VERSION = 2
 """Raised when tables or columns change: results of another version are refused."""
 MOST_BYTES = 1 << 26
 """Of a `summary.json`: what is larger was not written here."""
-MANY_ROWS = 10_000
+WRITERS = 2
+"""Files that are written at a time."""
 PARQUET_ROWS = 16_384
 CSV_ROWS = 8_192
 """Rows that are spelt out at a time."""
@@ -55,14 +56,14 @@ def save(analysis: Analysis, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
         try:
-            with ThreadPoolExecutor(max_workers=1) as beside:
-                for name in (*tables.SUMMARIES, *tables.ROWS):
+            with ThreadPoolExecutor(max_workers=WRITERS) as beside:
+                written = []
+                for name in (*tables.ROWS, *tables.SUMMARIES):  # summaries are made while rows are written
                     table = analysis.arrow(name)
-                    written = beside.submit(write_parquet, name, table, making / f"{name}.parquet")
-                    write_csv(table, making / f"{name}.csv")
-                    written.result()
-                    if len(table) > MANY_ROWS:
-                        memory.give_back()
+                    written.append(beside.submit(write_parquet, name, table, making / f"{name}.parquet"))
+                    written.append(beside.submit(write_csv, table, making / f"{name}.csv"))
+                for file in written:
+                    file.result()
             (making / SUMMARY).write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             _put_in_place(making, directory)
         finally:

@@ -8,6 +8,9 @@ import manifest
 import pytest
 
 import analyzer
+from analyzer import tables
+from analyzer.engines import native
+from analyzer.smb.select import ROOM_ROWS
 
 ENTRIES = manifest.entries()
 
@@ -46,6 +49,16 @@ def test_dependencies(entry: dict[str, Any]) -> None:
     analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
     assert not manifest.differences(manifest.expected_dependencies(entry), manifest.found_dependencies(analysis))
     assert manifest.found_operations(analysis) == manifest.expected_operations(entry)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
+def test_windows_change_nothing(entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is worked off together is a matter of memory only."""
+    whole = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    monkeypatch.setattr(native, "WINDOW_ROWS", ROOM_ROWS + 8)  # a window after every few messages
+    in_parts = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    for name in tables.ROWS:
+        assert in_parts.arrow(name).to_pylist() == whole.arrow(name).to_pylist()
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])

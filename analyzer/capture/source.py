@@ -62,7 +62,7 @@ and xz (7,000) on anything; bzip2 would go up to a million, and zstd to 32,000.
 CARRY = MAX_PACKET + 256 * 1024
 """Room in front of each chunk for what the one before left: at most one record with its header and options. What is free
 of it serves `links.peel` as well."""
-CHUNK = 4 * 1024 * 1024
+CHUNK = 1024 * 1024
 
 
 class Source:

@@ -1,7 +1,8 @@
 """The native engine: kernels find and select the messages, the protocol rooms read them, a window at a time.
 
-While a window is decoded and reduced, a thread already fills the next one: compiled kernels run without the
-interpreter's lock. Small input is worked off by the plain kernels, since importing or compiling the others takes longer.
+While a window is reduced, a thread already fills and decodes the next one: compiled kernels, and NumPy with many
+numbers, run without the interpreter's lock. Small input is worked off by the plain kernels, since importing or compiling
+the others takes longer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from analyzer.records import (
     TokenKind,
     empty_batch,
 )
-from analyzer.smb.decode import Decoded, decode
+from analyzer.smb.decode import Decoded, Room, decode
 from analyzer.smb.select import has_room
 from analyzer.transport import flows, messages, netbios, pick
 from analyzer.transport.flows import D_WIDTH, F_DIRECTIONS
@@ -47,7 +48,7 @@ from analyzer.wire.texts import MISSING, Texts
 if TYPE_CHECKING:
     from analyzer.engines.sealed import Sealed
 
-WINDOW_ROWS = 40_960
+WINDOW_ROWS = 24_576
 WINDOW_BYTES = 4 * 1024 * 1024
 FLOWS = 4096
 MAX_FLOWS = 262_144
@@ -97,6 +98,10 @@ class Filled:
     whole: tuple[Table, Bytes]
     begun: Rows
     ended: Rows
+
+
+Made = tuple[Batch, tuple[Table, Bytes]]
+"""A window's records, and the window itself, which is filled again when they are worked off."""
 
 
 @dataclass(slots=True)
@@ -158,6 +163,7 @@ class NativeEngine:
         self._connections_let_go = 0
         self._ways_dropped = 0
         self._kernels = plain_kernels()
+        self._room = Room()
         self._timed: list[tuple[int, Input]] = []  # the inputs of the site that was read last, in order
         self._spool: Spool | None = None  # what standard input brought
 
@@ -198,10 +204,10 @@ class NativeEngine:
         self._spool = Spool() if any(item.capture == STDIN for item in inputs) else None
         scan = self._new_scan(self._timed, len(self.files), self._connections, self._counts)
         self._sequence = scan.sequence
-        windows = self._windows(scan)
-        for filled in _in_background(windows) if size > SURELY_LARGE else windows:
-            yield self._decode(filled)
-            scan.free.put(filled.whole)
+        batches = ((self._decode(filled), filled.whole) for filled in self._windows(scan))
+        for batch, window in _in_background(batches) if size > SURELY_LARGE else batches:
+            yield batch
+            scan.free.put(window)
         yield self._overheard(scan)
         self.files += [reader.facts for reader in scan.sequence.readers]
         self._memory_counts += scan.memory.state
@@ -354,7 +360,7 @@ class NativeEngine:
     def _decode(self, filled: Filled) -> Batch:
         protocol = filled.rows[:, messages.M_PROTOCOL]
         rows = np.ascontiguousarray(filled.rows[protocol < messages.PROTOCOL_NETBIOS])
-        decoded = decode(rows, filled.arena, self.texts, self._kernels)
+        decoded = decode(rows, filled.arena, self.texts, self._kernels, self._room)
         unreadable = _read_tokens(decoded, filled.arena, self.texts)
         names = self._read_names(filled, filled.rows[protocol == messages.PROTOCOL_NETBIOS])
         problems = _problems(filled.rows[protocol == messages.PROTOCOL_PROBLEM], self.texts)
@@ -400,15 +406,15 @@ class NativeEngine:
         return np.array(found, dtype=NAMES)
 
 
-def _in_background(windows: Iterator[Filled]) -> Iterator[Filled]:
-    """The same windows, made by a thread while the caller works on the one before."""
-    ready: queue.Queue[Filled | BaseException | None] = queue.Queue(maxsize=1)
+def _in_background(batches: Iterator[Made]) -> Iterator[Made]:
+    """The same batches, each with its window, made by a thread while the caller works on the one before."""
+    ready: queue.Queue[Made | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
 
     def fill() -> None:
         try:
-            for filled in windows:
-                ready.put(filled)
+            for made in batches:
+                ready.put(made)
                 if stop.is_set():
                     return
             ready.put(None)
@@ -417,10 +423,10 @@ def _in_background(windows: Iterator[Filled]) -> Iterator[Filled]:
 
     threading.Thread(target=fill, name="scan", daemon=True).start()
     try:
-        while (filled := ready.get()) is not None:
-            if isinstance(filled, BaseException):
-                raise filled
-            yield filled
+        while (made := ready.get()) is not None:
+            if isinstance(made, BaseException):
+                raise made
+            yield made
     finally:
         stop.set()
 

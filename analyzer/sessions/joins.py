@@ -55,15 +55,16 @@ LARGE = 1024 * 1024
 
 def _more_room(table: npt.NDArray[Any]) -> int:
     """How many rows to make room for. Zeros that nobody has touched take no memory, and for a copy both are there."""
-    return len(table) * 4 if table.nbytes > LARGE else len(table) * 2
+    return len(table) * 4 if table.nbytes > LARGE else max(256, len(table) * 2)
 
 
 class Growing:
     """A structured array that grows at its end."""
 
-    def __init__(self, record: np.dtype[Any]) -> None:
-        self._room: Rows = np.zeros(256, dtype=record)
-        self._size = 0
+    def __init__(self, record: np.dtype[Any], rows: Rows | None = None) -> None:
+        """rows: those that are there already, which are not copied."""
+        self._room: Rows = np.zeros(256, dtype=record) if rows is None else rows
+        self._size = 0 if rows is None else len(rows)
 
     def __len__(self) -> int:
         return self._size

@@ -212,6 +212,7 @@ class Reducer:
         self._strays: set[tuple[int, int, int]] = set()  # file ids of which it is not known whose they are
         self._calls = Growing(CALL)
         self._channels = Growing(CHANNEL)
+        self._early_logoffs = GrowingTable(3)  # session, order, time: of logins that still wait for their answer
         self._disks = DiskCounter(form)
         self._uses = UseCounter(form)
         self._problems: list[Rows] = []
@@ -299,20 +300,22 @@ class Reducer:
         self._note_forms()
         for heard in self._files.finish():
             self._take_heard(heard)
-        # Nothing is looked up as of a place any more.
+        # Nothing is looked up as of a place any more. From here on all is let go as soon as it has been worked off.
         del self._numbers, self._sessions_by_id, self._accepted, self._all_attempts, self._trees_by_id, self._has_proof
         facts = self._facts.rows
-        sessions = Growing(SESSION)
-        sessions.add(self._sessions.as_rows(SESSION))
         connections = self._connections.rows
         for name, column in (("pair", F_PAIR), ("encrypted", F_ENCRYPTED), ("compressed", F_COMPRESSED)):
             connections[name] = facts[:, column]
+        sessions = Growing(SESSION, self._sessions.as_rows(SESSION))
+        del self._sessions, self._pairs
+        self._end_late_logins()
         self._judge_unseen(sessions)
         opens = self._settle_opens(sessions.rows)
         calls = self._settle_calls(sessions.rows)
         binds = self._binds.rows
         if not self._keep_all:
             binds = binds[~self._had_credentials(binds, sessions.rows)]
+        del facts, self._facts, self._opens, self._calls, self._binds
         return Reduced(
             texts=self.texts,
             connections=self._connections.rows,
@@ -443,7 +446,12 @@ class Reducer:
         connection_of = paired.messages["connection"]
         asked = np.flatnonzero(request_body >= 0)
         asked = asked[np.argsort(paired.messages["order"][request[asked]])]
+        order = paired.messages["order"][request[asked]]
         connection = connection_of[request[asked]]
+        # An SMB 1 request that is answered in SMB 2 waits for its own answer until the connection is over.
+        latest = np.flatnonzero(order >= table["offer_order"][connection])
+        asked, connection = asked[latest], connection[latest]
+        table["offer_order"][connection] = order[latest]
         table["dialects_offered"][connection] = requests["dialects"][request_body[asked]]
         of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2
         capabilities = requests["capabilities"][request_body[asked]].astype(np.int64)
@@ -1168,6 +1176,17 @@ class Reducer:
             attempt = self._in_force(session[logoff], messages["order"][logoff])
             known = attempt >= 0
             self._attempts.rows["ended_ns"][attempt[known]] = messages["time_ns"][logoff[known]]
+            early = logoff[~known]
+            self._early_logoffs.add(len(early))[:] = np.stack(
+                [session[early], messages["order"][early], messages["time_ns"][early]], axis=1
+            )
+
+    def _end_late_logins(self) -> None:
+        """What was logged off before it was known whether the login's answer is in the capture."""
+        session, order, ended = self._early_logoffs.rows.T
+        attempt = _in_force(self._attempts.rows, session, order)
+        known = attempt >= 0
+        self._attempts.rows["ended_ns"][attempt[known]] = ended[known]
 
     def _note_others(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Count what else succeeded on IPC$: something was done there, though it is not known what."""

@@ -31,6 +31,7 @@ CONNECTION = np.dtype(
         ("dialect", "i4"),
         ("dialect_order", "i8"),  # of the answer that said so
         ("dialects_offered", "i4"),
+        ("offer_order", "i8"),  # of the request that offered them
         ("client_capabilities", "i8"),  # of SMB 2 and 3, -1: not captured
         ("signing_required", "?"),
         ("share_level", "?"),

@@ -196,18 +196,29 @@ class Decoded:
     tokens: dict[str, TokenPlaces] = field(default_factory=dict)
 
 
-def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels) -> Decoded:
+class Room:
+    """What the kernel writes of a window, which is used again for the next one: new memory costs as much as reading."""
+
+    def __init__(self) -> None:
+        self._messages, self._items, self._names = (
+            np.empty((0, w), dtype=np.int64) for w in (D_WIDTH, I_WIDTH, N_WIDTH)
+        )
+
+    def of(self, rows: Table, arena: Bytes) -> Found:
+        """Room for so many rows."""
+        n = len(rows)
+        if n > len(self._messages):
+            self._messages = np.empty((n, D_WIDTH), dtype=np.int64)
+            self._items = np.empty((n * ITEMS_OF_ROW, I_WIDTH), dtype=np.int64)
+            self._names = np.empty((n * NAMES_OF_ROW, N_WIDTH), dtype=np.int64)
+        counts = np.zeros(K_WIDTH, dtype=np.int64)
+        return Found(rows, arena, self._messages[:n], self._items, self._names, counts)
+
+
+def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room | None = None) -> Decoded:
     """Read a window. Rows that are no SMB message must not be in it; bytes behind the arena's content are spare."""
-    n = len(rows)
-    found = Found(
-        rows,
-        arena,
-        np.empty((n, D_WIDTH), dtype=np.int64),
-        np.empty((n * ITEMS_OF_ROW, I_WIDTH), dtype=np.int64),
-        np.empty((n * NAMES_OF_ROW, N_WIDTH), dtype=np.int64),
-        np.zeros(K_WIDTH, dtype=np.int64),
-    )
-    kernels.read_window(found, n)
+    found = (room or Room()).of(rows, arena)
+    kernels.read_window(found, len(rows))
     items = found.items[: found.counts[K_ITEMS]]
     names = found.names[: found.counts[K_NAMES]]
     decoded = Decoded(_messages(rows, found.messages), {}, np.empty(0, dtype=PROBLEM))

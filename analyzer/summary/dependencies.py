@@ -229,19 +229,21 @@ def _with_credentials(joined: Columns, rows: TableSet) -> tuple[Ints, pa.Array]:
     uses_ = rows.columns("credentialed_uses", *OF_RESOURCE, "uses", "after_refusal", "capture", "frame")
     uses_ = those(uses_, uses_["resource"] >= 0)
     by_key = Groups(*[uses_[name] for name in OF_RESOURCE])
-    found = places_of([joined[name] for name in OF_RESOURCE], [uses_[name][by_key.first] for name in OF_RESOURCE])
-    number = by_key.sums(uses_["uses"])
-    noun = np.where(number == 1, rows.texts.code("use"), rows.texts.code("uses"))
+    keys = [uses_.pop(name)[by_key.first] for name in OF_RESOURCE]  # rows are many
+    found = places_of([joined[name] for name in OF_RESOURCE], keys)
+    after_refusal = looked_up(by_key.sums(uses_["after_refusal"]), found, 0)
+    told = np.unique(found[found >= 0])  # the others are many, and nobody asks
+    number, first = by_key.sums(uses_["uses"])[told], by_key.first[told]
     texts = _joined_texts(
         tables.ints(number),
         " ",
-        tables.texts(noun, rows.texts),
+        tables.texts(np.where(number == 1, rows.texts.code("use"), rows.texts.code("uses")), rows.texts),
         " with credentials, first in frame ",
-        tables.ints(uses_["frame"][by_key.first]),
+        tables.ints(uses_["frame"][first]),
         " of ",
-        tables.texts(uses_["capture"][by_key.first], rows.texts),
+        tables.texts(uses_["capture"][first], rows.texts),
     )
-    return looked_up(by_key.sums(uses_["after_refusal"]), found, 0), tables.coded(found, texts)
+    return after_refusal, tables.coded(places(found, told), texts)
 
 
 def _sessions_with_credentials(joined: Columns, rows: TableSet) -> Ints:

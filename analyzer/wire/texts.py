@@ -10,13 +10,14 @@ hash functions, 1979; Lemire and Kaser, Strongly universal string hashing is fas
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import Bytes, Form, Ints, Table, entry, kernel, memory, plain_kernels
+from analyzer.compiled import Bytes, Form, Ints, Kernels, Table, entry, kernel, memory, plain_kernels
 from analyzer.wire.loads import byte, copy_bytes, le32
 
 MISSING = -1
@@ -71,7 +72,10 @@ def _room(entries: int, size: int, keys: Ints) -> Known:
 
 
 class Texts:
-    """Texts and their codes, 0, 1, 2 ... in order of first use. form: which form of the kernels to use."""
+    """Texts and their codes, 0, 1, 2 ... in order of first use. form: which form of the kernels to use.
+
+    Two threads may use it: while a window's records are worked off, the next window's texts come in.
+    """
 
     def __init__(self, form: Form = plain_kernels) -> None:
         self.form = form
@@ -80,14 +84,19 @@ class Texts:
         self._decoded: dict[tuple[bytes, Encoding], int] = {}
         self._encodings: dict[Encoding, int] = {}
         self._known = _room(1024, 1 << 15, _keys())
-        self.memo: dict[object, int] = {}  # for those who format codes of their own kind
+        self._new = threading.Lock()  # who holds it gives codes to texts
+        self._table = threading.Lock()  # who holds it works with the hash table
 
     def code(self, text: str) -> int:
         """The code of a text."""
         found = self._codes.get(text)
         if found is None:
-            found = self._codes[text] = len(self.values)
-            self.values.append(text)
+            with self._new:
+                found = self._codes.get(text)
+                if found is None:
+                    found = len(self.values)
+                    self.values.append(text)  # first, since a code that is known is looked up
+                    self._codes[text] = found
         return found
 
     def decode(self, data: bytes, encoding: Encoding) -> int:
@@ -116,6 +125,19 @@ class Texts:
             self._one_by_one(arena, starts, sizes, encoding, np.flatnonzero(sizes >= 0), codes)
             return codes
         starts, sizes = (np.ascontiguousarray(places, dtype=np.int64) for places in (starts, sizes))
+        with self._table:
+            self._intern(kernels, arena, starts, sizes, encoding, codes)
+        return codes
+
+    def _intern(
+        self,
+        kernels: Kernels,
+        arena: Bytes,
+        starts: Ints,
+        sizes: Ints,
+        encoding: Encoding,
+        codes: npt.NDArray[np.int32],
+    ) -> None:
         number = self._encodings.setdefault(encoding, len(self._encodings))
         found = np.empty(len(starts), dtype=np.int64)
         at = 0
@@ -133,7 +155,6 @@ class Texts:
             if stop < len(starts):
                 self._grow()
             at = stop
-        return codes
 
     def _one_by_one(
         self,

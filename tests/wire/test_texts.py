@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -101,6 +102,25 @@ def decoded(data: bytes, encoding: Encoding) -> str:
 def texts(request: pytest.FixtureRequest) -> Texts:
     """A pool that uses its kernels, in either form."""
     return Texts(always(FORMS[request.param]))
+
+
+def test_two_threads_give_each_text_one_code(texts: Texts) -> None:
+    words = [f"word {number}" for number in range(3000)]
+    data = "".join(words).encode("utf-16-le")
+    sizes = np.array([2 * len(word) for word in words], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    arena = np.frombuffer(bytearray(data), np.uint8)
+
+    def all_of_them(_: int) -> list[int]:
+        codes = texts.slices(arena, starts, sizes, "utf-16-le").tolist()
+        assert [texts.text(code) for code in codes] == words
+        assert [texts.code(word) for word in words] == codes
+        return codes
+
+    with ThreadPoolExecutor(2) as both:
+        one, other = both.map(all_of_them, range(2))
+    assert one == other
+    assert len(set(texts.values)) == len(texts.values) == len(words)
 
 
 MANY = [b"", b"a", b"a\0", b"a\0b", b"a\0b\0", b"\0", b"\0\0", b"\0\0\0", b"abcd", b"abce", b"abcd\0", b"\xff" * 9] * 2
