@@ -172,24 +172,25 @@ _ROW: list[Any] = [("row", "i4")]  # index of the message that the body belongs 
 
 MESSAGE = np.dtype(
     [
-        ("connection", "i4"),
-        ("from_server", "?"),
-        ("kind", "u1"),  # Kind
-        ("protocol", "u1"),  # Protocol
-        ("capture_no", "i4"),  # the packet that completes it ...
+        ("connection", "i8"),
+        ("from_server", "i8"),  # 1, or 0
+        ("kind", "i8"),  # Kind
+        ("protocol", "i8"),  # Protocol
+        ("capture_no", "i8"),  # the packet that completes it ...
         ("frame", "i8"),
         ("time_ns", "i8"),
-        ("place", "i4"),  # which PDU of its message, from 0
+        ("place", "i8"),  # which PDU of its message, from 0
         ("message", "i8"),  # the same for all PDUs of a message
         ("position", "i8"),  # in the client's stream: its end, or (answers) how far the server had heard; -1 unknown
         ("key", "u8"),  # request and answer have the same one; of encrypted messages: half of the signature
         ("session_id", "u8"),
-        ("tree_id", "u4"),
-        ("status", "u4"),  # of answers
-        ("flags", "u2"),  # Flag
+        ("tree_id", "i8"),
+        ("status", "i8"),  # of answers
+        ("flags", "i8"),  # Flag
         ("order", "i8"),  # place in the whole run; set by `sessions`
     ]
 )
+"""All fields have 64 bits: kernels write and read these rows as a table of integers."""
 
 TOKEN = np.dtype(
     [

@@ -72,6 +72,5 @@ def of_messages(waiting: Columns, new: Rows) -> Columns:
     """Messages (`MESSAGE`) behind those that wait."""
     table: Table = np.empty((len(MESSAGE_COLUMNS), len(waiting) + len(new)), dtype=np.int64)
     table[:, : len(waiting)] = waiting.table
-    for name, row in MESSAGE_COLUMNS.items():
-        table[row, len(waiting) :] = new[name]
+    table[:, len(waiting) :] = np.ascontiguousarray(new).view(np.int64).reshape(len(new), len(MESSAGE_COLUMNS)).T
     return Columns(MESSAGE_COLUMNS, table)

@@ -28,12 +28,21 @@ from analyzer.smb import smb1, smb2
 from analyzer.smb.smb1 import read_smb1
 from analyzer.smb.smb2 import read_compressed, read_encrypted, read_smb2
 from analyzer.smb.window import (
+    D_CONNECTION,
+    D_FILE,
     D_FLAGS,
+    D_FRAME,
+    D_FROM_SERVER,
     D_KEY,
     D_KIND,
+    D_MESSAGE,
+    D_ORDER,
+    D_PLACE,
+    D_POSITION,
     D_PROTOCOL,
     D_SESSION,
     D_STATUS,
+    D_TIME,
     D_TREE,
     D_WIDTH,
     ENCODING_DIALECTS_SMB1,
@@ -157,13 +166,22 @@ def read_window(w: Found, n: int) -> int:
     before = -1
     for row in range(n):
         protocol = w.rows[row, M_PROTOCOL]
+        w.messages[row, D_CONNECTION] = w.rows[row, M_CONNECTION]
+        w.messages[row, D_FROM_SERVER] = w.rows[row, M_FROM_SERVER]
         w.messages[row, D_KIND] = _KIND_OTHER
         w.messages[row, D_PROTOCOL] = 0
+        w.messages[row, D_FILE] = w.rows[row, M_FILE]
+        w.messages[row, D_FRAME] = w.rows[row, M_FRAME]
+        w.messages[row, D_TIME] = w.rows[row, M_TIME]
+        w.messages[row, D_PLACE] = w.rows[row, M_PLACE]
+        w.messages[row, D_MESSAGE] = w.rows[row, M_MESSAGE]
+        w.messages[row, D_POSITION] = w.rows[row, M_POSITION]
         w.messages[row, D_KEY] = 0
-        w.messages[row, D_STATUS] = 0
-        w.messages[row, D_FLAGS] = 0
         w.messages[row, D_SESSION] = 0
         w.messages[row, D_TREE] = 0
+        w.messages[row, D_STATUS] = 0
+        w.messages[row, D_FLAGS] = 0
+        w.messages[row, D_ORDER] = 0
         if protocol == PROTOCOL_SMB1:
             read_smb1(w, row)
         elif protocol == PROTOCOL_SMB2:
@@ -197,22 +215,21 @@ class Decoded:
 
 
 class Room:
-    """What the kernel writes of a window, which is used again for the next one: new memory costs as much as reading."""
+    """What the kernel writes of a window beside its messages. It is used again for the next one: new memory costs as much
+    as reading does.
+    """
 
     def __init__(self) -> None:
-        self._messages, self._items, self._names = (
-            np.empty((0, w), dtype=np.int64) for w in (D_WIDTH, I_WIDTH, N_WIDTH)
-        )
+        self._items, self._names = (np.empty((0, width), dtype=np.int64) for width in (I_WIDTH, N_WIDTH))
 
     def of(self, rows: Table, arena: Bytes) -> Found:
         """Room for so many rows."""
         n = len(rows)
-        if n > len(self._messages):
-            self._messages = np.empty((n, D_WIDTH), dtype=np.int64)
+        if n * ITEMS_OF_ROW > len(self._items):
             self._items = np.empty((n * ITEMS_OF_ROW, I_WIDTH), dtype=np.int64)
             self._names = np.empty((n * NAMES_OF_ROW, N_WIDTH), dtype=np.int64)
-        counts = np.zeros(K_WIDTH, dtype=np.int64)
-        return Found(rows, arena, self._messages[:n], self._items, self._names, counts)
+        messages, counts = np.empty((n, D_WIDTH), dtype=np.int64), np.zeros(K_WIDTH, dtype=np.int64)
+        return Found(rows, arena, messages, self._items, self._names, counts)
 
 
 def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room | None = None) -> Decoded:
@@ -221,7 +238,7 @@ def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room
     kernels.read_window(found, len(rows))
     items = found.items[: found.counts[K_ITEMS]]
     names = found.names[: found.counts[K_NAMES]]
-    decoded = Decoded(_messages(rows, found.messages), {}, np.empty(0, dtype=PROBLEM))
+    decoded = Decoded(found.messages.view(MESSAGE)[:, 0], {}, np.empty(0, dtype=PROBLEM))
     codes = _codes(names, arena, texts)
     place = np.empty(len(items), dtype=np.int64)  # of an item in its table
     name_table = items[names[:, N_ITEM], I_TABLE]
@@ -250,32 +267,6 @@ def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room
         decoded.bodies[name] = made
     decoded.problems = _problems(rows, items[items[:, I_TABLE] == TABLE_PROBLEM], texts)
     return decoded
-
-
-def _messages(rows: Table, read: Table) -> Rows:
-    messages = np.zeros(len(rows), dtype=MESSAGE)
-    for name, column in (
-        ("connection", M_CONNECTION),
-        ("capture_no", M_FILE),
-        ("frame", M_FRAME),
-        ("time_ns", M_TIME),
-        ("place", M_PLACE),
-        ("message", M_MESSAGE),
-        ("position", M_POSITION),
-    ):
-        messages[name] = rows[:, column]
-    messages["from_server"] = rows[:, M_FROM_SERVER] != 0
-    for name, column in (
-        ("kind", D_KIND),
-        ("protocol", D_PROTOCOL),
-        ("status", D_STATUS),
-        ("flags", D_FLAGS),
-        ("tree_id", D_TREE),
-    ):
-        messages[name] = read[:, column]
-    for name, column in (("key", D_KEY), ("session_id", D_SESSION)):
-        messages[name] = read[:, column].view(np.uint64)
-    return messages
 
 
 def _fill(made: Rows, items: Table, values: tuple[str, ...]) -> None:

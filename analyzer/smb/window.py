@@ -12,15 +12,24 @@ from analyzer.compiled import Bytes, Ints, Table, kernel, memory
 from analyzer.records import Kind
 from analyzer.transport.messages import M_BODY, M_END, M_HEADER
 
-# Columns of `messages`: what of a message is not in its row already.
-D_KIND = 0  # records.Kind
-D_PROTOCOL = 1  # records.Protocol
-D_KEY = 2
-D_STATUS = 3
-D_FLAGS = 4  # records.Flag
-D_SESSION = 5
-D_TREE = 6
-D_WIDTH = 7
+# Columns of `messages`: the fields of `records.MESSAGE`.
+D_CONNECTION = 0
+D_FROM_SERVER = 1
+D_KIND = 2  # records.Kind
+D_PROTOCOL = 3  # records.Protocol
+D_FILE = 4
+D_FRAME = 5
+D_TIME = 6
+D_PLACE = 7
+D_MESSAGE = 8
+D_POSITION = 9
+D_KEY = 10
+D_SESSION = 11
+D_TREE = 12
+D_STATUS = 13
+D_FLAGS = 14  # records.Flag
+D_ORDER = 15
+D_WIDTH = 16
 
 # Columns of `items`. What the values of an item mean depends on its table: see `decode.TABLES`.
 I_TABLE = 0
