@@ -673,20 +673,27 @@ class TableSet:
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
         self._tables = tables
+        self._ours: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
         self.texts = Texts()
 
     def columns(self, name: str, *columns: str) -> Columns:
         """Some columns of a table, as numbers: texts as codes of `texts`, categories as places in their kind, times as
         nanoseconds. What is missing is below zero, or False.
         """
-        return {column: self._numbers(one_array(self._tables[name][column])) for column in columns}
+        return {column: self._numbers(name, column) for column in columns}
 
     def codes(self, name: str, column: str) -> npt.NDArray[Any]:
         """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
         found: npt.NDArray[Any] = filled(one_array(self._tables[name][column]).indices)
         return found
 
-    def _numbers(self, array: pa.Array) -> npt.NDArray[Any]:
+    def of_codes(self, name: str, column: str, codes: npt.NDArray[Any]) -> list[str]:
+        """The texts of such codes, none of which is missing."""
+        found: list[str] = one_array(self._tables[name][column]).dictionary.take(ints(codes)).to_pylist()
+        return found
+
+    def _numbers(self, name: str, column: str) -> npt.NDArray[Any]:
+        array = one_array(self._tables[name][column])
         if pa.types.is_boolean(array.type):
             return filled(array).view(bool)
         if not pa.types.is_dictionary(array.type):
@@ -694,9 +701,16 @@ class TableSet:
         codes = filled(array.indices)
         if array.type.ordered:
             return codes
-        ours = np.array([*[self.texts.code(text) for text in array.dictionary.to_pylist()], MISSING], dtype=np.int64)
-        found: npt.NDArray[np.int64] = ours[codes]
+        found: npt.NDArray[np.int64] = self._codes_of(name, column, array.dictionary)[codes]
         return found
+
+    def _codes_of(self, name: str, column: str, texts_: pa.Array) -> npt.NDArray[np.int64]:
+        """The codes of the texts of a column's dictionary, and that of what is missing behind them."""
+        ours = self._ours.get((name, column))
+        if ours is None:
+            ours = np.array([*map(self.texts.code, texts_.to_pylist()), MISSING], dtype=np.int64)
+            self._ours[name, column] = ours
+        return ours
 
 
 def filled(array: pa.Array) -> npt.NDArray[Any]:

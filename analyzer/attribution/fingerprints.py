@@ -21,7 +21,8 @@ from analyzer.sessions.joins import NONE
 from analyzer.tables import Columns, TableSet
 
 OF_SESSIONS = ("native_os", "native_lanman", "client_build", "workstation", "ntlm_flags")
-OF_CONNECTIONS = ("client_guid", "netbios_calling", "dialects_offered", "client_capabilities")
+GUID = "client_guid"
+OF_CONNECTIONS = (GUID, "netbios_calling", "dialects_offered", "client_capabilities")
 NUMBERS = ("ntlm_flags", "client_capabilities")
 """Columns that are matched as hexadecimal numbers."""
 LONGEST = 100
@@ -41,7 +42,8 @@ class Fingerprint(NamedTuple):
 def client_software(uses: Columns, rows: TableSet) -> Columns:
     """For each use `client_software` and `application` (codes of `rows.texts`), and `confidence` of the last."""
     sessions = rows.columns("sessions", "session_key", "connection_id", *OF_SESSIONS)
-    connections = rows.columns("connections", "connection_id", *OF_CONNECTIONS)
+    connections = rows.columns("connections", "connection_id", *OF_CONNECTIONS[1:])
+    connections[GUID] = rows.codes("connections", GUID)
     who = Groups(uses["session_key"], uses["connection_id"])
     session = places(uses["session_key"][who.first], sessions["session_key"])
     own = looked_up(sessions["connection_id"], session, NONE)
@@ -49,6 +51,7 @@ def client_software(uses: Columns, rows: TableSet) -> Columns:
     connection = places(np.where(of_use >= 0, of_use, own), connections["connection_id"])
     says = {name: looked_up(sessions[name], session, NONE) for name in OF_SESSIONS}
     says |= {name: looked_up(connections[name], connection, NONE) for name in OF_CONNECTIONS}
+    says[GUID] = _told_guids(says[GUID], rows)
     # Clients of a kind say the same: these few are looked at.
     same = Groups(*(_dense(column) for column in says.values()))
     found = _told({name: column[same.first] for name, column in says.items()}, rows)
@@ -63,7 +66,6 @@ def _dense(column: Numbers) -> Numbers:
 def _told(says: Columns, rows: TableSet) -> Columns:
     text: dict[str, Callable[[int], str | None]] = dict.fromkeys(says, rows.texts.text)
     text |= dict.fromkeys(NUMBERS, lambda number: None if number < 0 else hex(number))
-    text["client_guid"] = lambda code: _wire_bytes(rows.texts.text(code))
     columns = {name: Distinct(column, text[name]) for name, column in says.items()}
     prints = _fingerprints()
     length = len(says["native_os"])
@@ -91,17 +93,31 @@ def _fingerprints() -> list[Fingerprint]:
             if row[name] == MISSING:
                 cells.append((name, globs([]), True))
             elif row[name]:
-                cells.append((name, globs([row[name]], any_case=name != "client_guid"), False))
+                cells.append((name, globs([row[name]], any_case=name != GUID), False))
         sure = CONFIDENCE.get(row["confidence"], NONE)
         found.append(Fingerprint(row["software"], row["application"] if sure >= 0 else "", sure, tuple(cells)))
     return found
 
 
-def _wire_bytes(guid: str | None) -> str | None:
+def _told_guids(guids: Numbers, rows: TableSet) -> Numbers:
+    """Codes of the GUIDs' bytes as they were sent, for GUIDs that some fingerprint asks for. All others, of which each
+    client has its own, are the empty text; what is no GUID is missing.
+    """
+    asked = [says for one in _fingerprints() for name, says, missing in one.cells if name == GUID and not missing]
+    different, place = np.unique(guids[guids >= 0], return_inverse=True)
+    sent = [_wire_bytes(text) for text in rows.of_codes("connections", GUID, different)]
+    told = [
+        NONE if text is None else rows.texts.code(text if any(says(text) for says in asked) else "") for text in sent
+    ]
+    found = np.full(len(guids), NONE, dtype=np.int64)
+    found[guids >= 0] = np.array(told, dtype=np.int64)[place]
+    return found
+
+
+def _wire_bytes(guid: str) -> str | None:
     """The 16 bytes of a GUID as they were sent, a character each: its first three groups are turned around there."""
-    digits = (guid or "").replace("-", "")
     try:
-        octets = bytes.fromhex(digits)
+        octets = bytes.fromhex(guid.replace("-", ""))
     except ValueError:
         return None
     if len(octets) != 16:
