@@ -266,6 +266,9 @@ DATA_REQUEST = np.dtype([*_ROW, *FILE, ("way", "u1"), ("bytes", "i8"), ("payload
 DATA_ANSWER = np.dtype([*_ROW, ("bytes", "i8"), ("payload_at", "i8"), ("payload_size", "i4")])
 CALL_REQUEST = np.dtype([*_ROW, ("protocol", "u1"), ("function", "u4"), ("name", "i4")])
 CALL_ANSWER = np.dtype([*_ROW, ("code", "i8"), ("bytes", "i8")])  # RAP: its own Win32 code; -1: none
+REFERRAL = np.dtype([*_ROW, ("target", "i4"), ("field", "i4"), ("offset", "i4"), ("code", "i4")])
+"""A name in the answer to a DFS referral; or, without a target, where (from the referral's first byte) it could not be
+read and why: then nothing behind that was. SMB 1 does not say in an answer what it answers: there its request decides."""
 
 ANY_FILE = 0xFFFFFFFF_FFFFFFFF
 """A file id of all ones: in a related compound the file that an earlier PDU opened, elsewhere no file."""
@@ -287,8 +290,11 @@ BODIES: dict[str, np.dtype[np.void]] = {
     "data_answers": DATA_ANSWER,
     "call_requests": CALL_REQUEST,
     "call_answers": CALL_ANSWER,
+    "referrals": REFERRAL,
 }
 """The tables of bodies of a batch: name, record."""
+SEVERAL = ("referrals",)
+"""Those that may have several rows of a message."""
 
 ENDPOINTS = np.dtype(
     [

@@ -16,6 +16,7 @@ from analyzer.records import (
     BODIES,
     MESSAGE,
     PROBLEM,
+    REFERRAL,
     Form,
     Kind,
     Layer,
@@ -25,6 +26,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
+from analyzer.smb.dfs import referral_rows
 from analyzer.smb.smb1 import read_smb1
 from analyzer.smb.smb2 import read_compressed, read_encrypted, read_smb2
 from analyzer.smb.window import (
@@ -72,6 +74,7 @@ from analyzer.smb.window import (
     TABLE_OPEN_ANSWER,
     TABLE_OPEN_REQUEST,
     TABLE_PROBLEM,
+    TABLE_REFERRAL,
     TABLE_SETUP_ANSWER,
     TABLE_SETUP_REQUEST,
     TABLE_TREE_ANSWER,
@@ -237,6 +240,7 @@ def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels) -> Decoded
         elif table == TABLE_NEGOTIATE_ANSWER:
             _fill_dialects(made, chosen, texts)
         decoded.bodies[name] = made
+    decoded.bodies["referrals"] = _referrals(items[items[:, I_TABLE] == TABLE_REFERRAL], arena, texts)
     decoded.problems = _problems(rows, items[items[:, I_TABLE] == TABLE_PROBLEM], texts)
     return decoded
 
@@ -322,6 +326,18 @@ def _read_each(
     raw = texts.slices(arena, names[:, N_AT], names[:, N_SIZE], "latin-1")
     known = {code: texts.code(reader((texts.text(code) or "").encode("latin-1"))) for code in np.unique(raw).tolist()}
     return [known[code] for code in raw.tolist()]
+
+
+def _referrals(items: Table, arena: Bytes, texts: Texts) -> Rows:
+    """What the answers to DFS referrals name. They are few; those that say the same are read once."""
+    read: dict[tuple[bytes, int], list[tuple[int, int, int, int]]] = {}
+    rows: list[tuple[int, ...]] = []
+    for row, at, size, extent in items[:, [I_ROW, I_VALUE, I_VALUE + 1, I_VALUE + 2]].tolist():
+        answer = (arena[at : at + size].tobytes(), extent)
+        if answer not in read:
+            read[answer] = referral_rows(*answer, texts)
+        rows += [(row, *told) for told in read[answer]]
+    return np.array(rows, dtype=REFERRAL)
 
 
 def _problems(rows: Table, items: Table, texts: Texts) -> Rows:
