@@ -47,7 +47,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
-from analyzer.smb.dfs import Extent, referral_rows
+from analyzer.smb.dfs import Extent, fault_of, parse_referrals
 from analyzer.smb.smb1 import Command as Smb1
 from analyzer.smb.smb1 import PipeFunction
 from analyzer.smb.smb2 import Command as Smb2
@@ -841,8 +841,14 @@ class Records:
         answer = data[:size]
         if len(answer) < size and len(message.data) < message.size:
             extent = Extent.CUT if message.cut else Extent.BEYOND_LIMIT
-        for target, field, offset, code in referral_rows(answer, extent, self.texts):
-            self._body("referrals", target=target, field=field, offset=offset, code=code)
+        found = parse_referrals(answer)
+        for name in found.targets:
+            place = self._payload(name, len(name))
+            del place["bytes"]
+            self._body("referrals", field=MISSING, offset=MISSING, code=MISSING, **place)
+        if fault := fault_of(found.problem, extent):
+            field, offset, reason = fault
+            self._body("referrals", field=self.texts.code(field), offset=offset, code=self.texts.code(reason))
 
 
 class _Element:

@@ -190,7 +190,9 @@ class _Message:
             *self.part.values.get("smb.dfs.referral.expname", ()),
         ]
         for name in [name for name in dict.fromkeys(names) if name][:MAX_NAMES]:
-            self.body("referrals", self.code(name), MISSING, MISSING, MISSING)
+            encoded = name.encode("utf-16-le", "replace")
+            self.body("referrals", len(self.into.arena), len(encoded), MISSING, MISSING, MISSING)
+            self.into.arena += encoded
 
     def payload(self) -> tuple[int, int]:
         """The bytes for or from a pipe: where they lie in the arena, and how many there are."""

@@ -1162,7 +1162,7 @@ class Reducer:
         told = referral_answers(paired)
         if not len(told):
             return
-        is_target = told["target"] >= 0
+        is_target = told["field"] < 0
         self._referrals.add(paired, told[is_target], self._facts.rows[:, F_PAIR])
         faults = told[~is_target]
         problems = np.zeros(len(faults), dtype=PROBLEM)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 
 from analyzer.compiled import Ints
 from analyzer.records import CallProtocol, Protocol, Rows
 from analyzer.sessions.joins import Growing
 from analyzer.sessions.lookup import NONE
-from analyzer.sessions.names import PerText
 from analyzer.sessions.pairing import Paired
 from analyzer.sessions.state import REFERRED
-from analyzer.smb.dfs import machine_of
+from analyzer.smb.dfs import MAX_MACHINE, machine_of
 from analyzer.wire.texts import Texts
 
 MAX_REFERRED = 100_000
 """Rows of all servers and clients; what is named beyond them is counted."""
+NEVER = np.iinfo(np.int64).max
 
 
 def referral_answers(paired: Paired) -> Rows:
@@ -39,51 +41,46 @@ class ReferralCounter:
     """Counts them; one for each site."""
 
     def __init__(self, texts: Texts, most: int = MAX_REFERRED) -> None:
+        self._texts = texts
         self._rows = Growing(REFERRED)
-        self._row_of: dict[tuple[int, int], int] = {}
+        self._row_of: dict[tuple[int, str], int] = {}
         self._most = most
-        self._machine = PerText(lambda code: texts.code(machine_of(texts.text(code) or "")))
-        self._nobody = texts.code("")
         self.given_up = 0
 
     def add(self, paired: Paired, told: Rows, pair_of: Ints) -> None:
-        """Count names. told: rows of `records.REFERRAL` with a target; pair_of: client and server of each connection."""
+        """Count names. told: rows of `records.REFERRAL`; pair_of: number of client and server of each connection."""
         messages = paired.messages
-        named = self._machine(told["target"])
-        told, named = told[named != self._nobody], named[named != self._nobody]
-        answer = told["row"].astype(np.int64)
         asked = np.full(len(messages) + 1, NONE, dtype=np.int64)
         requests = paired.bodies["call_requests"]
         asked[requests["row"]] = requests["name"]
-        pair, time = pair_of[messages["connection"][answer]], messages["time_ns"][answer]
-        order = np.lexsort((messages["frame"][answer], messages["capture_no"][answer], time, named, pair))
-        begins = np.flatnonzero(np.diff(pair[order], prepend=NONE) | np.diff(named[order], prepend=NONE))
-        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(order)], strict=True):
-            at, last = order[first], order[end - 1]
-            # An answer may name several folders of a server.
-            answers = len(np.unique(answer[order[first:end]]))
-            row = self._row(int(pair[at]), int(named[at]))
-            if row is None:
-                self.given_up += answers
-                continue
-            counted = self._rows.rows[row : row + 1]
-            if not counted["answers"][0] or time[at] < counted["first_ns"][0]:
-                counted["target"], counted["asked"] = told["target"][at], asked[paired.request[answer[at]]]
-                counted["first_ns"] = time[at]
-                counted["capture_no"], counted["frame"] = (
-                    messages[name][answer[at]] for name in ("capture_no", "frame")
-                )
-            counted["last_ns"] = max(int(counted["last_ns"][0]), int(time[last]))
-            counted["answers"] += answers
+        places = told[["row", "payload_at", "payload_size"]].tolist()
+        for answer, of_answer in groupby(places, key=lambda place: place[0]):
+            pair = int(pair_of[messages["connection"][answer]])
+            met: set[str] = set()
+            for _, at, size in of_answer:
+                target = paired.arena[at : at + size].tobytes().decode("utf-16-le", "replace")
+                named = machine_of(target)
+                # An answer may name several folders of a server.
+                if named and len(named) <= MAX_MACHINE and named not in met:
+                    met.add(named)
+                    self._count(paired, answer, pair, named, target, int(asked[paired.request[answer]]))
 
-    def _row(self, pair: int, named: int) -> int | None:
-        """The row of a name; None if there are too many."""
+    def _count(self, paired: Paired, answer: int, pair: int, named: str, target: str, asked: int) -> None:
         row = self._row_of.get((pair, named))
-        if row is None and len(self._rows) < self._most:
+        if row is None and len(self._rows) >= self._most:
+            self.given_up += 1
+            return
+        time_ns, capture_no, frame = (int(paired.messages[name][answer]) for name in ("time_ns", "capture_no", "frame"))
+        if row is None:
             new = np.zeros(1, dtype=REFERRED)
-            new["pair"], new["named"] = pair, named
+            new["pair"], new["named"], new["first_ns"] = pair, self._texts.code(named), NEVER
             row = self._row_of[pair, named] = int(self._rows.add(new)[0])
-        return row
+        rows = self._rows.rows
+        if (time_ns, capture_no, frame) < tuple(int(rows[name][row]) for name in ("first_ns", "capture_no", "frame")):
+            rows["target"][row], rows["asked"][row] = self._texts.code(target), asked
+            rows["first_ns"][row], rows["capture_no"][row], rows["frame"][row] = time_ns, capture_no, frame
+        rows["last_ns"][row] = max(int(rows["last_ns"][row]), time_ns)
+        rows["answers"][row] += 1
 
     def finish(self) -> Rows:
         """All counts (`REFERRED`)."""

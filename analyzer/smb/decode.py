@@ -26,7 +26,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
-from analyzer.smb.dfs import referral_rows
+from analyzer.smb.dfs import fault_of, parse_referrals
 from analyzer.smb.smb1 import read_smb1
 from analyzer.smb.smb2 import read_compressed, read_encrypted, read_smb2
 from analyzer.smb.window import (
@@ -329,14 +329,14 @@ def _read_each(
 
 
 def _referrals(items: Table, arena: Bytes, texts: Texts) -> Rows:
-    """What the answers to DFS referrals name. They are few; those that say the same are read once."""
-    read: dict[tuple[bytes, int], list[tuple[int, int, int, int]]] = {}
+    """What the answers to DFS referrals name. They are few."""
     rows: list[tuple[int, ...]] = []
     for row, at, size, extent in items[:, [I_ROW, I_VALUE, I_VALUE + 1, I_VALUE + 2]].tolist():
-        answer = (arena[at : at + size].tobytes(), extent)
-        if answer not in read:
-            read[answer] = referral_rows(*answer, texts)
-        rows += [(row, *told) for told in read[answer]]
+        answer = parse_referrals(arena[at : at + size].tobytes())
+        rows += [(row, at + place, len(name), MISSING, MISSING, MISSING) for name, place in answer.targets.items()]
+        if fault := fault_of(answer.problem, extent):
+            field_, offset, code = fault
+            rows.append((row, 0, 0, texts.code(field_), offset, texts.code(code)))
     return np.array(rows, dtype=REFERRAL)
 
 

@@ -18,13 +18,14 @@ import numpy as np
 from analyzer.errors import DecodeError, NeedMoreBytes
 from analyzer.wire.cursor import Cursor
 from analyzer.wire.layout import Layout
-from analyzer.wire.texts import MISSING, Texts
 
 LAYER = "DFS"
 MAX_NAMES = 512
 """Of one answer, so many are looked at: more than a large domain has controllers."""
 MAX_TARGET_BYTES = 2048
 """Of one target's name: a path with a server, a share and folders."""
+MAX_MACHINE = 255
+"""Characters of a server's name. [RFC 1035 2.3.4]"""
 
 
 class Extent(IntEnum):
@@ -82,8 +83,9 @@ NAME_LIST_V3 = Layout("DFS_REFERRAL_V3 (name list)", [  # [MS-DFSC] 2.2.5.3.2: i
 class Referrals:
     """What an answer names."""
 
-    targets: tuple[bytes, ...]
-    """Different names in their order, in UTF-16 as sent: `\\server\\share`, of domain controllers `\\server`."""
+    targets: dict[bytes, int]
+    """Different names in their order, in UTF-16 as sent (`\\server\\share`, of domain controllers `\\server`), and where
+    they stand."""
     problem: DecodeError | None
     """Why nothing was read from there on; `NeedMoreBytes`: what is read lies behind the end."""
 
@@ -100,7 +102,7 @@ def parse_referrals(data: bytes) -> Referrals:
         reader.read()
     except DecodeError as fault:
         problem = fault
-    return Referrals(targets=tuple(reader.found), problem=problem)
+    return Referrals(targets=reader.found, problem=problem)
 
 
 class _Reader:
@@ -108,8 +110,9 @@ class _Reader:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.found: dict[bytes, None] = {}
+        self.found: dict[bytes, int] = {}
         self._looked_at = 0
+        self._size = 0
 
     def read(self) -> None:
         header = Cursor(self.data, LAYER)
@@ -151,26 +154,26 @@ class _Reader:
                 raise DecodeError(LAYER, field, at, f"longer than {MAX_TARGET_BYTES} bytes")
             raise NeedMoreBytes(LAYER, field, at, "its end is missing")
         size = 2 * int(nul[0])
-        if size:
-            self.found[self.data[at : at + size]] = None
+        name = self.data[at : at + size]
+        if size and name not in self.found:
+            self._size += size
+            if self._size > len(self.data):  # else a small answer could name a great many servers
+                raise DecodeError(LAYER, field, at, "names lie in each other")
+            self.found[name] = at
         return at + size + 2
 
 
-def referral_rows(data: bytes, extent: int, texts: Texts) -> list[tuple[int, int, int, int]]:
-    """What an answer names, as rows of `records.REFERRAL` without their `row`.
+def fault_of(problem: DecodeError | None, extent: int) -> tuple[str, int, str] | None:
+    """Field, offset and code of what could not be read; None if nothing is to be told.
 
     extent: `Extent`. What lies behind the end of the data is a fault of the server's if that is the end of the answer.
     """
-    answer = parse_referrals(data)
-    rows = [(texts.decode(target, "utf-16-le"), MISSING, MISSING, MISSING) for target in answer.targets]
-    problem = answer.problem
     if problem is None or (isinstance(problem, NeedMoreBytes) and extent == Extent.CUT):
-        return rows
+        return None
     code = "malformed"
     if isinstance(problem, NeedMoreBytes):
         code = {Extent.IN_PARTS: "in_parts", Extent.BEYOND_LIMIT: "not_kept"}.get(Extent(extent), "outside_message")
-    rows.append((MISSING, texts.code(f"{LAYER} {problem.field}"), problem.offset, texts.code(code)))
-    return rows
+    return f"{LAYER} {problem.field}", problem.offset, code
 
 
 def machine_of(path: str) -> str:

@@ -15,8 +15,9 @@ OTHER_WAY, ONLY_NAMED, ONLY_REFERRED, ONLY_LOGGED = range(len(tables.HINT))
 MEANINGS = {
     OTHER_WAY: "the client also reaches the server so; what it asks for there was not looked into",
     ONLY_NAMED: "the client names it in a call or asks for a referral to it; no traffic with a server of that name was captured",
-    ONLY_REFERRED: "a DFS referral offered it to the client, which takes one of those offered; no traffic with a server of that name "
-    "was captured, so what clients do there is not in these results: capture at that server, too, or make sure that it is not in use",
+    ONLY_REFERRED: "a DFS referral offered it to the client, which takes one of those offered; no traffic with a server of that "
+    "name was captured, so what clients do there is not in these results: capture at that server, too, or make sure that it is "
+    "not in use",
     ONLY_LOGGED: "a log tells of anonymous use of it that no capture shows",
 }
 DFS = tables.CALL_PROTOCOL.index("dfs")

@@ -55,7 +55,9 @@ def dfs_elsewhere(lab, file):
     with lab.capture(file):
         one.run(steps(files, "", "logon a", "tree a IPC$", *ask))
         two.run(steps(files, "--dialect NT1", "logon a", "tree a IPC$", f"dfs a {asked}\\moved"))
-        three.run(f"smbclient -U alice%Winter-2024 //{files.address}/ROOT -c 'get both/none.txt /dev/null'", expect=(1,))
+        three.run(
+            f"smbclient -U alice%Winter-2024 //{files.address}/ROOT -c 'get both/none.txt /dev/null'", expect=(1,)
+        )
         three.run(f"smbclient -U alice%Winter-2024 //{files.address}/ROOT -c 'get moved/a.txt /dev/null'", expect=(1,))
 
 
