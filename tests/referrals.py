@@ -96,7 +96,7 @@ def targets(*addresses: str, version: int = 3) -> bytes:
 
 
 def controllers(domain: str, names: Sequence[str], *, version: int = 3) -> bytes:
-    """An answer with the controllers of a domain. [MS-DFSC 3.1.5.4.1]"""
+    """An answer with the controllers of a domain. [MS-DFSC 2.2.5.3.2]"""
     special = name(domain)
     strings = special + b"".join(map(name, names))
     return response(name_list(34, len(names), 34 + len(special), version=version), 1, strings)

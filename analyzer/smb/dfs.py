@@ -33,7 +33,7 @@ class Extent(IntEnum):
 
     WHOLE = 0
     CUT = 1  # by the capture, which is told elsewhere
-    IN_PARTS = 2  # SMB 1: further messages bring more of it [MS-CIFS 3.2.5.1.4]
+    IN_PARTS = 2  # SMB 1: further messages bring more of it [MS-CIFS 2.2.4.46.2]
     BEYOND_LIMIT = 3  # not more is kept of a message
 
 
@@ -87,7 +87,7 @@ class Referrals:
     """Different names in their order, in UTF-16 as sent (`\\server\\share`, of domain controllers `\\server`), and where
     they stand."""
     problem: DecodeError | None
-    """Why nothing was read from there on; `NeedMoreBytes`: what is read lies behind the end."""
+    """Why nothing was read from there on, its detail a word; `NeedMoreBytes`: what was to be read lies behind the end."""
 
 
 def parse_referrals(data: bytes) -> Referrals:
@@ -125,11 +125,11 @@ class _Reader:
         entry = Cursor(self.data, LAYER, at).take(ENTRY)
         version, size = int(entry["version_number"]), int(entry["size"])
         if not 1 <= version <= 4:
-            raise DecodeError(LAYER, "VersionNumber", at, f"unknown version {version}")
+            raise DecodeError(LAYER, "VersionNumber", at, "unknown_version")
         is_list = version >= 3 and bool(int(entry["referral_entry_flags"]) & ReferralEntryFlags.NAME_LIST_REFERRAL)
         layout = NAME_LIST_V3 if is_list else (ENTRY, ENTRY_V2, ENTRY_V3, ENTRY_V3)[version - 1]
         if size < layout.size:
-            raise DecodeError(LAYER, "Size", at + 2, f"{size} bytes are too few for version {version}")
+            raise DecodeError(LAYER, "Size", at + 2, "too_small")
         entry = Cursor(self.data, LAYER, at).take(layout)
         if version == 1:  # [MS-DFSC] 2.2.5.1: the name is a part of the entry
             self._name(at + ENTRY.size, at + size, "ShareName")
@@ -145,20 +145,20 @@ class _Reader:
         """Take the NUL-terminated name at `at`, unless it is empty; returns where what follows it begins."""
         self._looked_at += 1
         if self._looked_at > MAX_NAMES:
-            raise DecodeError(LAYER, field, at, f"more than {MAX_NAMES} names")
+            raise DecodeError(LAYER, field, at, "too_many")
         end = min(end, len(self.data))
         whole_units = max(0, min(end - at, MAX_TARGET_BYTES + 2)) & ~1
         nul = np.flatnonzero(np.frombuffer(self.data[at : at + whole_units], "<u2") == 0)
         if not len(nul):
             if end - at > MAX_TARGET_BYTES:
-                raise DecodeError(LAYER, field, at, f"longer than {MAX_TARGET_BYTES} bytes")
-            raise NeedMoreBytes(LAYER, field, at, "its end is missing")
+                raise DecodeError(LAYER, field, at, "too_long")
+            raise NeedMoreBytes(LAYER, field, at)
         size = 2 * int(nul[0])
         name = self.data[at : at + size]
         if size and name not in self.found:
             self._size += size
             if self._size > len(self.data):  # else a small answer could name a great many servers
-                raise DecodeError(LAYER, field, at, "names lie in each other")
+                raise DecodeError(LAYER, field, at, "overlap")
             self.found[name] = at
         return at + size + 2
 
@@ -170,7 +170,7 @@ def fault_of(problem: DecodeError | None, extent: int) -> tuple[str, int, str] |
     """
     if problem is None or (isinstance(problem, NeedMoreBytes) and extent == Extent.CUT):
         return None
-    code = "malformed"
+    code = problem.detail
     if isinstance(problem, NeedMoreBytes):
         code = {Extent.IN_PARTS: "in_parts", Extent.BEYOND_LIMIT: "not_kept"}.get(Extent(extent), "outside_message")
     return f"{LAYER} {problem.field}", problem.offset, code

@@ -128,7 +128,34 @@ def test_what_cannot_be_read_is_told_and_what_was_before_it_kept(
     columns = ["layer", "field", "offset", "code", "frame"]
     (problem,) = analysis.problems[columns].values.tolist()
     at = 8 + len(r.entry_1(TARGETS[0]))
-    assert problem == [layer, "DFS VersionNumber", at, "malformed", analysis.calls["answer_frame"][0]]
+    assert problem == [layer, "DFS VersionNumber", at, "unknown_version", analysis.calls["answer_frame"][0]]
+
+
+MANY = [rf"\STORE{number:02}.corp.example\archive\of\department" for number in range(100)]
+
+
+@pytest.mark.parametrize("engine", ["native", "scapy"])
+@pytest.mark.parametrize("talk", [smb2, smb1])
+def test_a_long_answer_on_ipc_is_kept_whole(tmp_path: Path, talk: Any, engine: str) -> None:
+    answer = r.targets(*MANY, version=1)
+    assert len(answer) > 8192
+    analysis = analyzed(tmp_path, talk(answer), engine=engine)
+    assert [row[1] for row in named(analysis)] == MANY
+    assert not len(analysis.problems)
+
+
+@pytest.mark.parametrize("engine", ["native", "scapy"])
+def test_of_a_tree_that_is_not_known_so_much_is_kept(tmp_path: Path, engine: str) -> None:
+    """Where no tree connect was captured, 4 KB; what lies behind is told to be missing."""
+    talk = Smb2()
+    talk.login(0x11)
+    talk.control(0x11, 1, DFS_REFERRALS, REQUEST, r.targets(*MANY, version=1))
+    analysis = analyzed(tmp_path, talk, engine=engine)
+    found = [row[1] for row in named(analysis)]
+    assert found == MANY[: len(found)]
+    room = 4096 - 64 - 48 - 8  # header, body and the header of the answer
+    assert len(found) == room // len(r.entry_1(MANY[0]))
+    assert analysis.problems["code"].tolist() == ["not_kept"]
 
 
 def test_the_rest_is_counted_when_there_is_no_more_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
