@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import manifest
 import pytest
 
 import analyzer
+from analyzer.report import html, terminal
 from tests import referrals as r
 from tests.dialogue import ALICE, CLIENT, SERVER, Smb2, write
 
@@ -131,3 +133,14 @@ def test_attempts_are_those_that_tshark_finds() -> None:
     ways = analyzer.analyze(BUILT).other_ways
     (found,) = ways[ways["way"] == "rpc_mapper"]["attempts"]
     assert found == len(set(told.stdout.split()))
+
+
+def test_reports_name_the_servers_that_referrals_lead_to() -> None:
+    """In the terminal one line for all of them; in the page a row each, with who was told by whom and where to look."""
+    analysis = analyzer.analyze(CAPTURES / "dfs-elsewhere.pcap")
+    (line,) = [line for line in terminal.blind_spots(analysis) if "DFS referrals" in line]
+    assert "2 servers of which there is no traffic" in line
+    assert r"OLDSTORE (\OLDSTORE\archive), oldfiles.corp.example (\oldfiles.corp.example\data)" in line
+    page = html.render(analysis)
+    assert page.count("told by 10.77.0.2") == 5
+    assert re.search(r"dfs-elsewhere\.pcap</code> frame 150<", page.replace("<wbr>", ""))
