@@ -70,6 +70,7 @@ class Analysis:
     disk_opens = _Table()
     hosts = _Table()
     other_ways = _Table()
+    referrals = _Table()
     problems = _Table()
     endpoint_processes = _Table()
     endpoint_unseen = _Table()

@@ -94,8 +94,12 @@ def site_tables(
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "binds", "calls", "disks")}
     keys = _Keys(first_connection, connection_key, none, none, none, whose | {"channels": in_force(reduced, bindings)})
-    made = {"connections": connections, "credentialed_uses": _credentialed_uses(reduced, names, site)}
-    _let_go(reduced, "connections", "uses")
+    made = {
+        "connections": connections,
+        "credentialed_uses": _credentialed_uses(reduced, names, site),
+        "referrals": _referrals(reduced, names, site),
+    }
+    _let_go(reduced, "connections", "uses", "referred")
     made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
     _let_go(reduced, "attempts", "sessions")
     made["channels"] = _channels(reduced, names, keys)
@@ -588,13 +592,42 @@ def _operations(calls: Rows, reduced: Reduced) -> tuple[Ints, Ints, Ints]:
     return operation, classes, np.maximum(returns, 0)
 
 
-def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
-    connections, texts = reduced.connections, reduced.texts
+def _ends_of(reduced: Reduced, rows: Rows) -> tuple[pa.Array, pa.Array, Ints]:
+    """Addresses of clients and of servers, and the place of each row's `pair` among them."""
+    connections = reduced.connections
     begun = np.flatnonzero(connections["begun"])
     ends = connections[begun[np.unique(connections["pair"][begun], return_index=True)[1]]]
     client = tables.addresses(ends["client_hi"], ends["client_lo"])
     server = tables.addresses(ends["server_hi"], ends["server_lo"])
-    ends_of = np.searchsorted(ends["pair"], reduced.uses["pair"])
+    return client, server, np.searchsorted(ends["pair"], rows["pair"])
+
+
+def _referrals(reduced: Reduced, names: list[str], site: str) -> pa.Table:
+    texts = reduced.texts
+    client, server, ends_of = _ends_of(reduced, reduced.referred)
+    by = [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
+    order = np.lexsort((tables.ranks(reduced.referred["named"], texts), *by))
+    rows, pair = reduced.referred[order], tables.ints(ends_of[order])
+    return tables.table(
+        "referrals",
+        {
+            "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
+            "client_ip": client.take(pair),
+            "server_ip": server.take(pair),
+            **{name: tables.texts(rows[name], texts) for name in ("named", "target", "asked")},
+            "answers": tables.ints(rows["answers"]),
+            "first_seen": tables.times(rows["first_ns"]),
+            "last_seen": tables.times(rows["last_ns"]),
+            "capture": tables.chosen(rows["capture_no"], names),
+            "frame": tables.ints(rows["frame"]),
+        },
+        len(rows),
+    )
+
+
+def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
+    texts = reduced.texts
+    client, server, ends_of = _ends_of(reduced, reduced.uses)
     by = [tables.ranks(reduced.uses[name], texts) for name in ("operation", "interface", "resource")]
     by += [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
     order = np.lexsort((reduced.uses["hour"], *by))

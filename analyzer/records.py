@@ -267,6 +267,17 @@ DATA_REQUEST = np.dtype([*_ROW, *FILE, ("way", "u1"), ("bytes", "i8"), ("payload
 DATA_ANSWER = np.dtype([*_ROW, ("bytes", "i8"), ("payload_at", "i8"), ("payload_size", "i4")])
 CALL_REQUEST = np.dtype([*_ROW, ("protocol", "u1"), ("function", "u4"), ("name", "i4")])
 CALL_ANSWER = np.dtype([*_ROW, ("code", "i8"), ("bytes", "i8")])  # RAP: its own Win32 code; -1: none
+REFERRAL = np.dtype(
+    [
+        *_ROW,
+        ("payload_at", "i8"),  # a name in the answer to a DFS referral, in UTF-16
+        ("payload_size", "i4"),
+        ("field", "i4"),  # or, with an empty name, what in it could not be read, -1: nothing ...
+        ("offset", "i4"),  # ... where that is, from the referral's first byte ...
+        ("code", "i4"),  # ... and why; nothing behind it was read
+    ]
+)
+"""SMB 1 does not say in an answer what it answers: there the request decides whether it is a referral's."""
 
 ANY_FILE = 0xFFFFFFFF_FFFFFFFF
 """A file id of all ones: in a related compound the file that an earlier PDU opened, elsewhere no file."""
@@ -288,8 +299,11 @@ BODIES: dict[str, np.dtype[np.void]] = {
     "data_answers": DATA_ANSWER,
     "call_requests": CALL_REQUEST,
     "call_answers": CALL_ANSWER,
+    "referrals": REFERRAL,
 }
 """The tables of bodies of a batch: name, record."""
+SEVERAL = ("referrals",)
+"""Those that may have several rows of a message."""
 
 ENDPOINTS = np.dtype(
     [

@@ -29,7 +29,7 @@ from analyzer.summary import coverage
 from analyzer.summary.coverage import Measure
 from analyzer.summary.judging import judging
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when tables or columns change: results of another version are refused."""
 MOST_BYTES = 1 << 26
 """Of a `summary.json`: what is larger was not written here."""

@@ -65,7 +65,7 @@ STATUS_OF = ("smb", "rap", "fault", "stub")
 BIND_RESULT = ("unanswered", "accepted", "refused", "rejected", "fault", "smb", "not_told")
 TRANSFER_SYNTAX = ("ndr", "ndr64", "other")
 PIPE_FORM = ("dcerpc", "other")
-HINT = ("other_way", "only_named", "only_logged")
+HINT = ("other_way", "only_named", "only_referred", "only_logged")
 RARE_STATE = ("seen", "not_seen", "could_not_be_seen")
 OTHER_WAY = ("rpc_mapper", "rpc_dynamic", "ldap", "ldaps", "global_catalog")
 
@@ -335,6 +335,19 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _FIRST,
         _LAST,
     ),
+    "referrals": _columns(
+        _SITE,
+        _CLIENT,
+        ("server_ip", TEXT, "address of the server that answered"),
+        ("named", TEXT, "the server that its answers name, as they spell it"),
+        ("target", TEXT, "all that the first of them says: `\\server\\share`; of domain controllers the name only"),
+        ("asked", TEXT, "the path that was asked for then; empty: which domains there are; <NA>: not captured"),
+        ("answers", INT, "answers that name it, whoever asked: also sessions with credentials"),
+        _FIRST,
+        _LAST,
+        _CAPTURE,
+        ("frame", INT, "the first of the answers"),
+    ),
     "problems": _columns(
         _CAPTURE,
         ("frame", INT, "packet"),
@@ -532,7 +545,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _CLIENT,
         ("server_ip", TEXT, "address of the server, where known"),
         ("server", TEXT, "its name, as it was named"),
-        ("what", TEXT, "the way, the protocol, or the event"),
+        ("told_by", TEXT, "only_named, only_referred: the server that was asked, which is in the captures; else <NA>"),
+        ("what", TEXT, "the way, the protocol, the event; only_referred: what the referral says, `\\server\\share`"),
         ("count", INT, "how often"),
         _FIRST,
         _LAST,
@@ -552,7 +566,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 ROWS = (
     "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "binds", "calls", "credentialed_uses",
-    "disk_opens", "hosts", "other_ways", "problems", "endpoint_processes", "endpoint_unseen",
+    "disk_opens", "hosts", "other_ways", "referrals", "problems", "endpoint_processes", "endpoint_unseen",
 )  # fmt: skip
 LOGGED = ("endpoint_processes", "endpoint_unseen")
 """Those of them that logs give; without logs they are empty."""

@@ -35,6 +35,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "pipe_opens": ("capture", "frame", "answer_frame"),
     "binds": ("capture", "frame", "answer_frame", "context_id"),
     "calls": ("capture", "frame", "answer_frame", "protocol", "opnum"),
+    "referrals": ("client_ip", "server_ip", "named"),
 }
 """What says which row it is."""
 MEANT = {"session_key": "sessions", "connection_id": "connections"}

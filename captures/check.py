@@ -1,7 +1,8 @@
 """Compare manifest.toml with the captures by tshark, a decoder that shares nothing with the analyzer.
 
 Compared per capture, as multisets: the final answers of session setups, the tree connects, the opens of named pipes
-(each with its status), the opens on disk shares, and the operations asked (opnums, RAP functions, DFS referrals).
+(each with its status), the opens on disk shares, the operations asked (opnums, RAP functions, DFS referrals), and the
+servers that the answers to DFS referrals name.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def add(fields: dict[str, list[str]], shown: dict[str, list[str]], element: ET.E
 def seen_on_the_wire(file: Path) -> dict[str, Counter]:
     """What tshark sees of the things that the manifest lists."""
     seen: dict[str, Counter] = {
-        kind: Counter() for kind in ("setups", "trees", "pipe opens", "disk opens", "operations")
+        kind: Counter() for kind in ("setups", "trees", "pipe opens", "disk opens", "operations", "referrals")
     }
     asked: dict[tuple, Message] = {}
     trees: dict[tuple, tuple[str, bool]] = {}  # (share, is it a disk share)
@@ -166,6 +167,9 @@ def count_answer(
     request: Message, answer: Message, seen: dict[str, Counter], trees: dict[tuple, tuple[str, bool]]
 ) -> None:
     smb2 = request.dialect == "smb2"
+    names = [name for kind in ("node", "expname") for name in answer.fields.get(f"smb.dfs.referral.{kind}", [])]
+    for server in {name.strip("\\").split("\\")[0] for name in names}:
+        seen["referrals"][answer.client, answer.server, server] += 1
     if request.command == (1 if smb2 else 0x73) and answer.status != MORE_PROCESSING:
         seen["setups"][answer.status] += 1
     elif is_tree_connect(request):
@@ -213,6 +217,9 @@ def told_by_manifest(capture: dict) -> dict[str, Counter]:
             operation(call) for s in sessions for call in s.get("calls", []) if call["protocol"] != "fsctl"
         ),
     }
+    told["referrals"] = Counter(
+        {(row["client"], row["server"], row["named"]): row["answers"] for row in capture.get("referrals", [])}
+    )
     told["setups"].update(channel["status"] for channel in capture.get("channels", []))
     for session in sessions:
         for disk in session.get("disk_shares", []):

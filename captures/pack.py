@@ -145,9 +145,9 @@ def ioctl_response(code: int, file_id: bytes, data: bytes) -> bytes:
     return struct.pack("<HHI16sIIIIII", 49, 0, code, file_id, 112, 0, 112, len(data), 0, 0) + data
 
 
-def dfs_referral_request(path: str) -> bytes:
-    """REQ_GET_DFS_REFERRAL: [MS-DFSC] 2.2.2"""
-    return struct.pack("<H", 4) + path.encode("utf-16-le") + b"\0\0"
+def dfs_referral_request(path: str, level: int = 4) -> bytes:
+    """REQ_GET_DFS_REFERRAL: [MS-DFSC] 2.2.2; level: the highest version of referrals that the client understands"""
+    return struct.pack("<H", level) + path.encode("utf-16-le") + b"\0\0"
 
 
 # ------------------------------------------------------------------------------------- SMB 1 [MS-CIFS], [MS-SMB]
@@ -241,9 +241,9 @@ def smb1_transaction(setup: bytes, name: str, parameters: bytes, data: bytes, *,
     return smb1_body(words, encoded + gap + parameters + data_gap + data)
 
 
-def smb1_dfs_referral_request(path: str) -> bytes:
+def smb1_dfs_referral_request(path: str, level: int = 4) -> bytes:
     """TRANS2_GET_DFS_REFERRAL: [MS-CIFS] 2.2.6.16"""
-    parameters = dfs_referral_request(path)
+    parameters = dfs_referral_request(path, level)
     at = 32 + 1 + 30 + 2 + 3
     words = struct.pack(
         "<HHHHBBHIHHHHHBBH", len(parameters), 0, 0, 4280, 0, 0, 0, 0, 0, len(parameters), at, 0, 0, 1, 0, 0x10

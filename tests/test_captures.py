@@ -73,6 +73,15 @@ def test_hosts(entry: dict[str, Any]) -> None:
     assert not manifest.host_differences(entry["hosts"], found)
 
 
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
+def test_referrals(entry: dict[str, Any]) -> None:
+    rows = analyzer.analyze(manifest.CAPTURES / entry["file"]).referrals
+    found = manifest.picked(rows, ("client_ip", "server_ip", "named", "target", "answers"))
+    expected = [{{"client": "client_ip", "server": "server_ip"}.get(key, key): value for key, value in row.items()}
+                for row in entry.get("referrals", [])]  # fmt: skip
+    assert sorted(found, key=str) == sorted(expected, key=str)
+
+
 def test_every_file_is_in_the_manifest() -> None:
     suffixes = (".pcap", ".pcapng", ".pcap.gz", ".pcap.zst")
     files = {path.name for path in manifest.CAPTURES.iterdir() if path.name.endswith(suffixes)}

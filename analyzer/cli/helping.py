@@ -22,8 +22,8 @@ VERDICTS = ("depends", "unknown", "covered", "denied", "probe")
 
 TABLES = (
     "captures", "connections", "sessions", "channels", "trees", "pipe_opens", "binds", "calls", "credentialed_uses",
-    "disk_opens", "hosts", "other_ways", "problems", "endpoint_processes", "endpoint_unseen", "dependencies", "applications",
-    "clients", "servers", "pipes", "timeline", "observation", "discovery", "rare_uses", "hints", "coverage",
+    "disk_opens", "hosts", "other_ways", "referrals", "problems", "endpoint_processes", "endpoint_unseen", "dependencies",
+    "applications", "clients", "servers", "pipes", "timeline", "observation", "discovery", "rare_uses", "hints", "coverage",
 )  # fmt: skip
 """... and the keys of its `TABLES`: the module takes too long to import while somebody waits for a completion."""
 

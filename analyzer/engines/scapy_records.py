@@ -47,6 +47,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
+from analyzer.smb.dfs import Extent, fault_of, parse_referrals
 from analyzer.smb.smb1 import Command as Smb1
 from analyzer.smb.smb1 import PipeFunction
 from analyzer.smb.smb2 import Command as Smb2
@@ -171,7 +172,8 @@ def _wanted_smb1(flow: Flow, head: bytes) -> int:
     if kind == TreeKind.PIPE and command in (*READS, *WRITES):
         return KEEP_WHOLE
     if command in TRANSACTIONS:
-        return KEEP_UNKNOWN
+        # On IPC$ the answers to DFS referrals come so, which may be long.
+        return KEEP_WHOLE if kind == TreeKind.PIPE and command == Smb1.TRANSACTION2 else KEEP_UNKNOWN
     return KEEP_HEADER
 
 
@@ -490,6 +492,8 @@ class Records:
                 self._body("data_answers", **self._payload(pdu[layer.OutputBufferOffset :], layer.OutputLen))
             else:
                 self._body("call_answers", code=-1, bytes=layer.OutputLen)
+                if success and layer.CtlCode in (Fsctl.DFS_GET_REFERRALS, Fsctl.DFS_GET_REFERRALS_EX):
+                    self._referrals(message, pdu[layer.OutputBufferOffset :], layer.OutputLen, Extent.WHOLE)
 
     # SMB 1. [MS-CIFS; MS-SMB] #
 
@@ -770,6 +774,8 @@ class Records:
                 self._body("data_answers")
         elif command == Smb1.TRANSACTION:
             self._read_transaction_answer(row, e)
+        elif command == Smb1.TRANSACTION2:
+            self._read_transaction2_answer(message, row, e)
 
     def _read_smb1_negotiated(self, e: _Element) -> None:
         """[MS-CIFS 2.2.4.52.2; MS-SMB 2.2.4.5.2; X/Open SMB 6.1]"""
@@ -816,6 +822,33 @@ class Records:
         parameters = e.data[words.ParameterOffset :][: words.ParameterCount]
         code = int.from_bytes(parameters[:2], "little") if len(parameters) >= 2 else -1
         self._body("call_answers", code=code, bytes=total)
+
+    def _read_transaction2_answer(self, message: Message, row: dict[str, Any], e: _Element) -> None:
+        """Data without parameters may be a referral: what was asked tells. [MS-CIFS 2.2.4.46.2, 2.2.6.16.2]"""
+        if e.words == 0 and row["status"] == 0:
+            row["key"] = NO_KEY  # an interim answer
+        if e.words < 10 or row["status"] != 0:
+            return
+        words = e.read(layers.TransactionAnswerWords)
+        if words.DataDisplacement or words.ParameterDisplacement:
+            row["key"] = NO_KEY
+        elif not words.ParameterCount and words.DataCount:
+            extent = Extent.IN_PARTS if words.DataCount < words.TotalDataCount else Extent.WHOLE
+            self._referrals(message, e.data[words.DataOffset :], words.DataCount, extent)
+
+    def _referrals(self, message: Message, data: bytes, size: int, extent: Extent) -> None:
+        """What the answer to a DFS referral names: the first `size` bytes of the data. [MS-DFSC 2.2.4]"""
+        answer = data[:size]
+        if len(answer) < size and len(message.data) < message.size:
+            extent = Extent.CUT if message.cut else Extent.BEYOND_LIMIT
+        found = parse_referrals(answer)
+        for name in found.targets:
+            place = self._payload(name, len(name))
+            del place["bytes"]
+            self._body("referrals", field=MISSING, offset=MISSING, code=MISSING, **place)
+        if fault := fault_of(found.problem, extent):
+            field, offset, reason = fault
+            self._body("referrals", field=self.texts.code(field), offset=offset, code=self.texts.code(reason))
 
 
 class _Element:

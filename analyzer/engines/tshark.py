@@ -85,6 +85,7 @@ LIMITS = (
     "a segment that tshark takes for a repetition is not looked into, also where its first copy was not captured",
     "of requests that a client sent with a reply's bit no body is read, which is told in `problems`",
     "a name with a NUL in it is shown up to there",
+    "of FSCTL_DFS_GET_REFERRALS_EX neither the path nor the answer is dissected, and of malformed referrals it is not told why",
 )
 
 

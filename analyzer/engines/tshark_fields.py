@@ -35,7 +35,7 @@ MESSAGE = (
     "smb.path", "smb.service", "smb.file", "smb.access_mask", "smb.fid", "smb.file_type", "smb.write.mode", "smb.data_len_low",
     "smb.data_len_high", "smb.data_len", "smb.count", "smb.sc", "smb.trans_name", "smb.tdc", "smb.dc", "smb.pd",
     "smb.data_disp", "smb_pipe.function", "smb.trans2.cmd", "smb.nt.function", "smb.bcc", "lanman.function_code",
-    "lanman.status", "data.data",
+    "lanman.status", "smb.dfs.referral.node", "smb.dfs.referral.expname", "data.data",
     # security blobs
     "spnego.mechToken", "spnego.responseToken", "kerberos.msg_type", "kerberos.realm", "kerberos.SNameString",
     "kerberos.etype", "ntlmssp.messagetype", "ntlmssp.negotiateflags", "ntlmssp.auth.lmresponse", "ntlmssp.auth.ntresponse",

@@ -40,6 +40,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
+from analyzer.smb.dfs import MAX_NAMES
 from analyzer.wire.texts import MISSING, Texts
 
 _NO_TREE = 0xFFFFFFFF
@@ -181,6 +182,17 @@ class _Message:
                 self.into.tell(self.seen, self.layer, name, "too_short")
                 return True
         return False
+
+    def referrals(self) -> None:
+        """What the answer to a DFS referral names: nodes of files, and the controllers of domains."""
+        names = [
+            *self.part.values.get("smb.dfs.referral.node", ()),
+            *self.part.values.get("smb.dfs.referral.expname", ()),
+        ]
+        for name in [name for name in dict.fromkeys(names) if name][:MAX_NAMES]:
+            encoded = name.encode("utf-16-le", "replace")
+            self.body("referrals", len(self.into.arena), len(encoded), MISSING, MISSING, MISSING)
+            self.into.arena += encoded
 
     def payload(self) -> tuple[int, int]:
         """The bytes for or from a pipe: where they lie in the arena, and how many there are."""
@@ -348,6 +360,8 @@ class _Smb2(_Message):
                 self.body("data_answers", told, at + before, size - before)
             else:
                 self.body("call_answers", -1, sizes[-1] if sizes else 0)
+                if success:
+                    self.referrals()
 
 
 _SMB2_KINDS: dict[int, Kind] = {
@@ -571,6 +585,13 @@ class _Smb1(_Message):
                 self.body("data_answers", total, *self.payload())
                 code = part.number("lanman.status")
                 self.body("call_answers", -1 if code is None else code, total)
+        elif command == smb1.Command.TRANSACTION2:
+            if words == 0 and status == 0:
+                self.key = NO_KEY
+            if words >= 10 and status == 0:
+                if self.number("smb.data_disp") or self.number("smb.pd"):
+                    self.key = NO_KEY
+                self.referrals()
 
     def _negotiate_answer(self, words: int) -> None:
         mode = self.number("smb.sm")

@@ -179,6 +179,7 @@ def _merged(stack: Stack, of_files: Files) -> tuple[dict[str, pa.Table], copies.
         made[name] = _taken(stack, name, order, columns, keys)
     made["credentialed_uses"] = counted.credentialed_uses(stack, of_files)
     made["other_ways"] = counted.other_ways(stack, of_files)
+    made["referrals"] = counted.referrals(stack, of_files)
     made["hosts"] = hosts.joined(stack)
     return {name: made[name] for name in tables.ROWS}, found
 

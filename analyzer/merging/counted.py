@@ -1,4 +1,4 @@
-"""What is only counted: uses with credentials by the hour, other ways to servers.
+"""What is only counted: uses with credentials by the hour, other ways to servers, what DFS referrals name.
 
 Counts of two results are added, unless what they count may be the same: then the larger holds. It may be if their files
 cover a time in common in which both have something to count.
@@ -28,6 +28,11 @@ def credentialed_uses(stack: Stack, of_files: Files) -> pa.Table:
 def other_ways(stack: Stack, of_files: Files) -> pa.Table:
     """The table of that name."""
     return _counted(stack, of_files, "other_ways", ("site", "client_ip", "server_ip", "way"), ("attempts",))
+
+
+def referrals(stack: Stack, of_files: Files) -> pa.Table:
+    """The table of that name."""
+    return _counted(stack, of_files, "referrals", ("site", "client_ip", "server_ip", "named"), ("answers",))
 
 
 def _counted(stack: Stack, of_files: Files, name: str, key: Sequence[str], counts: Sequence[str]) -> pa.Table:

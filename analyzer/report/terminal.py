@@ -446,6 +446,16 @@ def _hints(analysis: Analysis) -> Iterator[str]:
     if named:
         more = f" and {len(named) - MOST_RARE} more" if len(named) > MOST_RARE else ""
         yield f"Named by clients, and not seen as a server: {', '.join(named[:MOST_RARE])}{more}; see the table hints."
+    # The same server may be named by several clients, and for several of its shares.
+    referred = {printable(row["server"]): printable(row["what"]) for row in told if row["kind"] == "only_referred"}
+    if referred:
+        servers = [f"{server} ({referred[server]})" for server in sorted(referred)]
+        more = f" and {len(servers) - MOST_RARE} more" if len(servers) > MOST_RARE else ""
+        yield (
+            f"DFS referrals offer clients {_count(len(servers), 'server')} of which there is no traffic here: "
+            f"{', '.join(servers[:MOST_RARE])}{more}. What depends on null sessions there cannot be known from these "
+            "captures; see the table hints."
+        )
 
 
 def duration(seconds: int) -> str:

@@ -36,7 +36,7 @@ Mask = npt.NDArray[np.bool_]
 MAX_WAITING = 32_768
 MAX_KEPT = 16 * 1024 * 1024
 """Bytes of payload that may wait; of messages that come when there are more, only the counts of bytes do."""
-WITH_PAYLOAD = ("data_requests", "data_answers")
+WITH_PAYLOAD = ("data_requests", "data_answers", "referrals")
 TAKEN = -2
 """Size of payload that was worked off before its message was."""
 ORDER_STEP = 1024

@@ -33,6 +33,7 @@ from analyzer.records import (
     Finding,
     Flag,
     Kind,
+    Layer,
     Mechanism,
     Protocol,
     Reread,
@@ -91,6 +92,7 @@ from analyzer.sessions.proofs import (
     STATUS_BUFFER_OVERFLOW,
     STATUS_SUCCESS,
 )
+from analyzer.sessions.referrals import ReferralCounter, referral_answers
 from analyzer.sessions.setups import join_legs, make_attempts, no_legs, read_legs
 from analyzer.sessions.state import BIND, CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
 from analyzer.sessions.uses import (
@@ -176,6 +178,7 @@ class Reduced:
     channels: Rows
     disks: Rows
     uses: Rows
+    referred: Rows
     problems: Rows
     counts: dict[str, int]
 
@@ -215,6 +218,7 @@ class Reducer:
         self._early_logoffs = GrowingTable(3)  # session, order, time: of logins that still wait for their answer
         self._disks = DiskCounter(form)
         self._uses = UseCounter(form)
+        self._referrals = ReferralCounter(texts)
         self._problems: list[Rows] = []
         self._problem_count = 0
         self._sealed = GrowingTable(E_WIDTH)
@@ -329,11 +333,13 @@ class Reducer:
             channels=self._channels.rows,
             disks=self._settle_disks(sessions.rows),
             uses=self._uses.finish(),
+            referred=self._referrals.finish(),
             problems=np.concatenate([np.empty(0, dtype=PROBLEM), *self._problems]),
             counts={
                 "messages_let_go": self._pairing.let_go,
                 "payload_let_go": self._pairing.payload_let_go,
                 "rpc_given_up": self._files.pipes.given_up,
+                "referrals_given_up": self._referrals.given_up,
                 "problems": self._problem_count,
                 "sessions_unchecked": int(
                     np.count_nonzero(self._attempts.rows["signs"] & np.uint64(Sign.SIGNATURE_UNCHECKED))
@@ -429,6 +435,7 @@ class Reducer:
         self._move_data(paired, session, tree, opened)
         self._close_files(paired, session, opened)
         self._note_calls(paired, session, tree)
+        self._note_referrals(paired)
         self._end_sessions(paired, session)
         self._note_others(paired, session, tree)
         if self._files.is_full:
@@ -1157,6 +1164,24 @@ class Reducer:
         is_use = ~on_files & ~is_housekeeping(rows)
         credentialed = self._count_uses(rows, *self._call_names(rows), is_use)
         self._calls.add(rows[(~credentialed | self._keep_all) & ~on_files])
+
+    def _note_referrals(self, paired: Paired) -> None:
+        """Which servers the answers to DFS referrals name, whoever asked; and what of these could not be read."""
+        told = referral_answers(paired)
+        if not len(told):
+            return
+        is_target = told["field"] < 0
+        self._referrals.add(paired, told[is_target], self._facts.rows[:, F_PAIR])
+        faults = told[~is_target]
+        problems = np.zeros(len(faults), dtype=PROBLEM)
+        for name in ("capture_no", "frame", "connection"):
+            problems[name] = paired.messages[name][faults["row"]]
+        is_smb2 = paired.messages["protocol"][faults["row"]] == Protocol.SMB2
+        problems["layer"] = np.where(is_smb2, Layer.SMB2, Layer.SMB1)
+        for name in ("field", "offset", "code"):
+            problems[name] = faults[name]
+        problems["detail"] = MISSING
+        self._note_problems(problems)
 
     def _call_names(self, rows: Rows) -> tuple[Ints, str, Ints]:
         """What `_count_uses` wants of calls."""

@@ -173,3 +173,17 @@ USE = np.dtype(
     ]
 )
 """What sessions with credentials did with a resource in an hour, counted."""
+REFERRED = np.dtype(
+    [
+        ("pair", "i4"),
+        ("named", "i4"),  # text: the server that is named
+        ("target", "i4"),  # text: all of what was named first
+        ("asked", "i4"),  # text: the path that was asked for then, -1: its request was not captured
+        ("answers", "i8"),
+        ("first_ns", "i8"),
+        ("last_ns", "i8"),
+        ("capture_no", "i4"),  # of the first answer
+        ("frame", "i8"),
+    ]
+)
+"""A server that the answers to a client's DFS referrals named, counted."""

@@ -16,6 +16,7 @@ from analyzer.records import (
     BODIES,
     MESSAGE,
     PROBLEM,
+    REFERRAL,
     Form,
     Kind,
     Layer,
@@ -25,6 +26,7 @@ from analyzer.records import (
     missing_token,
 )
 from analyzer.smb import smb1, smb2
+from analyzer.smb.dfs import fault_of, parse_referrals
 from analyzer.smb.smb1 import read_smb1
 from analyzer.smb.smb2 import read_compressed, read_encrypted, read_smb2
 from analyzer.smb.window import (
@@ -81,6 +83,7 @@ from analyzer.smb.window import (
     TABLE_OPEN_ANSWER,
     TABLE_OPEN_REQUEST,
     TABLE_PROBLEM,
+    TABLE_REFERRAL,
     TABLE_SETUP_ANSWER,
     TABLE_SETUP_REQUEST,
     TABLE_TREE_ANSWER,
@@ -265,6 +268,7 @@ def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room
         elif table == TABLE_NEGOTIATE_ANSWER:
             _fill_dialects(made, chosen, texts)
         decoded.bodies[name] = made
+    decoded.bodies["referrals"] = _referrals(items[items[:, I_TABLE] == TABLE_REFERRAL], arena, texts)
     decoded.problems = _problems(rows, items[items[:, I_TABLE] == TABLE_PROBLEM], texts)
     return decoded
 
@@ -324,6 +328,18 @@ def _read_each(
     raw = texts.slices(arena, names[:, N_AT], names[:, N_SIZE], "latin-1")
     known = {code: texts.code(reader((texts.text(code) or "").encode("latin-1"))) for code in np.unique(raw).tolist()}
     return [known[code] for code in raw.tolist()]
+
+
+def _referrals(items: Table, arena: Bytes, texts: Texts) -> Rows:
+    """What the answers to DFS referrals name. They are few."""
+    rows: list[tuple[int, ...]] = []
+    for row, at, size, extent in items[:, [I_ROW, I_VALUE, I_VALUE + 1, I_VALUE + 2]].tolist():
+        answer = parse_referrals(arena[at : at + size].tobytes())
+        rows += [(row, at + place, len(name), MISSING, MISSING, MISSING) for name, place in answer.targets.items()]
+        if fault := fault_of(answer.problem, extent):
+            field_, offset, code = fault
+            rows.append((row, 0, 0, texts.code(field_), offset, texts.code(code)))
+    return np.array(rows, dtype=REFERRAL)
 
 
 def _problems(rows: Table, items: Table, texts: Texts) -> Rows:

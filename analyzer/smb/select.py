@@ -890,7 +890,8 @@ def wanted_smb1(m: Memory, b: Bytes, at: int, size: int, f: int) -> int:
         SMB1_TRANSACTION2,
         SMB1_TRANSACTION2_SECONDARY,
     ):
-        return KEEP_UNKNOWN
+        # On IPC$ the answers to DFS referrals come so, which may be long.
+        return KEEP_WHOLE if kind == KIND_PIPE and command == SMB1_TRANSACTION2 else KEEP_UNKNOWN
     return KEEP_HEADER
 
 

@@ -12,6 +12,7 @@ from enum import IntFlag
 
 from analyzer.compiled import Bytes, kernel
 from analyzer.records import NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, TreeKind, Via, Way
+from analyzer.smb.dfs import Extent
 from analyzer.smb.smb2 import PIPE_WAIT_FIXED, read_guid, utf16_size
 from analyzer.smb.window import (
     D_FLAGS,
@@ -51,6 +52,7 @@ from analyzer.smb.window import (
     clip,
     has,
     place_part,
+    place_referral,
     tell,
 )
 from analyzer.transport.messages import (
@@ -477,6 +479,7 @@ _VIA_NT_CREATE, _VIA_OPEN_ANDX, _VIA_OPEN, _VIA_CALL, _VIA_TRANS2_OPEN2, _VIA_NT
 )
 _WAY_WRITE, _WAY_READ, _WAY_TRANSACT = int(Way.WRITE), int(Way.READ), int(Way.TRANSACT)
 _RAP, _DFS, _FSCTL = int(CallProtocol.RAP), int(CallProtocol.DFS), int(CallProtocol.FSCTL)
+_IN_PARTS = int(Extent.IN_PARTS)
 _PIPE_TRANSACT, _PIPE_READ, _PIPE_WRITE, _PIPE_RAW_READ, _PIPE_RAW_WRITE, _PIPE_WAIT, _PIPE_CALL = (
     int(function)
     for function in (
@@ -707,6 +710,8 @@ def read_answer1(w: Found, row: int, command: int) -> None:
             add_item(w, row, TABLE_DATA_ANSWER)
     elif command == _TRANSACTION:
         read_transaction_answer(w, row)
+    elif command == _TRANSACTION2:
+        read_transaction2_answer(w, row)
 
 
 @kernel
@@ -1285,6 +1290,26 @@ def read_transaction2_request(w: Found, row: int) -> None:
     if other >= 0:  # of a name that is spread over several messages nothing is said
         end = at + min(here, w.rows[other, M_END] - at)
         read_string(w, item, FIELD_NAME, at + skip, end, is_unicode(w, row))
+
+
+@kernel
+def read_transaction2_answer(w: Found, row: int) -> None:
+    """[MS-CIFS 2.2.4.46.2, 2.2.6.16.2] Data without parameters may be a referral: what was asked tells.
+
+    An interim answer pairs with nothing, and of several answers to one request only the first is read.
+    """
+    words = word_count(w, row)
+    if words == 0 and w.messages[row, D_STATUS] == 0:
+        w.messages[row, D_KEY] = _NO_KEY
+    body = w.rows[row, M_BODY]
+    if words < 10 or body + _TRANSACTION_ANSWER_SIZE > w.rows[row, M_END] or w.messages[row, D_STATUS] != 0:
+        return
+    if le16(w.arena, body + _XA_DATA_MOVED) > 0 or le16(w.arena, body + _XA_PARAMETERS_MOVED) > 0:
+        w.messages[row, D_KEY] = _NO_KEY
+    elif le16(w.arena, body + _XA_PARAMETERS) == 0 and le16(w.arena, body + _XA_DATA) > 0:
+        here = le16(w.arena, body + _XA_DATA)
+        extent = _IN_PARTS if here < le16(w.arena, body + _XA_TOTAL) else 0
+        place_referral(w, row, le16(w.arena, body + _XA_DATA_AT), here, extent)
 
 
 @kernel

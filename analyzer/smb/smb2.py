@@ -43,6 +43,7 @@ from analyzer.smb.window import (
     clip,
     has,
     place_part,
+    place_referral,
     tell,
 )
 from analyzer.transport.messages import (
@@ -485,6 +486,8 @@ def read_response(w: Found, row: int, command: int) -> None:
             item = add_item(w, row, TABLE_CALL_ANSWER)
             w.items[item, I_VALUE] = -1
             w.items[item, I_VALUE + 1] = le32(w.arena, body + _IA_SIZE)
+            if success and le32(w.arena, body + _IA_CODE) in (_DFS, _DFS_EX):  # [MS-DFSC 2.2.4]
+                place_referral(w, row, le32(w.arena, body + _IA_AT), le32(w.arena, body + _IA_SIZE), 0)
 
 
 @kernel

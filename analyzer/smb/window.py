@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from analyzer.compiled import Bytes, Ints, Table, kernel, memory
 from analyzer.records import Kind
-from analyzer.transport.messages import M_BODY, M_END, M_HEADER
+from analyzer.smb.dfs import Extent
+from analyzer.transport.messages import M_BODY, M_END, M_FLAGS, M_HEADER, M_SIZE, MF_CUT
 
 # Columns of `messages`: the fields of `records.MESSAGE`.
 D_CONNECTION = 0
@@ -54,6 +55,7 @@ TABLE_DATA_REQUEST = 10
 TABLE_DATA_ANSWER = 11
 TABLE_CALL_REQUEST = 12
 TABLE_CALL_ANSWER = 13
+TABLE_REFERRAL = 14  # values: where the answer to a DFS referral lies, its bytes, `dfs.Extent`
 
 # Columns of `names`.
 N_ITEM = 0
@@ -82,6 +84,7 @@ K_NAMES = 1
 K_WIDTH = 2
 
 _KIND_OTHER = int(Kind.OTHER)
+_CUT, _BEYOND_LIMIT = int(Extent.CUT), int(Extent.BEYOND_LIMIT)
 
 
 @memory
@@ -142,6 +145,19 @@ def has(w: Found, row: int, size: int, structure: int) -> int:
 def clip(w: Found, row: int, offset: int) -> int:
     """Where in the arena a part lies that the message places `offset` bytes behind its header: not behind its end."""
     return min(w.rows[row, M_HEADER] + offset, w.rows[row, M_END])
+
+
+@kernel
+def place_referral(w: Found, row: int, offset: int, size: int, extent: int) -> None:
+    """Note where the answer to a DFS referral lies. extent: `dfs.Extent` of what the message is said to hold."""
+    item = add_item(w, row, TABLE_REFERRAL)
+    place_part(w, row, item, 0, offset, size)
+    if w.items[item, I_VALUE + 1] < size:
+        if w.rows[row, M_FLAGS] & MF_CUT:
+            extent = _CUT
+        elif w.rows[row, M_HEADER] + w.rows[row, M_SIZE] > w.rows[row, M_END]:
+            extent = _BEYOND_LIMIT
+    w.items[item, I_VALUE + 2] = extent
 
 
 @kernel

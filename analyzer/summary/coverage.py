@@ -48,6 +48,7 @@ MEANINGS = {
     "connections_let_go": "connections that were taken for over, since too many were open: those idle for longest",
     "payload_let_go": "bytes of pipes that were not decoded, since too much was waiting for its answer",
     "rpc_given_up": "parts of DCE/RPC that were too many for what one pipe, or all, may take",
+    "referrals_given_up": "answers to DFS referrals that name servers for which there was no more room in the table referrals",
     "messages_let_go": "messages whose counterpart was waited for until there was no more room",
     "datagrams_dropped": "datagrams that may name hosts and were not looked into: too many of a kind or of a host, or cut off",
     "datagrams_unreadable": "datagrams that may name hosts and could not be understood",

@@ -8,12 +8,16 @@ import pyarrow as pa
 from analyzer import tables
 from analyzer.groups import Groups, Numbers, looked_up, places, places_of
 from analyzer.sessions.joins import NONE
+from analyzer.smb.dfs import machine_of
 from analyzer.tables import Columns, TableSet
 
-OTHER_WAY, ONLY_NAMED, ONLY_LOGGED = range(len(tables.HINT))
+OTHER_WAY, ONLY_NAMED, ONLY_REFERRED, ONLY_LOGGED = range(len(tables.HINT))
 MEANINGS = {
     OTHER_WAY: "the client also reaches the server so; what it asks for there was not looked into",
     ONLY_NAMED: "the client names it in a call or asks for a referral to it; no traffic with a server of that name was captured",
+    ONLY_REFERRED: "a DFS referral offered it to the client, which takes one of those offered; no traffic with a server of that "
+    "name was captured, so what clients do there is not in these results: capture at that server, too, or make sure that it is "
+    "not in use",
     ONLY_LOGGED: "a log tells of anonymous use of it that no capture shows",
 }
 DFS = tables.CALL_PROTOCOL.index("dfs")
@@ -21,10 +25,11 @@ DFS = tables.CALL_PROTOCOL.index("dfs")
 
 def hints(rows: TableSet) -> pa.Table:
     """One row a hint: kind, client, server or name, how often."""
-    parts = [_other_ways(rows), _only_named(rows), _only_logged(rows)]
+    known = _known_names(rows)
+    parts = [_other_ways(rows), _only_named(rows, known), _only_referred(rows, known), _only_logged(rows)]
     made: Columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     texts = rows.texts
-    by = [tables.ranks(made[name], texts) for name in ("what", "server", "server_ip", "client_ip", "site")]
+    by = [tables.ranks(made[name], texts) for name in ("told_by", "what", "server", "server_ip", "client_ip", "site")]
     order = np.lexsort((*by, made["kind"]))
     made = {name: column[order] for name, column in made.items()}
     return tables.table(
@@ -32,7 +37,10 @@ def hints(rows: TableSet) -> pa.Table:
         {
             "site": tables.texts(made["site"], texts),
             "kind": tables.places_in(made["kind"], tables.HINT),
-            **{name: tables.texts(made[name], texts) for name in ("client_ip", "server_ip", "server", "what")},
+            **{
+                name: tables.texts(made[name], texts)
+                for name in ("client_ip", "server_ip", "server", "told_by", "what")
+            },
             "count": tables.ints(made["count"]),
             "first_seen": tables.times(made["first_seen"]),
             "last_seen": tables.times(made["last_seen"]),
@@ -45,7 +53,9 @@ def hints(rows: TableSet) -> pa.Table:
 
 
 def _hints(kind: int, length: int, **columns: Numbers) -> Columns:
-    names = ("site", "client_ip", "server_ip", "server", "what", "count", "first_seen", "last_seen", "capture", "frame")
+    names = (
+        "site", "client_ip", "server_ip", "server", "told_by", "what", "count", "first_seen", "last_seen", "capture", "frame",
+    )  # fmt: skip
     nothing = np.full(length, NONE, dtype=np.int64)
     return {"kind": nothing + 1 + kind, **{name: columns.get(name, nothing) for name in names}}
 
@@ -61,20 +71,19 @@ def _other_ways(rows: TableSet) -> Columns:
     return _hints(OTHER_WAY, len(what), what=what, count=count, **ways)
 
 
-def _only_named(rows: TableSet) -> Columns:
+def _only_named(rows: TableSet, known: set[str]) -> Columns:
     calls = rows.columns("calls", "session_key", "protocol", "server_name", "name", "time", "capture", "frame")
-    sessions = rows.columns("sessions", "session_key", "site", "client_ip")
+    sessions = rows.columns("sessions", "session_key", "site", "client_ip", "server_ip")
     texts = rows.texts
-    known = _known_names(rows)
     asked = np.where(calls["protocol"] == DFS, calls["name"], calls["server_name"])
-    named = {code: _machine(texts.text(code) or "") for code in np.unique(asked[asked >= 0]).tolist()}
+    named = {code: machine_of(texts.text(code) or "") for code in np.unique(asked[asked >= 0]).tolist()}
     unseen = {code: texts.code(name) for code, name in named.items() if name and _short(name) not in known}
     which = np.isin(asked, list(unseen))
     calls = {name: column[which] for name, column in calls.items()}
     server = np.array([unseen[code] for code in asked[which].tolist()], dtype=np.int64)
     session = places(calls["session_key"], sessions["session_key"])
-    site, client = (looked_up(sessions[name], session, NONE) for name in ("site", "client_ip"))
-    groups = Groups(site, client, server, calls["protocol"])
+    site, client, asked_ip = (looked_up(sessions[name], session, NONE) for name in ("site", "client_ip", "server_ip"))
+    groups = Groups(site, client, server, asked_ip, calls["protocol"])
     first = groups.first
     protocols = np.array([texts.code(name) for name in tables.CALL_PROTOCOL])
     return _hints(
@@ -83,6 +92,7 @@ def _only_named(rows: TableSet) -> Columns:
         site=np.where(site[first] < 0, texts.code(""), site[first]),
         client_ip=client[first],
         server=server[first],
+        told_by=asked_ip[first],
         what=protocols[calls["protocol"][first]],
         count=groups.sizes(),
         first_seen=groups.least(calls["time"]),
@@ -90,6 +100,20 @@ def _only_named(rows: TableSet) -> Columns:
         capture=calls["capture"][first],
         frame=calls["frame"][first],
     )
+
+
+def _only_referred(rows: TableSet, known: set[str]) -> Columns:
+    """Whoever was referred there: a server without traffic is missing in the results, whatever the identity was."""
+    told = rows.columns(
+        "referrals", "site", "client_ip", "server_ip", "named", "target", "answers", "first_seen", "last_seen", "capture",
+        "frame",
+    )  # fmt: skip
+    text = rows.texts.text
+    unseen = [code for code in np.unique(told["named"]).tolist() if _short(text(code) or "") not in known]
+    told = {name: column[np.isin(told["named"], unseen)] for name, column in told.items()}
+    renamed = {"server_ip": "told_by", "named": "server", "target": "what", "answers": "count"}
+    columns = {renamed.get(name, name): column for name, column in told.items()}
+    return _hints(ONLY_REFERRED, len(told["named"]), **columns)
 
 
 def _only_logged(rows: TableSet) -> Columns:
@@ -119,13 +143,8 @@ def _known_names(rows: TableSet) -> set[str]:
     codes = np.unique(np.concatenate([*hosts.values(), *ends.values(), *sessions.values()]))
     names = [name for code in codes.tolist() for name in (rows.texts.text(code) or "").split("|")]
     # The client connected to what it calls so, whatever its name is.
-    names += [_machine(rows.texts.text(code) or "") for code in np.unique(trees["path"]).tolist()]
+    names += [machine_of(rows.texts.text(code) or "") for code in np.unique(trees["path"]).tolist()]
     return {_short(name) for name in names if name}
-
-
-def _machine(path: str) -> str:
-    """The first part of a path such as \\\\SERVER\\SHARE, or a name."""
-    return path.strip("\\\0 ").partition("\\")[0]
 
 
 def _short(name: str) -> str:

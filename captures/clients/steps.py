@@ -13,7 +13,7 @@ Each STEP is one quoted argument; NAME is a label of our own for a session:
     call NAME PIPE [HOW]          one harmless RPC call; HOW: transceive, write_read, transact
     close NAME PIPE
     ask NAME PIPE [HOW]           open, call and close in one step
-    dfs NAME PATH                 ask for a DFS referral
+    dfs NAME [PATH [LEVEL]]       ask for a DFS referral, of this version at most (4); without PATH for the domains
     rap NAME                      NetServerGetInfo by \\PIPE\\LANMAN (SMB 1)
     read NAME FILE                read a file of the disk share; write NAME FILE BYTES writes one
     connect                       a new TCP connection, with the same client GUID
@@ -216,8 +216,9 @@ class Smb2(Client):
     def do_close(self, session: Session, pipe: str) -> None:
         self.ask_for(session, pack.CLOSE, pack.close_request(session.handles.pop(pipe)))
 
-    def do_dfs(self, session: Session, path: str) -> None:
-        request = pack.ioctl_request(pack.FSCTL_DFS_GET_REFERRALS, pack.NO_FILE, pack.dfs_referral_request(path))
+    def do_dfs(self, session: Session, path: str = "", level: str = "4") -> None:
+        asked = pack.dfs_referral_request(path, int(level))
+        request = pack.ioctl_request(pack.FSCTL_DFS_GET_REFERRALS, pack.NO_FILE, asked)
         self.ask_for(session, pack.IOCTL, request)
 
     def do_read(self, session: Session, file: str) -> None:
@@ -297,8 +298,8 @@ class Smb1(Client):
     def do_close(self, session: Session, pipe: str) -> None:
         self.ask_for(session, 0x04, pack.smb1_close_request(session.handles.pop(pipe)))
 
-    def do_dfs(self, session: Session, path: str) -> None:
-        self.ask_for(session, 0x32, pack.smb1_dfs_referral_request(path))
+    def do_dfs(self, session: Session, path: str = "", level: str = "4") -> None:
+        self.ask_for(session, 0x32, pack.smb1_dfs_referral_request(path, int(level)))
 
     def do_rap(self, session: Session) -> str:
         parameters = struct.pack("<H", 13) + b"WrLh\0" + b"B16BBDz\0" + struct.pack("<HH", 1, 4096)

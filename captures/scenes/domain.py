@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from samba import ADMIN_PASSWORD, REALM, domain_client, domain_controller
 
-from scenes import scene
+from scenes import scene, steps
 
 MACHINE_PASSWORD = "Machine-2024"
 
@@ -60,3 +60,13 @@ def schannel(lab, file):
     with lab.capture(file, only="arp or tcp port 445 or tcp port 139"):
         one.run("net rpc testjoin")
         one.run(f"rpcclient -U% 'ncacn_np:{dc.address}[schannel,seal]' -c 'getdcname CORP'", expect=(0, 1))
+
+
+@scene("dfs-domain.pcap")
+def dfs_domain(lab, file):
+    """Anonymous DFS referrals of a domain controller: the domains, their controllers (lists of names), and SYSVOL."""
+    dc = domain_controller(lab)
+    one = domain_client(lab, "CLIENT1", dc)
+    ask = ["dfs a", "dfs a \\CORP", "dfs a \\corp.example", "dfs a \\corp.example\\sysvol"]
+    with lab.capture(file, only="arp or tcp port 445"):
+        one.run(steps(dc, "", "logon a", "tree a IPC$", *ask))

@@ -44,6 +44,23 @@ def dfs_smb1(lab, file):
         two.run(steps(files, "--dialect NT1", "logon a", "tree a IPC$", f"dfs a \\{files.address}\\ROOT\\link"))
 
 
+@scene("dfs-elsewhere.pcap")
+def dfs_elsewhere(lab, file):
+    """Referrals to servers that no packet goes to: versions 2 and 3, SMB 1, two targets in one answer, and a user's."""
+    files, one, two, three = dfs_server(lab), client(lab, "CLIENT1"), client(lab, "CLIENT2"), client(lab, "CLIENT3")
+    root, asked = files.state / "shares" / "ROOT", f"\\{files.address}\\ROOT"
+    (root / "moved").symlink_to("msdfs:oldfiles.corp.example\\data")
+    (root / "both").symlink_to(f"msdfs:{files.address}\\PUBLIC,OLDSTORE\\archive")
+    ask = [f"dfs a {asked}\\moved", f"dfs a {asked}\\moved\\2024 2", f"dfs a {asked}\\both 3"]
+    with lab.capture(file):
+        one.run(steps(files, "", "logon a", "tree a IPC$", *ask))
+        two.run(steps(files, "--dialect NT1", "logon a", "tree a IPC$", f"dfs a {asked}\\moved"))
+        three.run(
+            f"smbclient -U alice%Winter-2024 //{files.address}/ROOT -c 'get both/none.txt /dev/null'", expect=(1,)
+        )
+        three.run(f"smbclient -U alice%Winter-2024 //{files.address}/ROOT -c 'get moved/a.txt /dev/null'", expect=(1,))
+
+
 @scene("rap.pcap")
 def rap(lab, file):
     """RAP over IPC$ (SMB 1): net rap and a call of our own; no pipe is opened."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import analyzer
 from analyzer import merging
-from tests import rewriting
-from tests.dialogue import Smb2, Talk, write
+from tests import referrals, rewriting
+from tests.dialogue import DFS_REFERRALS, Smb2, Talk, write
 
 
 def visit(number: int, at: float, *, pipe: str = "srvsvc") -> Smb2:
@@ -69,3 +69,28 @@ def test_the_first_of_them_is_named(tmp_path: Path) -> None:
 def test_other_sites_are_not_added(tmp_path: Path) -> None:
     first, second = analyzed(tmp_path / "a.pcap", visit(0, 0)), analyzed(tmp_path / "b.pcap", visit(0, 60))
     assert uses(merging.merge([first, second], sites=["one", "two"])) == [1, 1]
+
+
+def referral(number: int, at: float, *targets: str) -> Smb2:
+    """One answer to a DFS referral."""
+    talk = Smb2(at=at, port=49_152 + number)
+    talk.login(0x11 + number)
+    talk.tree(0x11 + number, 1)
+    asked = b"\x04\0" + referrals.name(r"\FILES1\dfs")
+    talk.control(0x11 + number, 1, DFS_REFERRALS, asked, referrals.targets(*targets))
+    talk.tcp.close()
+    return talk
+
+
+def test_servers_that_referrals_name_are_counted_the_same_way(tmp_path: Path) -> None:
+    """And the first answer says what was named; hints are made anew of what remains unseen in all results."""
+    first = analyzed(tmp_path / "a.pcap", referral(0, 0, r"\OLD\a"))
+    second = analyzed(tmp_path / "b.pcap", referral(1, 60, r"\OLD\b", r"\OTHER\c"))
+    for order in ([first, second], [second, first], [first, second, first]):
+        rows = merging.merge(order).analysis.referrals
+        assert rows[["named", "target", "answers"]].values.tolist() == [
+            ["OLD", r"\OLD\a", 2],
+            ["OTHER", r"\OTHER\c", 1],
+        ]
+    hints = merging.merge([first, second]).analysis.hints
+    assert hints[hints["kind"] == "only_referred"][["server", "count"]].values.tolist() == [["OLD", 2], ["OTHER", 1]]

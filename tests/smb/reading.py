@@ -77,7 +77,7 @@ def read(*messages: bytes, kernels: Kernels | None = None) -> Read:
     bodies = {name: [plain(row) for row in table] for name, table in decoded.bodies.items()}
     payloads = {
         name: [arena[row["payload_at"] : row["payload_at"] + row["payload_size"]].tobytes() for row in bodies[name]]
-        for name in ("data_requests", "data_answers")
+        for name in ("data_requests", "data_answers", "referrals")
     }
     tokens = {
         name: [arena[at:end].tobytes() for at, end in zip(places.start, places.end, strict=True)]
