@@ -241,17 +241,18 @@ def _callee_pipeline() -> Any:
     """A Numba compiler that turns a kernel into LLVM's intermediate code and stops there; None if this Numba has none.
 
     Of itself Numba links all that a function calls into it, optimises the whole and makes machine code of it, for callees
-    as for entries. So a leaf would be worked on once for each kernel on the ways to it, for code that nobody runs. Here it
-    is part of the entry's module when that is optimised, which is the only time.
+    as for entries. So a leaf is worked on once for each level of kernels above it, for code that nobody runs. Here a callee
+    is optimised by itself, and then once as a part of each entry that needs it.
 
-    This relies on Numba's insides as they are from 0.61 to 0.68. Only time is lost without it.
+    This relies on Numba's insides as they are from 0.61 to 0.68. Without it the same is compiled, in half as much time again.
     """
     try:
         codegen: Any = importlib.import_module("numba.core.codegen")
         compiler: Any = importlib.import_module("numba.core.compiler")
         machinery: Any = importlib.import_module("numba.core.compiler_machinery")
         typed_passes: Any = importlib.import_module("numba.core.typed_passes")
-        replaced = [getattr(codegen.JITCodeLibrary, f"_{step}_final_module") for step in ("optimize", "finalize")]
+        if not all(hasattr(codegen.JITCodeLibrary, f"_{step}_final_module") for step in ("optimize", "finalize")):
+            return None
 
         class Library(codegen.JITCodeLibrary):  # type: ignore[misc]
             """Holds a function and what it calls, each optimised by itself, to be linked into the library of an entry."""
@@ -273,15 +274,14 @@ def _callee_pipeline() -> Any:
                 state.flags.no_compile = True
                 super().run_pass(state)
                 lowered = state["cr"]
-                # Callers find the function by what Python would call. It must be of this type, one of its own, and is
-                # never called.
-                name = list[Any]().append
-                state.targetctx.insert_user_function(name, lowered.fndesc, [state.library])
-                state["cr"] = lowered._replace(cfunc=name)
+                # Callers know the function by what Python would call: a built-in method, no other function's. Nobody does.
+                stand_in = list[Any]().append
+                state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])
+                state["cr"] = lowered._replace(cfunc=stand_in)
                 return True
 
         class Pipeline(compiler.CompilerBase):  # type: ignore[misc]
-            """Numba's usual passes, but for the last but one."""
+            """Numba's usual passes, but for the one that lowers."""
 
             def define_pipelines(self) -> list[Any]:
                 passes = machinery.PassManager("kernel")
@@ -292,7 +292,7 @@ def _callee_pipeline() -> Any:
 
     except (ImportError, AttributeError):
         return None
-    return Pipeline if all(map(callable, replaced)) else None
+    return Pipeline
 
 
 class _Compiler:
@@ -310,10 +310,10 @@ class _Compiler:
         if name not in self._compiled:
             try:
                 self._entry(name)
-            except Exception:
-                if self._callee_pipeline is None:
+            except Exception as problem:
+                if self._callee_pipeline is None or isinstance(problem, OSError):
                     raise
-                # Whatever it is: if the way around Numba's own does not lead there, that one does, or says what is wrong.
+                # Whatever another Numba does not like about its insides, its own way works, or says what is wrong.
                 self._callee_pipeline = None
                 for made in (self._dispatchers, self._compiled, self._twins):
                     made.clear()
