@@ -11,7 +11,10 @@ same source runs in two forms:
 Numba's own cache does not notice a change in a callee of another module, nor of a constant, nor of the bounds-check
 setting. So each entry has a cache directory of its own, named after everything that matters: package, Numba and Python
 version, processor, bounds checking, the code and constants of the entry and of all that it calls, and place and time of
-its source, by which Numba finds it again. Two processes share the work of the first compilation.
+its source, by which Numba finds it again.
+
+Compiling takes long, so it does no more than must be: two processes share the work, and a kernel that only kernels call
+stays intermediate code until it is part of an entry (see `_callee_pipeline`).
 """
 
 from __future__ import annotations
@@ -189,7 +192,7 @@ def _compile(names: list[str], *, share: bool) -> dict[str, Any]:
     helped = _in_another_process(_other_half(cold)) if share and len(cold) > 1 and (os.cpu_count() or 1) > 1 else None
     import numba  # noqa: PLC0415 - half a second that a small analysis need not pay
 
-    compiler = _Compiler(numba)
+    compiler = _Compiler(numba, _callee_pipeline())
     try:
         if helped is not None:
             process, theirs = helped
@@ -234,11 +237,70 @@ def _other_half(names: list[str]) -> list[str]:
     return sides[1]
 
 
+def _callee_pipeline() -> Any:
+    """A Numba compiler that turns a kernel into LLVM's intermediate code and stops there; None if this Numba has none.
+
+    Of itself Numba links all that a function calls into it, optimises the whole and makes machine code of it, for callees
+    as for entries. So a leaf is worked on once for each level of kernels above it, for code that nobody runs. Here a callee
+    is optimised by itself, and then once as a part of each entry that needs it.
+
+    This relies on Numba's insides as they are from 0.61 to 0.68. Without it the same is compiled, in half as much time again.
+    """
+    try:
+        codegen: Any = importlib.import_module("numba.core.codegen")
+        compiler: Any = importlib.import_module("numba.core.compiler")
+        machinery: Any = importlib.import_module("numba.core.compiler_machinery")
+        typed_passes: Any = importlib.import_module("numba.core.typed_passes")
+        if not all(hasattr(codegen.JITCodeLibrary, f"_{step}_final_module") for step in ("optimize", "finalize")):
+            return None
+
+        class Library(codegen.JITCodeLibrary):  # type: ignore[misc]
+            """Holds a function and what it calls, each optimised by itself, to be linked into the library of an entry."""
+
+            def _optimize_final_module(self) -> None:
+                pass
+
+            def _finalize_final_module(self) -> None:
+                self._finalized = True
+
+        @machinery.register_pass(mutates_CFG=True, analysis_only=False)
+        class Lowering(typed_passes.NativeLowering):  # type: ignore[misc]
+            """Numba's lowering for functions without machine code, after which other functions can call them."""
+
+            _name = "kernel_lowering"
+
+            def run_pass(self, state: Any) -> bool:
+                state.library = Library(state.targetctx.codegen(), state.func_id.func_qualname)
+                state.flags.no_compile = True
+                super().run_pass(state)
+                lowered = state["cr"]
+                # Callers know the function by what Python would call: a built-in method, no other function's. Nobody does.
+                stand_in = list[Any]().append
+                state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])
+                state["cr"] = lowered._replace(cfunc=stand_in)
+                return True
+
+        class Pipeline(compiler.CompilerBase):  # type: ignore[misc]
+            """Numba's usual passes, but for the one that lowers."""
+
+            def define_pipelines(self) -> list[Any]:
+                passes = machinery.PassManager("kernel")
+                for usual, what in compiler.DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
+                    passes.add_pass(Lowering if usual is typed_passes.NativeLowering else usual, what)
+                passes.finalize()
+                return [passes]
+
+    except (ImportError, AttributeError):
+        return None
+    return Pipeline
+
+
 class _Compiler:
     """Makes dispatchers of kernels, each once."""
 
-    def __init__(self, numba: Any) -> None:
+    def __init__(self, numba: Any, callee_pipeline: Any) -> None:
         self._numba = numba
+        self._callee_pipeline = callee_pipeline
         self._dispatchers: dict[str, Any] = {}
         self._compiled: set[str] = set()
         self._twins: dict[str, dict[str, Any]] = {}
@@ -246,13 +308,25 @@ class _Compiler:
     def entry(self, name: str) -> Any:
         """The dispatcher of an entry, from its cache or compiled into it."""
         if name not in self._compiled:
-            if not _is_complete(name):
-                for needed in _needed(name):  # callees first
-                    if needed != name:
-                        self._compile(needed)
-            self._compile(name)
-            (cache_directory(name) / COMPLETE).touch()
+            try:
+                self._entry(name)
+            except Exception as problem:
+                if self._callee_pipeline is None or isinstance(problem, OSError):
+                    raise
+                # Whatever another Numba does not like about its insides, its own way works, or says what is wrong.
+                self._callee_pipeline = None
+                for made in (self._dispatchers, self._compiled, self._twins):
+                    made.clear()
+                self._entry(name)
         return self._dispatchers[name]
+
+    def _entry(self, name: str) -> None:
+        if not _is_complete(name):
+            for needed in _needed(name):  # callees first
+                if needed != name:
+                    self._compile(needed)
+        self._compile(name)
+        (cache_directory(name) / COMPLETE).touch()
 
     def _compile(self, name: str) -> None:
         if name not in self._compiled:
@@ -273,19 +347,26 @@ class _Compiler:
                 namespace[callee] = self._dispatcher(callee)
             twin = types.FunctionType(function.__code__, namespace, name)
             twin.__module__ = function.__module__
-            # Kernels hold no references and raise nothing, so they do without Numba's bookkeeping for both.
+            is_entry = name in _entries
+            # Kernels hold no references and raise nothing, so they do without Numba's bookkeeping for both. Rewrites are
+            # for expressions of whole arrays. Wrappers are for calls from Python and C: with machine code of their own
+            # they would be half of the work.
             options: dict[str, Any] = {
                 "nogil": True,
                 "error_model": "numpy",
                 "_nrt": False,
                 "boundscheck": _bounds_checked(),
+                "no_rewrites": True,
+                "no_cfunc_wrapper": True,
+                "no_cpython_wrapper": not is_entry,
             }
-            is_entry = name in _entries
             if is_entry:
                 directory = cache_directory(name)
                 directory.mkdir(parents=True, exist_ok=True)
                 settings: Any = self._numba.config
                 settings.CACHE_DIR = str(directory)  # looked at when the dispatcher is made
+            elif self._callee_pipeline is not None:
+                options["pipeline_class"] = self._callee_pipeline
             self._dispatchers[name] = self._numba.njit(cache=is_entry, **options)(twin)
         return self._dispatchers[name]
 

@@ -14,15 +14,20 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import checked_kernels
 import manifest
+import numba
+import numpy as np
 import pytest
+from numba.core import codegen
 
 import analyzer
 from analyzer import compiled
+from analyzer.compiled import Bytes
 from analyzer.engines import native
 
 ROOT = Path(__file__).parents[1]
@@ -185,6 +190,75 @@ def test_an_analysis_may_begin_plain_and_go_on_compiled(monkeypatch: pytest.Monk
     assert forms == sorted(forms)  # never back to plain
     assert {True, False} == set(forms)
     compared(changing, plain)
+
+
+# Kernels that only kernels call are compiled up to intermediate code. #
+
+
+@pytest.fixture
+def small_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An entry that calls one other kernel, and an empty cache."""
+    for made in (checked_kernels.overrun, checked_kernels.overrun_in_callee):
+        monkeypatch.setitem(compiled._kernels, made.__name__, made)
+    monkeypatch.setattr(compiled, "_entries", ["overrun"])
+    monkeypatch.setenv("NULLSESSION_CACHE", str(tmp_path))
+    known = (compiled._cache_of_version, compiled.cache_directory)
+    for answers in known:
+        answers.cache_clear()
+    yield
+    for answers in known:
+        answers.cache_clear()
+
+
+def read_by(compiler: compiled._Compiler) -> list[int]:
+    """What the entry reads that is compiled this way, and then from the cache."""
+    data = np.arange(7, 11, dtype=np.uint8)
+    by_another = compiled._Compiler(numba, None)
+    return [compiler.entry("overrun")(data, 2), by_another.entry("overrun")(data, 3)]
+
+
+@pytest.mark.usefixtures("small_kernels")
+def test_callees_get_no_machine_code_of_their_own() -> None:
+    compiler = compiled._Compiler(numba, compiled._callee_pipeline())
+    assert read_by(compiler) == [9, 10]
+    assert compiler._callee_pipeline is not None  # the way was not left
+    ((_, callee),) = compiler._dispatchers["overrun_in_callee"].overloads.items()
+    assert callee.library.get_pointer_to_function(callee.fndesc.llvm_func_name) == 0
+    ((_, of_entry),) = compiler._dispatchers["overrun"].overloads.items()
+    assert of_entry.library.get_pointer_to_function(of_entry.fndesc.llvm_func_name) != 0
+
+
+@pytest.mark.usefixtures("small_kernels")
+@pytest.mark.parametrize("lost", ["_optimize_final_module", "_finalize_final_module"])
+def test_with_another_numba_callees_are_compiled_its_way(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as another:
+        another.delattr(codegen.CPUCodeLibrary, lost)
+        pipeline = compiled._callee_pipeline()
+    assert pipeline is None
+    compiler = compiled._Compiler(numba, pipeline)
+    assert read_by(compiler) == [9, 10]
+    ((_, callee),) = compiler._dispatchers["overrun_in_callee"].overloads.items()
+    assert callee.library.get_pointer_to_function(callee.fndesc.llvm_func_name) != 0
+
+
+@pytest.mark.usefixtures("small_kernels")
+def test_where_the_short_way_fails_the_usual_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = compiled._callee_pipeline()
+    monkeypatch.setattr(pipeline, "define_pipelines", lambda _: 1 // 0)
+    compiler = compiled._Compiler(numba, pipeline)
+    assert read_by(compiler) == [9, 10]
+    assert compiler._callee_pipeline is None
+
+
+@pytest.mark.usefixtures("small_kernels")
+def test_a_kernel_that_cannot_be_compiled_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def overrun_in_callee(data: Bytes, at: int) -> int:
+        return len(str(data.tobytes())) + at
+
+    monkeypatch.setitem(compiled._kernels, "overrun_in_callee", overrun_in_callee)
+    monkeypatch.setattr(checked_kernels, "overrun_in_callee", overrun_in_callee)
+    with pytest.raises(numba.TypingError, match="tobytes"):
+        compiled._Compiler(numba, compiled._callee_pipeline()).entry("overrun")
 
 
 # The cache is named by all that decides its content. #
