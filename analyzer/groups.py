@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.sessions.joins import NONE, Ints
+from analyzer.sessions.joins import NONE, Ints, in_order
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
@@ -77,7 +77,7 @@ class Groups:
 
     def __init__(self, *columns: Numbers) -> None:
         key = combined(*columns)
-        self._order = np.argsort(key, kind="stable")
+        self._order = in_order(key)
         begins = np.ones(len(key), dtype=bool)
         begins[1:] = key[self._order[1:]] != key[self._order[:-1]]
         self._starts = np.flatnonzero(begins)

@@ -13,8 +13,9 @@ from analyzer.records import Rows
 from analyzer.sessions.lookup import NONE
 
 Keys = npt.NDArray[np.uint64]
-__all__ = ["NONE", "Growing", "GrowingTable", "Ints", "Keys", "Rows", "as_bytes", "as_of", "mixed"]
+__all__ = ["NONE", "Growing", "GrowingTable", "Ints", "Keys", "Rows", "as_bytes", "as_of", "in_order", "mixed"]
 
+_ROOM = 2**62
 _SEED = np.uint64(secrets.randbits(64))
 """Makes the hashes of a run unpredictable: a capture could else be made whose sessions collide."""
 
@@ -40,7 +41,7 @@ def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[n
     both_keys = np.concatenate([known_keys, keys])
     both_orders = np.concatenate([known_orders, orders])
     is_asked = np.arange(len(both_keys)) >= len(known_keys)
-    sequence = np.lexsort((~is_asked, both_orders, both_keys))
+    sequence = _by_key_and_order(both_keys, both_orders, is_asked)
     last_known = np.maximum.accumulate(np.where(is_asked[sequence], -1, np.arange(len(sequence))))
     asked = np.flatnonzero(is_asked[sequence] & (last_known >= 0))
     giver = sequence[last_known[asked]]
@@ -48,6 +49,30 @@ def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[n
     same = both_keys[giver] == both_keys[taker]
     found[taker[same] - len(known_keys)] = giver[same]
     return found
+
+
+def _by_key_and_order(keys: npt.NDArray[np.generic], orders: Ints, is_asked: npt.NDArray[np.bool_]) -> Ints:
+    """Places in order of key, then order; those that are asked for come before known ones of the same order."""
+    first = int(orders.min())
+    width = 2 * (int(orders.max()) - first + 1)
+    if int(keys.min()) >= 0 and (int(keys.max()) + 1) * width < _ROOM:  # then one sort does it instead of three
+        return in_order(keys.astype(np.int64) * width + 2 * (orders - first) + ~is_asked)
+    return np.lexsort((~is_asked, orders, keys))
+
+
+def in_order(keys: Ints) -> Ints:
+    """Places in order of the keys, of equal ones in order of the places.
+
+    With the place in its low bits a key is a number like no other, and NumPy sorts plain numbers many times faster than
+    places by what stands there.
+    """
+    bits = len(keys).bit_length()
+    if not len(keys) or int(keys.min()) < 0 or int(keys.max()) >= _ROOM >> bits:
+        return np.argsort(keys, kind="stable")
+    packed = (keys << bits) | np.arange(len(keys))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
 
 
 LARGE = 1024 * 1024

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analyzer.records import MESSAGE
 from analyzer.sessions import columns
-from analyzer.sessions.joins import NONE, Growing, GrowingTable, as_of
+from analyzer.sessions.joins import NONE, Growing, GrowingTable, as_of, in_order
 
 RECORD = np.dtype([("small", "u1"), ("large", "i8"), ("pair", "i4", (2,))])
 
@@ -64,11 +64,14 @@ def test_tables_grow() -> None:
     assert table.as_rows(np.dtype([("a", "i4"), ("b", "i8")]))["b"].tolist() == [n // 2 for n in range(1000)]
 
 
-known = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20)), max_size=20)
+few = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20)), max_size=20)
+large = st.lists(st.tuples(st.sampled_from([0, 2**60, 2**63 - 1, -1]), st.integers(0, 2**50)), max_size=20)
 
 
-@given(known=known, asked=known)
-def test_as_of(known: list[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
+@given(rows=st.one_of(st.tuples(few, few), st.tuples(large, large)))
+def test_as_of(rows: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> None:
+    known, asked = rows
+
     def column(rows: list[tuple[int, int]], place: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array([row[place] for row in rows], dtype=np.int64)
 
@@ -77,3 +80,9 @@ def test_as_of(known: list[tuple[int, int]], asked: list[tuple[int, int]]) -> No
         max(((o, place) for place, (k, o) in enumerate(known) if k == key and o < order), default=(0, NONE))[1]
         for key, order in asked
     ]
+
+
+@given(st.lists(st.one_of(st.integers(-3, 3), st.integers(2**59, 2**63 - 1), st.integers(-(2**63), -1))))
+def test_places_in_order_of_their_keys(keys: list[int]) -> None:
+    found = in_order(np.array(keys, dtype=np.int64)).tolist()
+    assert found == sorted(range(len(keys)), key=keys.__getitem__)
