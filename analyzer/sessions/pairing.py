@@ -29,7 +29,7 @@ from analyzer.sessions.columns import (
 )
 from analyzer.sessions.joins import NONE, as_bytes, mixed
 from analyzer.sessions.lookup import SEED
-from analyzer.wire.loads import mix
+from analyzer.wire.loads import copy_bytes, mix
 
 Mask = npt.NDArray[np.bool_]
 
@@ -202,7 +202,9 @@ class Pairing:
             table["payload_size"][beyond] = 0
             sizes = np.maximum(table["payload_size"], 0).astype(np.int64)
             starts = np.cumsum(sizes) - sizes
-            parts.append(arena[np.repeat(table["payload_at"] - starts, sizes) + np.arange(int(sizes.sum()))])
+            part = np.empty(int(sizes.sum()), dtype=np.uint8)
+            self._form().gather(arena, table["payload_at"].astype(np.int64), sizes, part)
+            parts.append(part)
             table["payload_at"] = size + starts
             size += len(parts[-1])
         return np.concatenate(parts)
@@ -266,6 +268,16 @@ def _by_number_and_place(messages: Columns, chosen: Ints, group: Ints, blind: Ma
     order = messages["order"][chosen]
     place = np.where(blind, order, messages["position"][chosen])
     return np.lexsort((order, messages["from_server"][chosen], place, group))
+
+
+@entry
+def gather(arena: Bytes, starts: Ints, sizes: Ints, into: Bytes) -> int:
+    """Put parts of an arena one behind the other; returns where they end."""
+    at = 0
+    for i in range(starts.shape[0]):
+        copy_bytes(into, at, arena, starts[i], sizes[i])
+        at += sizes[i]
+    return at
 
 
 @entry
