@@ -48,6 +48,7 @@ MOST_IDLE = 65_536
 ARENA = 8 * 1024 * 1024
 MAX_OPEN = 16
 """Files whose times overlap that are read side by side, each by two processes."""
+_NEVER = 1 << 63
 COMPILE_FROM = 2_000_000
 """Bytes of files from which compiled kernels are worth their import, if they are there."""
 
@@ -244,7 +245,17 @@ def _merged(files: list[_File]) -> Iterator[tuple[_File, Frame | None]]:
             number = min(opened, key=lambda key: (opened[key][0].now_ns, key))
             file, frames, frame = opened[number]
             yield file, frame
-            _advance(opened, file, frames)
+            if len(opened) == 1:
+                until = waiting[-1].begins_ns if waiting else _NEVER
+                for frame in frames:
+                    if file.now_ns >= until:
+                        opened[number] = file, frames, frame
+                        break
+                    yield file, frame
+                else:
+                    opened.pop(number)
+            else:
+                _advance(opened, file, frames)
     finally:
         for _, frames, _ in opened.values():
             frames.close()  # type: ignore[attr-defined]
@@ -296,7 +307,7 @@ class _File:
         arguments = tshark_process.parameters("dcerpc", {}, (), "-c", "1", "-T", "fields", "-e", "frame.time_epoch")
         with Run(self._program, path, arguments) as run:
             for line in run.lines():
-                self.begins_ns = as_nanoseconds(line.decode("ascii", "replace").strip()) or 0
+                self.begins_ns = as_nanoseconds(line.strip()) or 0
 
     def frames(self) -> Iterator[Frame | None]:
         """Its frames; None for a line that makes no sense."""

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 SEPARATOR = "\t"
 BETWEEN = "\x1f"
 """Between the values of a field: a character that hardly occurs in them."""
+_BETWEEN = BETWEEN.encode()
 
 FRAME = (
     "frame.number", "frame.time_epoch", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
@@ -35,7 +36,7 @@ MESSAGE = (
     "smb.server_guid", "smb.primary_domain", "smb.security_blob_len", "smb.pwlen", "smb.ansi_pwlen", "smb.unicode_pwlen",
     "smb.ansi_password", "smb.password", "smb.account", "smb.native_os", "smb.native_lanman", "smb.setup.action",
     "smb.path", "smb.service", "smb.file", "smb.access_mask", "smb.fid", "smb.file_type", "smb.write.mode", "smb.data_len_low",
-    "smb.data_len_high", "smb.data_len", "smb.count", "smb.sc", "smb.trans_name", "smb.tdc", "smb.dc", "smb.pd",
+    "smb.data_len_high", "smb.data_len", "smb.count", "smb.sc", "smb.trans_name", "smb.tdc", "smb.pd",
     "smb.data_disp", "smb_pipe.function", "smb.trans2.cmd", "smb.nt.function", "smb.bcc", "lanman.function_code",
     "lanman.status", "data.data",
     # security blobs
@@ -62,34 +63,6 @@ SEVERAL = "count(smb2.protocol_id) > 1 or count(smb.wct) > 1 or (smb2.protocol_i
 
 MOST_IN_A_FRAME = 4096
 """Messages of a frame that are read."""
-
-
-class _Columns(Mapping[str, list[str]]):
-    """The columns of a flat line behind those of its frame, taken apart when they are asked for: most never are."""
-
-    __slots__ = ("_texts",)
-
-    def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
-
-    def __getitem__(self, name: str) -> list[str]:
-        text = self._texts[_PLACE[name]]
-        if not text:
-            raise KeyError(name)
-        return text.split(BETWEEN)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        text = self._texts[_PLACE[name]]
-        return text.split(BETWEEN) if text else default
-
-    def __contains__(self, name: object) -> bool:
-        return bool(self._texts[_PLACE[name]])  # type: ignore[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, text in zip(MESSAGE, self._texts, strict=True) if text)
-
-    def __len__(self) -> int:
-        return sum(map(bool, self._texts))
 
 
 @dataclass(slots=True)
@@ -122,6 +95,53 @@ class Part:
         return BETWEEN.join(texts) if texts else None
 
 
+class _Columns(Mapping[str, list[str]]):
+    """The columns of a flat line behind those of its frame, taken apart when they are asked for: most never are."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __getitem__(self, name: str) -> list[str]:
+        text = self.texts[_PLACE[name]]
+        if not text:
+            raise KeyError(name)
+        return text.split(BETWEEN)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        text = self.texts[_PLACE[name]]
+        return text.split(BETWEEN) if text else default
+
+    def __contains__(self, name: object) -> bool:
+        return bool(self.texts[_PLACE[name]])  # type: ignore[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, text in zip(MESSAGE, self.texts, strict=True) if text)
+
+    def __len__(self) -> int:
+        return sum(map(bool, self.texts))
+
+
+@dataclass(slots=True)
+class _Flat(Part):
+    """A message of a flat line."""
+
+    values: _Columns
+
+    def number(self, name: str) -> int | None:
+        """The same as `Part.number` finds, without taking the column apart."""
+        text = self.values.texts[_PLACE[name]]
+        if not text:
+            return None
+        if BETWEEN in text:
+            text = text.partition(BETWEEN)[0]
+        try:
+            return int(text, 0)
+        except ValueError:
+            return as_number(text)
+
+
 @dataclass(slots=True)
 class Frame:
     """A frame: what is said of it, its TCP segment if it has one, and its message if it has one."""
@@ -150,11 +170,11 @@ def as_number(text: str) -> int | None:
         return {"True": 1, "true": 1, "False": 0, "false": 0}.get(text)
 
 
-def as_nanoseconds(text: str) -> int | None:
+def as_nanoseconds(text: bytes) -> int | None:
     """A time in seconds since 1970 with a fraction; None if it is none, or beyond what 63 bits hold."""
-    seconds, _, fraction = text.partition(".")
+    seconds, _, fraction = text.partition(b".")
     try:
-        time_ns = int(seconds + fraction[:9].ljust(9, "0")) if seconds else -1
+        time_ns = int(seconds + fraction[:9].ljust(9, b"0")) if seconds else -1
     except ValueError:
         return None
     return time_ns if 0 <= time_ns < 1 << 63 else None
@@ -162,18 +182,23 @@ def as_nanoseconds(text: str) -> int | None:
 
 def read_line(line: bytes) -> Frame | None:
     """A flat line; None if it is none."""
+    texts: list[str] = []
     if line.endswith(_NO_MESSAGE):
-        values = line[: -len(_NO_MESSAGE)].decode("utf-8", "replace").split(SEPARATOR)
-        texts: list[str] = []
-        if len(values) != _HEAD:
-            return None
+        values = line[: -len(_NO_MESSAGE)].split(b"\t")
     else:
-        values = line.decode("utf-8", "replace").split(SEPARATOR)
-        texts = values[_HEAD:]
-        if len(values) != _WIDTH:
-            return None
-    number, time_ns = as_number(values[0]), as_nanoseconds(values[1])
-    if number is None or not 0 < number < 1 << 62 or time_ns is None:
+        values = line.split(b"\t", _HEAD)
+        if len(values) > _HEAD:
+            texts = values.pop().decode("utf-8", "replace").split(SEPARATOR)
+            if len(texts) != len(MESSAGE):
+                return None
+    if len(values) != _HEAD:
+        return None
+    time_ns = as_nanoseconds(values[1])
+    try:
+        number = int(values[0])
+    except ValueError:
+        return None
+    if not 0 < number < 1 << 62 or time_ns is None:
         return None
     frame = Frame(number, time_ns)
     if not values[7]:
@@ -184,7 +209,7 @@ def read_line(line: bytes) -> Frame | None:
         return frame
     smb2, smb1 = texts[_SMB2_ID], texts[_SMB1_WORDS]
     frame.has_several = BETWEEN in smb2 or BETWEEN in smb1 or bool(smb2 and smb1)
-    frame.part = Part(_Columns(texts), layers.names)
+    frame.part = _Flat(_Columns(texts), layers.names)
     return frame
 
 
@@ -197,8 +222,8 @@ class _Layers:
 
 
 @lru_cache(maxsize=4096)
-def _layers(shown: str) -> _Layers:
-    names = shown.split(":")
+def _layers(shown: bytes) -> _Layers:
+    names = shown.decode("ascii", "replace").split(":")
     if "tcp" not in names:
         return _Layers(frozenset(names), "")
     above = names[: len(names) - names[::-1].index("tcp") - 1]
@@ -207,22 +232,34 @@ def _layers(shown: str) -> _Layers:
     return _Layers(frozenset(names), "" if is_quoted else inner)
 
 
-def _read_segment(frame: Frame, values: list[str], layers: _Layers) -> None:
+@lru_cache(maxsize=65536)
+def _address(shown: bytes) -> str:
+    """The innermost of the addresses that stand there."""
+    return shown.decode("ascii", "replace").rsplit(BETWEEN, 1)[-1]
+
+
+def _read_segment(frame: Frame, values: list[bytes], layers: _Layers) -> None:
     """The innermost TCP segment, unless an error message quotes it."""
     if not layers.below:
         return
-    source, target = values[3:5] if layers.below == "ip" else values[5:7]
+    shown = values[3:5] if layers.below == "ip" else values[5:7]
+    source, target = _address(shown[0]), _address(shown[1])
     numbers = values[7:13]
-    if BETWEEN in values[7]:  # a tunnel in TCP, or an error message within
-        numbers = [value.rsplit(BETWEEN, 1)[-1] for value in numbers]
-    source, target = source.rsplit(BETWEEN, 1)[-1], target.rsplit(BETWEEN, 1)[-1]
-    source_port, target_port, flags, sequence, heard, length = map(as_number, numbers)
-    if not source or not target or source_port is None or target_port is None or flags is None or sequence is None:
+    if _BETWEEN in values[7]:  # a tunnel in TCP, or an error message within
+        numbers = [value.rsplit(_BETWEEN, 1)[-1] for value in numbers]
+    try:
+        source_port, target_port, sequence = int(numbers[0]), int(numbers[1]), int(numbers[3])
+        flags = int(numbers[2], 0)
+        heard, length = int(numbers[4] or 0), int(numbers[5] or 0)
+    except ValueError:
+        return
+    if not source or not target:
         return
     frame.source, frame.target = (source, source_port), (target, target_port)
-    frame.flags, frame.sequence, frame.heard, frame.length = flags, sequence, heard or 0, length or 0
+    frame.flags, frame.sequence, frame.heard, frame.length = flags, sequence, heard, length
     frame.is_after_gap, frame.is_repeated = bool(values[13]), bool(values[14])
-    frame.called, frame.calling = values[15], values[16]
+    if values[15]:
+        frame.called, frame.calling = (name.decode("utf-8", "replace") for name in values[15:17])
 
 
 # PDML. #

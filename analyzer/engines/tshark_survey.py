@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from analyzer.capture.reader import FileFacts
 from analyzer.engines import tshark_process
-from analyzer.engines.tshark_fields import as_nanoseconds, as_number
+from analyzer.engines.tshark_fields import as_nanoseconds
 
 MOST_PORTS = 64
 """Ports that are added to those that were named."""
@@ -37,8 +37,8 @@ class Survey:
     """ports: those where SMB was found though nobody named them. late, lost: streams with segments that came late or never."""
 
     ports: dict[int, None] = field(default_factory=dict)
-    late: set[str] = field(default_factory=set)
-    lost: set[str] = field(default_factory=set)
+    late: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
     segments: int = 0
 
     def is_in_order(self) -> bool:
@@ -66,28 +66,35 @@ def read(lines: Iterable[bytes], ports: tuple[int, ...], facts: FileFacts) -> Su
     survey = Survey()
     named = frozenset(ports)
     for line in lines:
-        words = line.decode("ascii", "replace").split("\t")
+        words = line.split(b"\t")
         if len(words) < len(_COLUMNS):
             continue
-        time_ns, size, captured = as_nanoseconds(words[0]), as_number(words[1]), as_number(words[2])
-        if time_ns is None or size is None or captured is None or not 0 <= max(size, captured) < MOST_BYTES:
+        time_ns = as_nanoseconds(words[0])
+        try:
+            size, captured = int(words[1]), int(words[2])
+        except ValueError:
+            continue
+        if time_ns is None or not 0 <= captured < MOST_BYTES:
             continue
         facts.packets += 1
         facts.bytes += captured
         facts.truncated_packets += captured < size
-        facts.first_ns = min(facts.first_ns or time_ns, time_ns)
+        if not facts.first_ns or time_ns < facts.first_ns:
+            facts.first_ns = time_ns
         facts.last_ns = max(facts.last_ns, time_ns)
         if words[3]:
-            _note(survey, words, named)
+            survey.segments += 1
+            if words[6] or words[7] or words[8]:
+                _note(survey, words, named)
     return survey
 
 
-def _note(survey: Survey, words: list[str], named: frozenset[int]) -> None:
+def _note(survey: Survey, words: list[bytes], named: frozenset[int]) -> None:
     """What a segment tells."""
-    source, target, stream = as_number(words[3]), as_number(words[4]), words[5]
-    if source is None or target is None:
+    try:
+        source, target, stream = int(words[3]), int(words[4]), int(words[5])
+    except ValueError:
         return
-    survey.segments += 1
     if source in named or target in named:
         if words[6] and len(survey.late) < MOST_STREAMS:
             survey.late.add(stream)
