@@ -472,11 +472,10 @@ def engines(bench: Bench) -> None:
     by_cpu = Spread.of([count / run.cpu_seconds for run in runs["scapy engine"]])
     row.note = f"{count:,} messages; of each CPU second: {shown(by_cpu)}"
     bench.rows.append(row)
-    for engine in ("tshark", "scapy"):
-        peaks = [own_peak_mb(bench.native(path, options=("--engine", engine))) for path in (small, large)]
-        row = Row(f"{engine} engine: our memory, {name_of(small)} and {name_of(large)}", unit="MB", peak_mb=peaks[1])
-        row.native, row.note = Spread(peaks[1], *sorted(peaks)), "tshark's own memory is not in it"
-        bench.rows.append(row)
+    for engine, files in {"tshark": (small, large), "scapy": (part, small)}.items():
+        peaks = [own_peak_mb(bench.native(path, options=("--engine", engine))) for path in files]
+        what = f"{engine} engine: our memory, {' and '.join(map(name_of, files))}"
+        bench.rows.append(Row(what, Spread(peaks[1], *sorted(peaks)), unit="MB", note="without tshark's own"))
 
 
 def messages_in(path: Path) -> int:
