@@ -48,7 +48,7 @@ from analyzer.wire.texts import MISSING, Texts
 if TYPE_CHECKING:
     from analyzer.engines.sealed import Sealed
 
-WINDOW_ROWS = 24_576
+WINDOW_ROWS = 32_768
 WINDOW_BYTES = 4 * 1024 * 1024
 FLOWS = 4096
 MAX_FLOWS = 262_144
@@ -337,7 +337,8 @@ class NativeEngine:
         begun = np.concatenate([np.empty(0, dtype=ENDPOINTS), *scan.begun])
         ended = np.concatenate([np.empty(0, dtype=CONNECTION_END), *scan.ended])
         scan.begun, scan.ended = [], []
-        yield Filled(rows, memory.arena, (memory.messages, memory.arena), begun, ended)
+        arena = memory.arena[: int(memory.state[flows.G_ARENA]) + messages.ARENA_SPARE]
+        yield Filled(rows, arena, (memory.messages, memory.arena), begun, ended)
         table, arena = scan.free.get()
         scan.memory = memory._replace(messages=table, arena=arena)
         memory.state[flows.G_MESSAGES] = 0

@@ -19,6 +19,7 @@ from analyzer.compiled import Kernels, cache_is_warm, compiled_kernels, plain_ke
 from analyzer.engines.scapy_packets import PacketFile, Peeler, in_order
 from analyzer.engines.scapy_records import Records, wanted
 from analyzer.engines.scapy_streams import Message, Picker, Streams, Trouble
+from analyzer.engines.scapy_tokens import nameless_oids
 from analyzer.names.quiet import quiet_scapy
 from analyzer.records import Batch, Reread, Rows
 from analyzer.wire.texts import Texts
@@ -94,7 +95,7 @@ class ScapyEngine:
         packets = in_order(files)
         done = False
         while not done:
-            with quiet_scapy():
+            with quiet_scapy(), nameless_oids():
                 done = site.fill(packets)
                 batch = site.hand_over()
             yield batch

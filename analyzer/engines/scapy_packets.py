@@ -16,6 +16,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET6, inet_pton
 from typing import Any
 
@@ -33,7 +34,7 @@ from scapy.config import conf
 from scapy.fields import StrFixedLenField
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
-from scapy.layers.l2 import GRE
+from scapy.layers.l2 import GRE, Ether
 from scapy.packet import Packet, bind_layers
 from scapy.utils import RawPcapReader
 
@@ -276,6 +277,8 @@ class Peeler:
         if layer is None:
             self.counts["unknown_link_packets"] += 1
             return None
+        if link == LINK_ETHERNET and (network := _network(data[:ETHERNET_HEADER])) is not None:
+            layer, data = network, data[ETHERNET_HEADER:]
         try:
             return self._peel(layer(data, stop_dissection_after=TCP), capture_no, frame, time_ns)
         except Exception:  # scapy raises whatever a hostile packet makes it stumble over
@@ -382,6 +385,16 @@ class Peeler:
             (_packed(network, network.src), tcp.sport), (_packed(network, network.dst), tcp.dport),
             tcp.seq, tcp.ack, int(tcp.flags), size, data, mark,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _network(header: bytes) -> type[Packet] | None:
+    """The layer behind an Ethernet header if that is IP: most packets have a header that another had before."""
+    if len(header) < ETHERNET_HEADER:
+        return None
+    layer = Ether(header)
+    found: type[Packet] = layer.guess_payload_class(b"")
+    return found if type(layer) is Ether and found in (IP, IPv6) else None
 
 
 def _stated_size(network: Any) -> int:

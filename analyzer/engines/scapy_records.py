@@ -871,7 +871,7 @@ class _Element:
 
         size: bytes of the layer that must be there, if it is read with a form that has fewer.
         """
-        name = str(layer.name)  # type: ignore[attr-defined]
+        name = _title(layer)
         if counts and self.words not in counts:
             raise _BadBodyError(Layer.SMB1, name, "word_count", self.words)
         needed = _fixed_size(layer) if size is None else size - 1
@@ -914,14 +914,19 @@ def _made(layer: Callable[[bytes], Any], data: bytes, size: int) -> Any:
     return layer(data[:size]) if len(data) >= size else None
 
 
+def _title(layer: Any) -> str:
+    """What scapy calls a kind of layer: `name` of the class itself is a place in its packets."""
+    return str(layer._name or layer.__name__)
+
+
 def _body2(layer: Any, body: bytes, size: int) -> Any:
     """A body of SMB 2, of which `size` bytes must be there."""
     if len(body) < size:
-        raise _BadBodyError(Layer.SMB2, layer.name, "too_short")
+        raise _BadBodyError(Layer.SMB2, _title(layer), "too_short")
     try:
         return layer(body)
     except Exception as problem:  # of whatever kind: scapy names none
-        raise _BadBodyError(Layer.SMB2, layer.name, "dissector_failed") from problem
+        raise _BadBodyError(Layer.SMB2, _title(layer), "dissector_failed") from problem
 
 
 def _file_id(layer: Any) -> dict[str, int]:

@@ -6,9 +6,13 @@ is looked for by its signature and given to the layer that it belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from scapy.asn1.mib import MIBDict
 from scapy.asn1packet import ASN1_Packet
+from scapy.config import conf
 from scapy.layers.gssapi import GSSAPI_BLOB
 from scapy.layers.kerberos import KRB_AP_REP, KRB_AP_REQ, KRB_ERROR, Kerberos
 from scapy.layers.ntlm import NTLM_AUTHENTICATE, NTLM_CHALLENGE, NTLM_NEGOTIATE, NTLM_Header
@@ -37,6 +41,17 @@ MAX_NAMES = 8
 Token = dict[str, Any]
 
 
+@contextmanager
+def nameless_oids() -> Iterator[None]:
+    """Within, scapy does not look for the name of each object identifier, for which it goes through all that it knows."""
+    names = conf.mib
+    conf.mib = MIBDict(_name="MIB")
+    try:
+        yield
+    finally:
+        conf.mib = names
+
+
 def read_token(blob: bytes, cut: bool, texts: Texts) -> Token:
     """The fields of a `records.TOKEN` that a blob shows; others are missing. cut: bytes are missing at its end."""
     if not blob:
@@ -45,10 +60,10 @@ def read_token(blob: bytes, cut: bool, texts: Texts) -> Token:
     continues = (wrapped or blob[0] == 0x60) and _stated_end(blob) > len(blob)
     token: Token = {"continues": continues and not cut}
     cut = cut or continues
-    inner, broken = _inside(blob)
+    inner, broken, dissected = _inside(blob)
     if inner[:8] == NTLMSSP and len(inner) >= 12 and int.from_bytes(inner[8:12], "little") <= 3:
         token["mechanism"] = Mechanism.SPNEGO_NTLMSSP if wrapped else Mechanism.NTLMSSP
-        _read_ntlm(inner, cut, token, texts)
+        _read_ntlm(inner, dissected, cut, token, texts)
     elif kerberos := _kerberos(inner, token, texts):
         token["kind"] = kerberos
         token["mechanism"] = Mechanism.SPNEGO_KERBEROS if wrapped else Mechanism.KERBEROS
@@ -65,30 +80,31 @@ def read_token(blob: bytes, cut: bool, texts: Texts) -> Token:
     return token
 
 
-def _inside(blob: bytes) -> tuple[bytes, bool]:
-    """The mechanism's own token, empty if there is none; and whether what is around it made no sense to scapy."""
+def _inside(blob: bytes) -> tuple[bytes, bool, Any]:
+    """The mechanism's own token, empty if there is none; whether what is around it made no sense to scapy; and the token
+    as scapy has dissected it already, None if it has not."""
     if blob[0] not in (0x60, 0xA0, 0xA1):
-        return blob, False
+        return blob, False, None
     try:
         layer: Any = GSSAPI_BLOB(blob)
         for _ in range(MAX_NESTING):
             following = _step(layer)
             if following is None:
-                return b"", False
+                return b"", False, None
             if isinstance(following, bytes):
-                return following, False
+                return following, False, layer if isinstance(layer, NTLM_Header) else None
             layer = following
     except Exception:  # scapy raises whatever a hostile blob makes it stumble over
         pass
     for signature in (NTLMSSP, NEGOEX):
         at = blob.find(signature)
         if at >= 0:
-            return blob[at:], False
+            return blob[at:], False, None
     frame = _kerberos_frame(blob)
     if frame >= 0:
-        return blob[frame:], False
+        return blob[frame:], False, None
     at = blob.find(b"\x01\x00\x6e")  # TOK_ID of an AP-REQ, and its tag [RFC 4121 4.1]
-    return (blob[at + 2 :], False) if at >= 0 else (b"", True)
+    return (blob[at + 2 :], False, None) if at >= 0 else (b"", True, None)
 
 
 def _kerberos_frame(blob: bytes) -> int:
@@ -143,14 +159,14 @@ def _stated_end(blob: bytes) -> int:
 # NTLMSSP. [MS-NLMP 2.2.1] #
 
 
-def _read_ntlm(data: bytes, cut: bool, token: Token, texts: Texts) -> None:
+def _read_ntlm(data: bytes, dissected: Any, cut: bool, token: Token, texts: Texts) -> None:
     """What an NTLMSSP message says. Lengths decide what is empty: scapy leaves empty fields out of its payload."""
     kind = int.from_bytes(data[8:12], "little")
     token["kind"] = TokenKind.UNREADABLE
     if len(data) < SHORTEST.get(kind, 52):
         return
     try:
-        message: Any = NTLM_Header(data)
+        message: Any = NTLM_Header(data) if dissected is None else dissected
     except Exception:  # a payload that scapy stumbles over: its fixed part is read without it
         message = None
     if message is None or isinstance(message, Raw) or type(message) is NTLM_Header:

@@ -1,9 +1,10 @@
 """The engine that reads what Wireshark reads: tshark takes captures apart down to the fields of each message.
 
-A file is read up to three times by tshark: a survey (which ports carry SMB though nobody said so, and whether segments
-are out of order), then side by side flat lines of all frames, and nested ones of the few frames that hold several
-messages (see `tshark_fields`). pyshark's own readers are not used: they make an object of each packet, which takes 6
-times (EK) to 53 times (XML) as long, and end with an exception on ordinary traffic.
+A file is read two or three times by tshark. A quick survey of all packets comes first: how many there are, which ports
+carry SMB though nobody said so, and whether segments are out of order (see `tshark_survey`). Then come flat lines of the
+frames on these ports and, from the first frame on that holds several messages, beside them the nested ones of such frames
+(see `tshark_fields`). pyshark's own readers are not used: they make an object of each packet, which takes 6 times (EK) to
+53 times (XML) as long, and end with an exception on ordinary traffic.
 
 DCE/RPC is not left to tshark: the bytes of pipes go on to `rpc` as they are, and its dissector is off.
 """
@@ -12,16 +13,16 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from analyzer.capture.inputs import Input
 from analyzer.capture.reader import FileFacts
 from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, is_compressed, open_source
 from analyzer.compiled import Kernels, cache_is_warm, compiled_kernels, plain_kernels
-from analyzer.engines import tshark_process
+from analyzer.engines import tshark_process, tshark_survey
 from analyzer.engines.tshark_connections import Connections, position
 from analyzer.engines.tshark_fields import (
     BETWEEN,
@@ -30,12 +31,12 @@ from analyzer.engines.tshark_fields import (
     Frame,
     Part,
     as_nanoseconds,
-    as_number,
     read_line,
     read_nested,
 )
 from analyzer.engines.tshark_process import Run
 from analyzer.engines.tshark_records import MOST_PROBLEMS, Collector, Seen
+from analyzer.engines.tshark_survey import Survey
 from analyzer.errors import CaptureError
 from analyzer.records import Batch, Layer, Reread, Rows
 from analyzer.wire.texts import Texts
@@ -47,9 +48,7 @@ MOST_IDLE = 65_536
 ARENA = 8 * 1024 * 1024
 MAX_OPEN = 16
 """Files whose times overlap that are read side by side, each by two processes."""
-MOST_PORTS = 64
-"""Ports that the survey adds."""
-MOST_STREAMS = 100_000
+_NEVER = 1 << 63
 COMPILE_FROM = 2_000_000
 """Bytes of files from which compiled kernels are worth their import, if they are there."""
 
@@ -87,14 +86,6 @@ LIMITS = (
     "a name with a NUL in it is shown up to there",
     "of FSCTL_DFS_GET_REFERRALS_EX neither the path nor the answer is dissected, and of malformed referrals it is not told why",
 )
-
-
-@dataclass(slots=True)
-class _Survey:
-    """What must be known of a file before it is read."""
-
-    ports: tuple[int, ...] = ()
-    in_order: bool = True  # segments need not be put in order
 
 
 class TsharkEngine:
@@ -156,6 +147,7 @@ class TsharkEngine:
             self._reading = files
             yield from self._batches(files)
             self._consumed += sum(file.consumed() for file in files)
+            self._counts["tcp_segments"] += sum(file.segments for file in files)
             self._reading = []
 
     def _batches(self, files: list[_File]) -> Iterator[Batch]:
@@ -164,11 +156,10 @@ class TsharkEngine:
         idle = now = 0
         for file, frame in _merged(files):
             idle += 1
-            now = max(now, file.facts.last_ns)
+            now = max(now, file.now_ns)
             if frame is None:
                 self._note_unreadable(collector, file)
             elif frame.source is not None:
-                self._counts["tcp_segments"] += 1
                 self._take(connections, collector, file, frame)
             if len(collector.messages) >= BATCH or len(collector.arena) >= ARENA or idle >= MOST_IDLE:
                 yield self._batch(connections, collector, now)
@@ -245,17 +236,27 @@ def _merged(files: list[_File]) -> Iterator[tuple[_File, Frame | None]]:
                 not opened
                 or (
                     len(opened) < MAX_OPEN
-                    and waiting[-1].begins_ns <= min(file.facts.last_ns for file, _, _ in opened.values())
+                    and waiting[-1].begins_ns <= min(file.now_ns for file, _, _ in opened.values())
                 )
             ):
                 file = waiting.pop()
                 _advance(opened, file, file.frames())
             if not opened:
                 continue
-            number = min(opened, key=lambda key: (opened[key][0].facts.last_ns, key))
+            number = min(opened, key=lambda key: (opened[key][0].now_ns, key))
             file, frames, frame = opened[number]
             yield file, frame
-            _advance(opened, file, frames)
+            if len(opened) == 1:
+                until = waiting[-1].begins_ns if waiting else _NEVER
+                for frame in frames:
+                    if file.now_ns >= until:
+                        opened[number] = file, frames, frame
+                        break
+                    yield file, frame
+                else:
+                    opened.pop(number)
+            else:
+                _advance(opened, file, frames)
     finally:
         for _, frames, _ in opened.values():
             frames.close()  # type: ignore[attr-defined]
@@ -280,19 +281,25 @@ class _File:
     def __init__(self, capture: str, program: str, ports: tuple[int, ...], kept: ExitStack) -> None:
         self.facts = FileFacts(capture=capture, capture_no=0)
         self.begins_ns = 0
+        self.now_ns = 0
         self.last_frame = 0
+        self.segments = 0
         self._program = program
         self._ports = ports
         self._kept = kept
         self._path: str | None = None
         self._size = 0
         self._is_done = False
-        self._nested: Iterator[tuple[int, list[Part]]] = iter(())
-        self._ahead: tuple[int, list[Part]] | None = None
+        self._start_nested: Callable[[], Run] | None = None
+        self._beside: Run | None = None
+        self._nested: Iterator[tuple[int, Sequence[Part]]] = iter(())
+        self._ahead: tuple[int, Sequence[Part]] | None = None
 
     def consumed(self) -> int:
         """Bytes of the file on disk that have been read, as far as frames tell."""
-        return self._size if self._is_done else min(self._size, self.facts.bytes + 16 * self.facts.packets)
+        if self._is_done:
+            return self._size
+        return self._size * self.last_frame // max(self.last_frame, self.facts.packets, 1)
 
     def find_begin(self) -> None:
         """The time of its first packet. Standard input comes first, as does a file without a packet."""
@@ -301,7 +308,7 @@ class _File:
         arguments = tshark_process.parameters("dcerpc", {}, (), "-c", "1", "-T", "fields", "-e", "frame.time_epoch")
         with Run(self._program, path, arguments) as run:
             for line in run.lines():
-                self.begins_ns = as_nanoseconds(line.decode("ascii", "replace").strip()) or 0
+                self.begins_ns = as_nanoseconds(line.strip()) or 0
 
     def frames(self) -> Iterator[Frame | None]:
         """Its frames; None for a line that makes no sense."""
@@ -310,29 +317,36 @@ class _File:
             self._is_done = True
             return
         survey = self._survey(path)
-        order = {"tcp.reassemble_out_of_order": "FALSE" if survey.in_order else "TRUE"}
+        order = {"tcp.reassemble_out_of_order": "FALSE" if survey.is_in_order() else "TRUE"}
         ports = tuple(dict.fromkeys((*self._ports, *survey.ports)))
+        only = ("-Y", SEVERAL, "-T", "pdml", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe lanman data")
+        nested = tshark_process.parameters("dcerpc", order, ports, *only)
+        shown = ("-Y", f"tcp.port in {{{', '.join(map(str, ports))}}} or (tcp and (smb or smb2))")
+        printed = ("-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", f"aggregator={BETWEEN}")
         fields = list(FIELDS)
         while True:
             columns = [word for name in fields for word in ("-e", name)]
-            printed = ("-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", f"aggregator={BETWEEN}")
-            arguments = tshark_process.parameters("dcerpc", order, ports, *printed, *columns)
-            only = ("-Y", SEVERAL, "-T", "pdml", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe lanman data")
-            nested = tshark_process.parameters("dcerpc", order, ports, *only)
-            with Run(self._program, path, arguments) as run, Run(self._program, path, nested) as beside:
-                self._nested, self._ahead = read_nested(beside.lines()), None
+            flat = tshark_process.parameters("dcerpc", order, ports, *shown, *printed, *columns)
+            with ExitStack() as runs:
+                run = runs.enter_context(Run(self._program, path, flat))
+                self._start_nested = partial(self._run_beside, runs, path, nested)
                 yield from self._flat(run, fields)
                 complaint = run.complaint()
                 unknown = _unknown_fields(complaint) & set(fields)
-                if unknown and not self.facts.packets:
+                if unknown and not self.last_frame:
                     fields = [name for name in fields if name not in unknown]
                     continue  # another version of tshark has other fields
                 self._note(complaint)
-                self._note(beside.complaint_if_ended())
+                if self._beside is not None:
+                    self._note(self._beside.complaint_if_ended())
                 if run.too_long:
                     self._note(f"{run.too_long} lines of tshark were too long")
             break
+        self.facts.packets = max(self.facts.packets, self.last_frame)  # a survey may have been ended from outside
         self._is_done = True
+
+    def _run_beside(self, runs: ExitStack, path: str, arguments: list[str]) -> Run:
+        return runs.enter_context(Run(self._program, path, arguments))
 
     def _note(self, complaint: str) -> None:
         """An error of this file. What several runs complain about in the same words is told once."""
@@ -342,60 +356,35 @@ class _File:
             self.facts.errors.append(said)
 
     def _flat(self, run: Run, fields: list[str]) -> Iterator[Frame | None]:
-        facts = self.facts
         unreadable = 0
         for line in run.lines():
             frame = read_line(line if len(fields) == len(FIELDS) else _spread(line, fields))
             if frame is not None:
                 self.last_frame = frame.number
-                facts.packets += 1
-                facts.bytes += frame.captured
-                facts.truncated_packets += frame.captured < frame.size
-                facts.first_ns = min(facts.first_ns or frame.time_ns, frame.time_ns)
-                facts.last_ns = max(facts.last_ns, frame.time_ns)
+                self.now_ns = max(self.now_ns, frame.time_ns)
             unreadable += frame is None
             yield frame
-        if unreadable and not facts.packets:
+        if unreadable and not self.last_frame:
             self._note(f"tshark ({self._program}) printed {unreadable} lines, none of which can be read")
 
-    def nested(self, frame: int) -> list[Part]:
+    def nested(self, frame: int) -> Sequence[Part]:
         """The messages of a frame that holds several; none if tshark did not print it so."""
+        if self._beside is None and self._start_nested is not None:
+            self._beside = self._start_nested()
+            self._nested = read_nested(self._beside.lines())
         while self._ahead is None or self._ahead[0] < frame:
             self._ahead = next(self._nested, None)
             if self._ahead is None:
                 return []
         return self._ahead[1] if self._ahead[0] == frame else []
 
-    def _survey(self, path: str) -> _Survey:
-        """Look for SMB on other ports, and for disorder."""
-        listed = ", ".join(map(str, self._ports))
-        begins = "tcp.payload[0] == 0 and tcp.payload[4] >= 0xfc and tcp.payload[5:3] == 53:4d:42"
-        disorder = "tcp.analysis.out_of_order or tcp.analysis.lost_segment"
-        asked = ("tcp.srcport", "tcp.dstport", "tcp.stream", "tcp.analysis.out_of_order", "tcp.analysis.lost_segment")
-        columns = [word for name in asked for word in ("-e", name)]
-        shown = f"(not tcp.port in {{{listed}}} and {begins}) or (tcp.port in {{{listed}}} and ({disorder}))"
-        printed = ("-Y", shown, "-T", "fields", "-E", "separator=/t", "-E", "occurrence=l", *columns)
-        arguments = tshark_process.parameters("nbss", {"tcp.reassemble_out_of_order": "FALSE"}, (), *printed)
-        found: dict[int, None] = {}
-        late: set[str] = set()
-        lost: set[str] = set()
-        with Run(self._program, path, arguments) as run:
-            for line in run.lines():
-                words = line.decode("ascii", "replace").split("\t")
-                if len(words) != len(asked):
-                    continue
-                source, target = as_number(words[0]), as_number(words[1])
-                if source is None or target is None:
-                    continue
-                if words[3] and len(late) < MOST_STREAMS:
-                    late.add(words[2])
-                if words[4] and len(lost) < MOST_STREAMS:
-                    lost.add(words[2])
-                if not {source, target} & set(self._ports) and len(found) < MOST_PORTS:
-                    # A client may talk from any port; the lower one is that of the service.
-                    found[min(source, target)] = None
+    def _survey(self, path: str) -> Survey:
+        """Count the packets, look for SMB on other ports, and for disorder."""
+        with Run(self._program, path, tshark_survey.arguments(self._ports)) as run:
+            survey = tshark_survey.read(run.lines(), self._ports, self.facts)
             self._note(run.complaint())
-        return _Survey(tuple(found), in_order=len(late) <= len(lost - late))
+        self.segments = survey.segments
+        return survey
 
     def _readable(self) -> str | None:
         """Where tshark finds it: standard input and packed files are put into a temporary file first."""

@@ -7,18 +7,21 @@ Both become `Part`s. Nothing raises on what stands there: a line that makes no s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 from xml.etree import ElementTree
 
 SEPARATOR = "\t"
 BETWEEN = "\x1f"
 """Between the values of a field: a character that hardly occurs in them."""
+_BETWEEN = BETWEEN.encode()
 
 FRAME = (
-    "frame.number", "frame.time_epoch", "frame.len", "frame.cap_len", "frame.protocols",
-    "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
-    "tcp.len", "tcp.analysis.lost_segment", "tcp.analysis.retransmission", "nbss.called_name", "nbss.calling_name",
+    "frame.number", "frame.time_epoch", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
+    "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "tcp.analysis.lost_segment",
+    "tcp.analysis.retransmission", "nbss.called_name", "nbss.calling_name",
 )  # fmt: skip
 MESSAGE = (
     # SMB 2
@@ -33,7 +36,7 @@ MESSAGE = (
     "smb.server_guid", "smb.primary_domain", "smb.security_blob_len", "smb.pwlen", "smb.ansi_pwlen", "smb.unicode_pwlen",
     "smb.ansi_password", "smb.password", "smb.account", "smb.native_os", "smb.native_lanman", "smb.setup.action",
     "smb.path", "smb.service", "smb.file", "smb.access_mask", "smb.fid", "smb.file_type", "smb.write.mode", "smb.data_len_low",
-    "smb.data_len_high", "smb.data_len", "smb.count", "smb.sc", "smb.trans_name", "smb.tdc", "smb.dc", "smb.pd",
+    "smb.data_len_high", "smb.data_len", "smb.count", "smb.sc", "smb.trans_name", "smb.tdc", "smb.pd",
     "smb.data_disp", "smb_pipe.function", "smb.trans2.cmd", "smb.nt.function", "smb.bcc", "lanman.function_code",
     "lanman.status", "smb.dfs.referral.node", "smb.dfs.referral.expname", "data.data",
     # security blobs
@@ -48,9 +51,12 @@ MESSAGE = (
     "ntlmssp.version.build_number",
 )  # fmt: skip
 FIELDS = FRAME + MESSAGE
+_PLACE = {name: place for place, name in enumerate(MESSAGE)}
 _WIDTH = len(FIELDS)
 _HEAD = len(FRAME)
-_SMB2_ID, _SMB1_WORDS = FIELDS.index("smb2.protocol_id"), FIELDS.index("smb.wct")
+_SMB2_ID, _SMB1_WORDS = _PLACE["smb2.protocol_id"], _PLACE["smb.wct"]
+_NO_MESSAGE = (SEPARATOR * len(MESSAGE)).encode()
+"""How a line ends whose frame holds none."""
 
 SEVERAL = "count(smb2.protocol_id) > 1 or count(smb.wct) > 1 or (smb2.protocol_id and smb.wct)"
 """The display filter for frames with more than one message, as `Frame.has_several` decides."""
@@ -63,7 +69,7 @@ MOST_IN_A_FRAME = 4096
 class Part:
     """A message, or an element of an SMB 1 chain: values of its fields as texts, in the order in which they stand."""
 
-    values: dict[str, list[str]] = field(default_factory=dict)
+    values: Mapping[str, list[str]] = field(default_factory=dict)
     protocols: frozenset[str] = frozenset()
     place: int = 0  # which of its message
     of: int = 0  # which message of its frame
@@ -89,15 +95,59 @@ class Part:
         return BETWEEN.join(texts) if texts else None
 
 
+class _Columns(Mapping[str, list[str]]):
+    """The columns of a flat line behind those of its frame, taken apart when they are asked for: most never are."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __getitem__(self, name: str) -> list[str]:
+        text = self.texts[_PLACE[name]]
+        if not text:
+            raise KeyError(name)
+        return text.split(BETWEEN)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        text = self.texts[_PLACE[name]]
+        return text.split(BETWEEN) if text else default
+
+    def __contains__(self, name: object) -> bool:
+        return bool(self.texts[_PLACE[name]])  # type: ignore[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, text in zip(MESSAGE, self.texts, strict=True) if text)
+
+    def __len__(self) -> int:
+        return sum(map(bool, self.texts))
+
+
+@dataclass(slots=True)
+class _Flat(Part):
+    """A message of a flat line."""
+
+    values: _Columns
+
+    def number(self, name: str) -> int | None:
+        """The same as `Part.number` finds, without taking the column apart."""
+        text = self.values.texts[_PLACE[name]]
+        if not text:
+            return None
+        if BETWEEN in text:
+            text = text.partition(BETWEEN)[0]
+        try:
+            return int(text, 0)
+        except ValueError:
+            return as_number(text)
+
+
 @dataclass(slots=True)
 class Frame:
     """A frame: what is said of it, its TCP segment if it has one, and its message if it has one."""
 
     number: int
     time_ns: int
-    size: int
-    captured: int
-    protocols: list[str]
     source: tuple[str, int] | None = None
     target: tuple[str, int] | None = None
     flags: int = 0
@@ -120,55 +170,96 @@ def as_number(text: str) -> int | None:
         return {"True": 1, "true": 1, "False": 0, "false": 0}.get(text)
 
 
-def as_nanoseconds(text: str) -> int | None:
-    """A time in seconds since 1970 with a fraction."""
-    seconds, _, fraction = text.partition(".")
+def as_nanoseconds(text: bytes) -> int | None:
+    """A time in seconds since 1970 with a fraction; None if it is none, or beyond what 63 bits hold."""
+    seconds, _, fraction = text.partition(b".")
     try:
-        return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or "0")
+        time_ns = int(seconds + fraction[:9].ljust(9, b"0")) if seconds else -1
     except ValueError:
         return None
+    return time_ns if 0 <= time_ns < 1 << 63 else None
 
 
 def read_line(line: bytes) -> Frame | None:
     """A flat line; None if it is none."""
-    values = line.decode("utf-8", "replace").split(SEPARATOR)
-    if len(values) != _WIDTH:
+    texts: list[str] = []
+    if line.endswith(_NO_MESSAGE):
+        values = line[: -len(_NO_MESSAGE)].split(b"\t")
+    else:
+        values = line.split(b"\t", _HEAD)
+        if len(values) > _HEAD:
+            texts = values.pop().decode("utf-8", "replace").split(SEPARATOR)
+            if len(texts) != len(MESSAGE):
+                return None
+    if len(values) != _HEAD:
         return None
-    number, time_ns = as_number(values[0]), as_nanoseconds(values[1])
-    size, captured = as_number(values[2]), as_number(values[3])
-    if number is None or number < 1 or time_ns is None or size is None or captured is None:
+    time_ns = as_nanoseconds(values[1])
+    try:
+        number = int(values[0])
+    except ValueError:
         return None
-    if max(number, size, captured) >= 1 << 62 or not 0 <= time_ns < 1 << 63:
+    if not 0 < number < 1 << 62 or time_ns is None:
         return None
-    frame = Frame(number, time_ns, size, captured, values[4].split(":"))
-    if not values[9] or "tcp" not in frame.protocols:
+    frame = Frame(number, time_ns)
+    if not values[7]:
         return frame
-    _read_segment(frame, values)
-    if frame.source is None or not (values[_SMB2_ID] or values[_SMB1_WORDS]):
+    layers = _layers(values[2])
+    _read_segment(frame, values, layers)
+    if frame.source is None or not texts or not (texts[_SMB2_ID] or texts[_SMB1_WORDS]):
         return frame
-    smb2, smb1 = values[_SMB2_ID], values[_SMB1_WORDS]
+    smb2, smb1 = texts[_SMB2_ID], texts[_SMB1_WORDS]
     frame.has_several = BETWEEN in smb2 or BETWEEN in smb1 or bool(smb2 and smb1)
-    texts = {name: value.split(BETWEEN) for name, value in zip(MESSAGE, values[_HEAD:], strict=True) if value}
-    frame.part = Part(texts, frozenset(frame.protocols))
+    frame.part = _Flat(_Columns(texts), layers.names)
     return frame
 
 
-def _read_segment(frame: Frame, values: list[str]) -> None:
+@dataclass(slots=True, frozen=True)
+class _Layers:
+    """The protocols of a frame. below: what carries its innermost TCP segment; empty if an error message quotes it."""
+
+    names: frozenset[str]
+    below: str
+
+
+@lru_cache(maxsize=4096)
+def _layers(shown: bytes) -> _Layers:
+    names = shown.decode("ascii", "replace").split(":")
+    if "tcp" not in names:
+        return _Layers(frozenset(names), "")
+    above = names[: len(names) - names[::-1].index("tcp") - 1]
+    is_quoted = "icmp" in above or "icmpv6" in above
+    inner = next((name for name in reversed(above) if name in ("ip", "ipv6")), "ipv6")
+    return _Layers(frozenset(names), "" if is_quoted else inner)
+
+
+@lru_cache(maxsize=65536)
+def _address(shown: bytes) -> str:
+    """The innermost of the addresses that stand there."""
+    return shown.decode("ascii", "replace").rsplit(BETWEEN, 1)[-1]
+
+
+def _read_segment(frame: Frame, values: list[bytes], layers: _Layers) -> None:
     """The innermost TCP segment, unless an error message quotes it."""
-    above = frame.protocols[: len(frame.protocols) - frame.protocols[::-1].index("tcp") - 1]
-    if "icmp" in above or "icmpv6" in above:
+    if not layers.below:
         return
-    inner = next((name for name in reversed(above) if name in ("ip", "ipv6")), "")
-    ends = values[5:7] if inner == "ip" else values[7:9]
-    addresses = [value.rsplit(BETWEEN, 1)[-1] for value in ends]
-    numbers = [as_number(value.rsplit(BETWEEN, 1)[-1]) for value in values[9:15]]
-    source_port, target_port, flags, sequence, heard, length = numbers
-    if not all(addresses) or source_port is None or target_port is None or flags is None or sequence is None:
+    shown = values[3:5] if layers.below == "ip" else values[5:7]
+    source, target = _address(shown[0]), _address(shown[1])
+    numbers = values[7:13]
+    if _BETWEEN in values[7]:  # a tunnel in TCP, or an error message within
+        numbers = [value.rsplit(_BETWEEN, 1)[-1] for value in numbers]
+    try:
+        source_port, target_port, sequence = int(numbers[0]), int(numbers[1]), int(numbers[3])
+        flags = int(numbers[2], 0)
+        heard, length = int(numbers[4] or 0), int(numbers[5] or 0)
+    except ValueError:
         return
-    frame.source, frame.target = (addresses[0], source_port), (addresses[1], target_port)
-    frame.flags, frame.sequence, frame.heard, frame.length = flags, sequence, heard or 0, length or 0
-    frame.is_after_gap, frame.is_repeated = bool(values[15]), bool(values[16])
-    frame.called, frame.calling = values[17], values[18]
+    if not source or not target:
+        return
+    frame.source, frame.target = (source, source_port), (target, target_port)
+    frame.flags, frame.sequence, frame.heard, frame.length = flags, sequence, heard, length
+    frame.is_after_gap, frame.is_repeated = bool(values[13]), bool(values[14])
+    if values[15]:
+        frame.called, frame.calling = (name.decode("utf-8", "replace") for name in values[15:17])
 
 
 # PDML. #
@@ -185,7 +276,14 @@ _AS_BYTES = frozenset(
 """Fields that flat lines show as plain hexadecimal digits, which PDML has in `value`."""
 
 
-def read_nested(lines: Iterable[bytes]) -> Iterator[tuple[int, list[Part]]]:
+@dataclass(slots=True)
+class _Nested(Part):
+    """A message of PDML, which is filled field by field."""
+
+    values: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_nested(lines: Iterable[bytes]) -> Iterator[tuple[int, Sequence[Part]]]:
     """The frames of a PDML document, with their messages; a frame that is no XML is passed over.
 
     tshark puts each tag on a line of its own. Most lines are fields that nobody asks for: they are left out first.
@@ -208,9 +306,9 @@ def read_nested(lines: Iterable[bytes]) -> Iterator[tuple[int, list[Part]]]:
             yield from _read_packet(packet)
 
 
-def _read_packet(packet: ElementTree.Element) -> Iterator[tuple[int, list[Part]]]:
+def _read_packet(packet: ElementTree.Element) -> Iterator[tuple[int, Sequence[Part]]]:
     number = 0
-    found: list[Part] = []
+    found: list[_Nested] = []
     message = -1
     for layer in packet:
         name = layer.get("name", "")
@@ -236,18 +334,18 @@ def _follows(part: Part, before: Part) -> bool:
     return "smb2.cmd" in before.values and "smb2.cmd" in part.values and bool(before.more)
 
 
-def _read_smb2(layer: ElementTree.Element) -> Part:
-    part = Part()
+def _read_smb2(layer: ElementTree.Element) -> _Nested:
+    part = _Nested()
     _collect(layer, part)
     chain = next((e.get("show", "0") for e in layer.iter("field") if e.get("name") == "smb2.chain_offset"), "0")
     part.more = bool(as_number(chain))
     return part
 
 
-def _read_smb1(layer: ElementTree.Element) -> list[Part]:
+def _read_smb1(layer: ElementTree.Element) -> list[_Nested]:
     """The elements of a chain, each with the header's values: its command is named there, or in the one before it."""
-    header = Part()
-    parts: list[Part] = []
+    header = _Nested()
+    parts: list[_Nested] = []
     command = ""
     for child in layer:
         if child.get("show") == "SMB Header":
@@ -257,7 +355,7 @@ def _read_smb1(layer: ElementTree.Element) -> list[Part]:
         for element in child.iter():
             name = element.get("name", "")
             if name == "smb.wct" and len(parts) < MOST_IN_A_FRAME:
-                part = Part(dict(header.values), place=len(parts))
+                part = _Nested(dict(header.values), place=len(parts))
                 part.values["smb.cmd"] = [command]
                 if parts:
                     parts[-1].more = True
@@ -270,12 +368,12 @@ def _read_smb1(layer: ElementTree.Element) -> list[Part]:
     return parts or [header]
 
 
-def _collect(layer: ElementTree.Element, part: Part) -> None:
+def _collect(layer: ElementTree.Element, part: _Nested) -> None:
     for element in layer.iter():
         _take(element, part)
 
 
-def _take(element: ElementTree.Element, part: Part) -> None:
+def _take(element: ElementTree.Element, part: _Nested) -> None:
     name = element.get("name", "")
     if element.tag == "proto":
         part.protocols |= {name}

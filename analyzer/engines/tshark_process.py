@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO
@@ -28,6 +29,8 @@ from analyzer.errors import AnalyzerError
 OLDEST = (4, 0)
 LONGEST_LINE = 32 * 1024 * 1024
 """No frame makes a longer line; what is longer is given up."""
+PIPE = 1024 * 1024
+"""Bytes that tshark may be ahead of us, where the system lets us choose (Linux), and that are taken at once."""
 
 PREFERENCES = {
     "ip.defragment": "TRUE",
@@ -147,6 +150,7 @@ class Run:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=self._said,
+                    pipesize=PIPE,
                     env=os.environ | nobody | {"LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 )
                 # Also where an interrupt comes before the `with` block is entered.
@@ -165,15 +169,30 @@ class Run:
 
     def lines(self) -> Iterator[bytes]:
         """The lines it prints, without their ends."""
-        assert self._process.stdout is not None
-        read = self._process.stdout.readline
-        while line := read(LONGEST_LINE):
-            if not line.endswith(b"\n") and len(line) == LONGEST_LINE:
-                self.too_long += 1
-                while line and not line.endswith(b"\n"):
-                    line = read(LONGEST_LINE)
+        output = self._process.stdout
+        assert isinstance(output, BufferedReader)
+        begun: list[bytes] = []  # of the line whose end is still to come
+        size = 0
+        while got := output.read1(PIPE):
+            first, *others = got.split(b"\n")
+            size += len(first)
+            if size <= LONGEST_LINE:
+                begun.append(first)
+            else:
+                begun = []
+            if not others:
                 continue
-            yield line[:-1] if line.endswith(b"\n") else line
+            if size <= LONGEST_LINE:
+                yield b"".join(begun)
+            else:
+                self.too_long += 1
+            *whole, last = others
+            yield from whole
+            begun, size = [last], len(last)
+        if size > LONGEST_LINE:
+            self.too_long += 1
+        elif size:
+            yield b"".join(begun)
 
     def complaint(self) -> str:
         """Once its output is at the end: what went wrong, empty if nothing did."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +96,7 @@ class Collector:
     trees: dict[tuple[int, int, int], int] = field(default_factory=dict)
     """Kinds of trees, by connection, session (SMB 1: -1) and tree id."""
 
-    def take(self, seen: Seen, parts: list[Part]) -> None:
+    def take(self, seen: Seen, parts: Sequence[Part]) -> None:
         """The messages of a frame."""
         before = -1
         session = tree = 0

@@ -222,6 +222,23 @@ class Bench:
         return row
 
 
+def own_peak_mb(command: Command) -> float:
+    """The largest resident set of a process itself, without those of programs that it starts. Linux only."""
+    if command.output:
+        shutil.rmtree(command.output, ignore_errors=True)
+        command.output.mkdir(parents=True)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command.arguments, cwd=PROJECT, stdin=quiet, stdout=quiet, stderr=quiet)
+    peak = 0
+    while process.poll() is None:
+        said = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max([peak, *(int(line.split()[1]) for line in said.splitlines() if line.startswith("VmHWM:"))])
+        time.sleep(0.1)
+    if process.returncode not in command.accepted:
+        raise BenchmarkError(f"{shlex.join(command.arguments)}: exit status {process.returncode}")
+    return peak * 1024 / 1e6
+
+
 def seconds_of(runs: list[Run]) -> Spread:
     return Spread.of([run.seconds for run in runs])
 
@@ -430,9 +447,57 @@ def start(bench: Bench) -> None:
         bench.rows.append(row)
 
 
+def engines(bench: Bench) -> None:
+    """The other engines: tshark against a plain pass of tshark, messages of a second for scapy, memory of both."""
+    small, large, mixed_traffic = (
+        bench.capture("chatter", 30),
+        bench.capture("chatter", 150),
+        bench.capture("mixed", 100),
+    )
+    for path in (small, mixed_traffic):
+        ours = bench.native(path, options=("--engine", "tshark"))
+        runs = bench.measure(f"engines, {path.stem}", {"tshark engine": ours, "plain tshark": tshark(path)})
+        row = bench.compare(
+            f"{name_of(path)}, tshark engine", runs["tshark engine"], "plain tshark", runs["plain tshark"]
+        )
+        row.target, row.judged = Target("<= 2.5 x a plain pass", 2.5), row.ratio.median
+        cpu = Spread.of([one.cpu_seconds / two.cpu_seconds for one, two in zip(*runs.values(), strict=True)])
+        row.note = f"CPU, pair by pair: {shown(cpu)}"
+    part = bench.capture("chatter", 6)
+    count = messages_in(part)
+    runs = bench.measure("engines, scapy", {"scapy engine": bench.native(part, options=("--engine", "scapy"))})
+    rate = Spread.of([count / run.seconds for run in runs["scapy engine"]])
+    row = Row(f"{name_of(part)}, scapy engine", rate, unit="messages/s", peak_mb=peak_of(runs["scapy engine"]))
+    row.target, row.judged = Target(">= 1,000 messages/s", 1_000, at_least=True), rate.median
+    by_cpu = Spread.of([count / run.cpu_seconds for run in runs["scapy engine"]])
+    row.note = f"{count:,} messages; of each CPU second: {shown(by_cpu)}"
+    bench.rows.append(row)
+    for engine, files in {"tshark": (small, large), "scapy": (part, small)}.items():
+        peaks = [own_peak_mb(bench.native(path, options=("--engine", engine))) for path in files]
+        what = f"{engine} engine: our memory, {' and '.join(map(name_of, files))}"
+        bench.rows.append(Row(what, Spread(peaks[1], *sorted(peaks)), unit="MB", note="without tshark's own"))
+
+
+def messages_in(path: Path) -> int:
+    """SMB messages on ports 445 and 139, by tshark's count."""
+    words = [
+        *tshark(path).arguments[:3],
+        "-Y",
+        "smb or smb2",
+        "-T",
+        "fields",
+        "-e",
+        "smb2.protocol_id",
+        "-e",
+        "smb.server_component",
+    ]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return sum(len(column.split(",")) for line in said.splitlines() for column in line.split("\t") if column)
+
+
 MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "start": start, "fixed": fixed, "transfer": transfer, "chatter": chatter, "mixed": mixed, "shapes": shapes,
-    "memory": memory, "many": many,
+    "memory": memory, "many": many, "engines": engines,
 }  # fmt: skip
 
 

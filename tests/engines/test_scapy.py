@@ -23,6 +23,8 @@ import analyzer
 from analyzer import engines
 from analyzer.capture.inputs import Input
 from analyzer.engines.scapy_streams import Message, Streams, Trouble
+from tests import build
+from tests.dialogue import Smb2, write
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 ALL = sorted(path.name for path in CAPTURES.iterdir() if ".pcap" in path.name)
@@ -139,6 +141,16 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         assert told in ours["errors"][0]
         assert ours["errors"][0] == theirs["errors"][0]
         assert ours["packets"][0] == theirs["packets"][0]
+
+
+def test_a_body_that_is_too_short_is_named_as_the_specification_does(tmp_path: Path) -> None:
+    """[MS-SMB2 2.2.15] has 24 bytes; these are 4."""
+    talk = Smb2()
+    talk.login(1)
+    talk.tree(1, 1)
+    talk.ask(build.CLOSE, b"\x18\0\0\0", session_id=1, tree_id=1)
+    problems = analyzer.analyze(write(tmp_path / "short.pcap", talk), engine="scapy").problems
+    assert problems[["field", "code"]].to_numpy().tolist() == [["SMB2 CLOSE Request", "too_short"]]
 
 
 def test_scapy_says_nothing_and_its_settings_stay(capfd: pytest.CaptureFixture[str]) -> None:

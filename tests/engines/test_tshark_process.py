@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import analyzer
+from tests import build, dialogue
 
 ROOT = Path(__file__).parents[2]
 WHOLE = ROOT / "captures" / "anonymous-smb311.pcap"
@@ -33,10 +34,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packets of a capture again and again."""
+    """A segment with two messages, since the nested pass begins at such, then the packets of a capture again and again."""
+    talk = dialogue.Smb2()
+    talk.login(1)
+    talk.tcp.client(2 * build.framed(build.smb2(build.LOGOFF, b"\4\0\0\0", session_id=1)))
+    first = build.pcap(dialogue.packets_of(dialogue.segments_of(talk)))[HEADER:]
     header, packets = WHOLE.read_bytes()[:HEADER], WHOLE.read_bytes()[HEADER:]
     path = tmp_path_factory.mktemp("large") / "large.pcap"
-    path.write_bytes(header + packets * (LARGE // len(packets)))
+    path.write_bytes(header + first + packets * (LARGE // len(packets)))
     return path
 
 
