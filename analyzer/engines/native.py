@@ -48,7 +48,7 @@ from analyzer.wire.texts import MISSING, Texts
 if TYPE_CHECKING:
     from analyzer.engines.sealed import Sealed
 
-WINDOW_ROWS = 32_768
+WINDOW_ROWS = 24_576
 WINDOW_BYTES = 4 * 1024 * 1024
 FLOWS = 4096
 MAX_FLOWS = 262_144
