@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from streams import Segment, read_segments, reordered, repeated, resegmented, write_pcap
 
@@ -55,6 +55,10 @@ KEYS = {
 }
 
 
+OF_THE_FIRST = {"referrals": {"target", "asked"}}
+"""What is told of the first of several things on different connections: it follows the times of their frames."""
+
+
 def comparable(path: Path) -> dict[str, pd.DataFrame]:
     """The tables without frames, times and packet counts.
 
@@ -76,6 +80,7 @@ def comparable(path: Path) -> dict[str, pd.DataFrame]:
             table = table.sort_values(["session_key", "tree_key"], ignore_index=True)
         left_out = COUNTS_OF_PACKETS | {"session_no"}
         left_out |= {column.name for column in TABLES[name] if column.kind == TIME or "frame" in column.name}
+        left_out |= OF_THE_FIRST.get(name, set())
         found[name] = table.drop(columns=[column for column in table if column in left_out])
     return found
 
@@ -107,6 +112,11 @@ def test_byte_by_byte(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ONE_BY_ONE)
 @quiet
+@example(
+    sizes=[2237, 75, 562, 1418],  # a referral is answered before one that was asked earlier on another connection
+    places=[2428, 3449, 1228, 225, 1587, 301],
+    moves=[(204, 1), (48, 1), (1089, 1), (3211, 5), (5355, 3), (1091, 1)],
+)
 @given(
     sizes=st.lists(st.integers(20, 3000), min_size=1, max_size=4),
     places=st.lists(st.integers(0, 10_000), max_size=20),

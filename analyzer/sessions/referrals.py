@@ -17,6 +17,10 @@ from analyzer.wire.texts import Texts
 
 MAX_REFERRED = 100_000
 """Rows of all servers and clients; what is named beyond them is counted."""
+CAME = ("time_ns", "capture_no", "frame", "order")
+"""By what one answer is earlier than another ..."""
+FIRST = ("first_ns", "capture_no", "frame", "order")
+"""... and where that stands of the first."""
 NEVER = np.iinfo(np.int64).max
 
 
@@ -70,15 +74,17 @@ class ReferralCounter:
         if row is None and len(self._rows) >= self._most:
             self.given_up += 1
             return
-        time_ns, capture_no, frame = (int(paired.messages[name][answer]) for name in ("time_ns", "capture_no", "frame"))
+        # One packet may complete several answers, and an answer may have waited for its request while a later one had not.
+        time_ns, *_ = came = tuple(int(paired.messages[name][answer]) for name in CAME)
         if row is None:
             new = np.zeros(1, dtype=REFERRED)
             new["pair"], new["named"], new["first_ns"] = pair, self._texts.code(named), NEVER
             row = self._row_of[pair, named] = int(self._rows.add(new)[0])
         rows = self._rows.rows
-        if (time_ns, capture_no, frame) < tuple(int(rows[name][row]) for name in ("first_ns", "capture_no", "frame")):
+        if came < tuple(int(rows[name][row]) for name in FIRST):
             rows["target"][row], rows["asked"][row] = self._texts.code(target), asked
-            rows["first_ns"][row], rows["capture_no"][row], rows["frame"][row] = time_ns, capture_no, frame
+            for name, value in zip(FIRST, came, strict=True):
+                rows[name][row] = value
         rows["last_ns"][row] = max(int(rows["last_ns"][row]), time_ns)
         rows["answers"][row] += 1
 

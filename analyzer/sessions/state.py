@@ -184,6 +184,7 @@ REFERRED = np.dtype(
         ("last_ns", "i8"),
         ("capture_no", "i4"),  # of the first answer
         ("frame", "i8"),
+        ("order", "i8"),
     ]
 )
 """A server that the answers to a client's DFS referrals named, counted."""
