@@ -55,10 +55,6 @@ KEYS = {
 }
 
 
-OF_THE_FIRST = {"referrals": {"target", "asked"}}
-"""What is told of the first of several things on different connections: it follows the times of their frames."""
-
-
 def comparable(path: Path) -> dict[str, pd.DataFrame]:
     """The tables without frames, times and packet counts.
 
@@ -80,7 +76,6 @@ def comparable(path: Path) -> dict[str, pd.DataFrame]:
             table = table.sort_values(["session_key", "tree_key"], ignore_index=True)
         left_out = COUNTS_OF_PACKETS | {"session_no"}
         left_out |= {column.name for column in TABLES[name] if column.kind == TIME or "frame" in column.name}
-        left_out |= OF_THE_FIRST.get(name, set())
         found[name] = table.drop(columns=[column for column in table if column in left_out])
     return found
 

@@ -32,11 +32,17 @@ def other_ways(stack: Stack, of_files: Files) -> pa.Table:
 
 def referrals(stack: Stack, of_files: Files) -> pa.Table:
     """The table of that name."""
-    return _counted(stack, of_files, "referrals", ("site", "client_ip", "server_ip", "named"), ("answers",))
+    return _counted(
+        stack, of_files, "referrals", ("site", "client_ip", "server_ip", "named"), ("answers",), ("target", "asked")
+    )
 
 
-def _counted(stack: Stack, of_files: Files, name: str, key: Sequence[str], counts: Sequence[str]) -> pa.Table:
-    """One row a key, in its alphabetical order."""
+def _counted(
+    stack: Stack, of_files: Files, name: str, key: Sequence[str], counts: Sequence[str], least: Sequence[str] = ()
+) -> pa.Table:
+    """One row a key, in its alphabetical order. What else stands in it is of the row that begins first, or (least) of that
+    with the first texts in these columns.
+    """
     texts = {column.name for column in tables.TABLES[name] if column.kind == tables.TEXT}
     columns = stack.set.columns(name, *key, *counts, "first_seen", "last_seen")
     ranked = [tables.ranks(columns[each], stack.set.texts) if each in texts else columns[each] for each in key]
@@ -48,6 +54,9 @@ def _counted(stack: Stack, of_files: Files, name: str, key: Sequence[str], count
     first = np.full(size, np.iinfo(np.int64).max)
     last = np.full(size, NONE, dtype=np.int64)
     giver = np.full(size, NONE, dtype=np.int64)
+    said = [tables.ranks(stack.set.columns(name, each)[each], stack.set.texts) for each in least]
+    rank = np.empty(len(number), dtype=np.int64)
+    rank[np.lexsort((columns["first_seen"], *reversed(said)))] = np.arange(len(number))
     for at in range(len(of_files.overlaps)):  # a result at a time: of each the keys are different
         rows = np.flatnonzero(origin == at)
         onto = number[rows]
@@ -60,7 +69,7 @@ def _counted(stack: Stack, of_files: Files, name: str, key: Sequence[str], count
             mine = np.maximum(columns[each][rows], 0)
             had = totals[each][onto]
             totals[each][onto] = np.where(in_common, np.maximum(had, mine), had + mine)
-        giver[onto] = np.where((giver[onto] < 0) | (begin < first[onto]), rows, giver[onto])
+        giver[onto] = np.where((giver[onto] < 0) | (rank[rows] < rank[giver[onto]]), rows, giver[onto])
         first[onto] = np.minimum(first[onto], begin)
         last[onto] = np.maximum(last[onto], end)
     taken = stack.tables[name].take(tables.ints(giver))

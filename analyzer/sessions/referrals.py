@@ -17,10 +17,6 @@ from analyzer.wire.texts import Texts
 
 MAX_REFERRED = 100_000
 """Rows of all servers and clients; what is named beyond them is counted."""
-CAME = ("time_ns", "capture_no", "frame", "order")
-"""By what one answer is earlier than another ..."""
-FIRST = ("first_ns", "capture_no", "frame", "order")
-"""... and where that stands of the first."""
 NEVER = np.iinfo(np.int64).max
 
 
@@ -48,6 +44,9 @@ class ReferralCounter:
         self._texts = texts
         self._rows = Growing(REFERRED)
         self._row_of: dict[tuple[int, str], int] = {}
+        self._least: list[
+            tuple[str, bool, str, int, int, int]
+        ] = []  # of each row what the answer says that stands for all
         self._most = most
         self.given_up = 0
 
@@ -64,7 +63,7 @@ class ReferralCounter:
             for _, at, size in of_answer:
                 target = paired.arena[at : at + size].tobytes().decode("utf-16-le", "replace")
                 named = machine_of(target)
-                # An answer may name several folders of a server.
+                # An answer may name several folders of a server: the first of them counts.
                 if named and len(named) <= MAX_MACHINE and named not in met:
                     met.add(named)
                     self._count(paired, answer, pair, named, target, int(asked[paired.request[answer]]))
@@ -74,17 +73,20 @@ class ReferralCounter:
         if row is None and len(self._rows) >= self._most:
             self.given_up += 1
             return
-        # One packet may complete several answers, and an answer may have waited for its request while a later one had not.
-        time_ns, *_ = came = tuple(int(paired.messages[name][answer]) for name in CAME)
+        time_ns, capture_no, frame = (int(paired.messages[name][answer]) for name in ("time_ns", "capture_no", "frame"))
+        # Which answer stands for all does not depend on when each came: packets may be captured in another order.
+        said = (target, asked < 0, self._texts.text(asked) or "", time_ns, capture_no, frame)
         if row is None:
             new = np.zeros(1, dtype=REFERRED)
             new["pair"], new["named"], new["first_ns"] = pair, self._texts.code(named), NEVER
             row = self._row_of[pair, named] = int(self._rows.add(new)[0])
+            self._least.append(said)
         rows = self._rows.rows
-        if came < tuple(int(rows[name][row]) for name in FIRST):
+        if rows["answers"][row] == 0 or said < self._least[row]:
+            self._least[row] = said
             rows["target"][row], rows["asked"][row] = self._texts.code(target), asked
-            for name, value in zip(FIRST, came, strict=True):
-                rows[name][row] = value
+            rows["capture_no"][row], rows["frame"][row] = capture_no, frame
+        rows["first_ns"][row] = min(int(rows["first_ns"][row]), time_ns)
         rows["last_ns"][row] = max(int(rows["last_ns"][row]), time_ns)
         rows["answers"][row] += 1
 

@@ -177,14 +177,13 @@ REFERRED = np.dtype(
     [
         ("pair", "i4"),
         ("named", "i4"),  # text: the server that is named
-        ("target", "i4"),  # text: all of what was named first
+        ("target", "i4"),  # text: all of what was named, of several the first in the alphabet
         ("asked", "i4"),  # text: the path that was asked for then, -1: its request was not captured
         ("answers", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
-        ("capture_no", "i4"),  # of the first answer
+        ("capture_no", "i4"),  # of the first answer that named it so
         ("frame", "i8"),
-        ("order", "i8"),
     ]
 )
 """A server that the answers to a client's DFS referrals named, counted."""
