@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -56,20 +56,31 @@ def save(analysis: Analysis, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
         try:
-            with ThreadPoolExecutor(max_workers=WRITERS) as beside:
-                written = []
-                for name in (*tables.ROWS, *tables.SUMMARIES):  # summaries are made while rows are written
-                    table = analysis.arrow(name)
-                    written.append(beside.submit(write_parquet, name, table, making / f"{name}.parquet"))
-                    written.append(beside.submit(write_csv, table, making / f"{name}.csv"))
-                for file in written:
-                    file.result()
+            _write_tables(analysis, making)
             (making / SUMMARY).write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
             _put_in_place(making, directory)
         finally:
             shutil.rmtree(making, ignore_errors=True)
     except OSError as problem:
         raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror or problem}") from problem
+
+
+def _write_tables(analysis: Analysis, directory: Path) -> None:
+    """Write all tables; rows are written while summaries are made. An interruption, or a full disk, ends it at once."""
+    beside = ThreadPoolExecutor(max_workers=WRITERS)
+    writing: list[Future[None]] = []
+    try:
+        for name in (*tables.ROWS, *tables.SUMMARIES):
+            table = analysis.arrow(name)
+            writing.append(beside.submit(write_parquet, name, table, directory / f"{name}.parquet"))
+            writing.append(beside.submit(write_csv, table, directory / f"{name}.csv"))
+            for file in writing:
+                if file.done():
+                    file.result()
+        for file in writing:
+            file.result()
+    finally:
+        beside.shutdown(cancel_futures=True)
 
 
 def _put_in_place(making: Path, directory: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import manifest
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import analyzer
 from analyzer import results, tables
+from analyzer.errors import AnalyzerError
 
 ALL = (*tables.ROWS, *tables.SUMMARIES)
 CAPTURES = manifest.CAPTURES
@@ -292,3 +297,53 @@ def test_results_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(analyzer.AnalyzerError, match=re.escape(str(file))):
         results.save(made_of(), file)
+
+
+class Writing:
+    """A program that writes slowly: what is begun takes a second, so what waits is told from what does not."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    def parquet(self, name: str, _table: pa.Table, _path: Path) -> None:
+        self.begun.append(name)
+        time.sleep(1)
+
+    def csv(self, _table: pa.Table, path: Path) -> None:
+        self.begun.append(path.stem)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_up_ends_it(
+    whole: analyzer.Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there already stays as it was, and what waits is not begun."""
+    results.save(whole, tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    writing = Writing()
+    monkeypatch.setattr(results, "write_parquet", writing.parquet)
+    monkeypatch.setattr(results, "write_csv", writing.csv)
+    with pytest.raises(AnalyzerError, match="No space left"):
+        results.save(whole, tmp_path)
+    assert len(writing.begun) < len(tables.TABLES)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_an_interruption_leaves_nothing_behind(
+    whole: analyzer.Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = analyzer.Analysis.arrow
+    writing = Writing()
+
+    def interrupted(analysis: analyzer.Analysis, name: str) -> pa.Table:
+        if name == "dependencies":
+            raise KeyboardInterrupt
+        return kept(analysis, name)
+
+    monkeypatch.setattr(analyzer.Analysis, "arrow", interrupted)
+    monkeypatch.setattr(results, "write_parquet", writing.parquet)
+    monkeypatch.setattr(results, "write_csv", lambda _table, path: writing.parquet(path.stem, _table, path))
+    with pytest.raises(KeyboardInterrupt):
+        results.save(whole, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert len(writing.begun) < len(tables.ROWS)
