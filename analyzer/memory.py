@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
@@ -17,6 +18,8 @@ OF_WINDOWS, OF_TABLES = 1 << 21, 1 << 19
 """Bytes from which a block is apart from the heap. Such a block is new memory each time, which the system empties first:
 for windows of messages, where the same sizes come again and again, that is a tenth of all work. Columns of tables are of
 many sizes, and would leave holes in the heap."""
+
+MADV_DONTNEED = 4  # of Linux's mman.h
 
 _is_ours = threading.Event()
 
@@ -30,6 +33,7 @@ def _allocator() -> Any:
 
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
+        library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         return library if library.mallopt and library.malloc_trim else None
     return None
 
@@ -41,6 +45,28 @@ def keep_small() -> None:
         _allocator().mallopt(M_MMAP_THRESHOLD, OF_WINDOWS)
         _allocator().mallopt(M_TRIM_THRESHOLD, 1 << 25)
         _is_ours.set()
+
+
+def kernels_are_loaded() -> None:
+    """The code of the compiler, some 50 MB, is let go. It is read from its file again where it is still called.
+
+    Only code, which nothing writes to: what a library's other pages hold, the loader changed when it was loaded.
+    """
+    if _allocator() and _is_ours.is_set():
+        with suppress(OSError):
+            for first, size in code_of("libllvmlite", Path("/proc/self/maps").read_text("utf-8", "surrogateescape")):
+                _allocator().madvise(first, size, MADV_DONTNEED)
+
+
+def code_of(library: str, maps: str) -> list[tuple[int, int]]:
+    """Address and size of each part of a library that only holds code, from what proc_pid_maps(5) tells."""
+    found = []
+    for line in maps.splitlines():
+        span, permissions, *rest = line.split(maxsplit=5)
+        if permissions == "r-xp" and len(rest) == 4 and rest[-1].rpartition("/")[2].startswith(library):
+            first, end = (int(part, 16) for part in span.split("-"))
+            found.append((first, end - first))
+    return found
 
 
 def windows_are_over() -> None:

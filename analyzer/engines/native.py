@@ -24,6 +24,7 @@ from analyzer.capture.reader import FileFacts
 from analyzer.capture.source import STDIN, Spool
 from analyzer.compiled import Bytes, Ints, Kernels, Table, cache_is_warm, compiled_kernels, plain_kernels
 from analyzer.errors import DecodeError
+from analyzer.memory import kernels_are_loaded
 from analyzer.records import (
     CONNECTION_END,
     DATAGRAM,
@@ -48,7 +49,7 @@ from analyzer.wire.texts import MISSING, Texts
 if TYPE_CHECKING:
     from analyzer.engines.sealed import Sealed
 
-WINDOW_ROWS = 24_576
+WINDOW_ROWS = 32_768
 WINDOW_BYTES = 4 * 1024 * 1024
 FLOWS = 4096
 MAX_FLOWS = 262_144
@@ -355,6 +356,7 @@ class NativeEngine:
         if not cache_is_warm():
             self._announce("Compiling the scanner for this machine, once (about half a minute) ...")
         self._kernels = compiled_kernels()
+        kernels_are_loaded()
 
     # Decoding. #
 
