@@ -9,6 +9,7 @@ import pytest
 
 import analyzer
 from analyzer import tables
+from analyzer.capture import inputs
 from analyzer.engines import native
 from analyzer.smb.select import ROOM_ROWS
 
@@ -57,6 +58,19 @@ def test_windows_change_nothing(entry: dict[str, Any], monkeypatch: pytest.Monke
     whole = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
     monkeypatch.setattr(native, "WINDOW_ROWS", ROOM_ROWS + 8)  # a window after every few messages
     in_parts = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    for name in tables.ROWS:
+        assert in_parts.arrow(name).to_pylist() == whole.arrow(name).to_pylist()
+
+
+def test_file_data_does_not_hold_windows_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window is handed over after some segments, however few messages begin in them."""
+    busiest = manifest.CAPTURES / "busy.pcap"
+    whole = analyzer.analyze(busiest, detail="all")
+    monkeypatch.setattr(inputs, "CHUNK", 16_384)
+    monkeypatch.setattr(native, "WINDOW_SEGMENTS", 50)
+    engine = native.NativeEngine((139, 445), lambda _: None)
+    assert sum(len(batch.messages) > 0 for batch in engine.read(inputs.find_captures([str(busiest)]))) > 5
+    in_parts = analyzer.analyze(busiest, detail="all")
     for name in tables.ROWS:
         assert in_parts.arrow(name).to_pylist() == whole.arrow(name).to_pylist()
 

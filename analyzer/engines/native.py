@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 WINDOW_ROWS = 32_768
 WINDOW_BYTES = 4 * 1024 * 1024
+WINDOW_SEGMENTS = 131_072
+"""Segments of SMB after which a window is handed over though there is room. Where files are transferred few segments begin a
+message: windows that had to be full would take memory, and keep what was found back, for as long as gigabytes."""
 FLOWS = 4096
 MAX_FLOWS = 262_144
 """Connections followed at a time; when more are open, those idle for longest are taken for over."""
@@ -143,6 +146,7 @@ class _Scan:
     ended: list[Rows] = field(default_factory=list)
     reported: int = 0
     now: int = 0
+    begun_at: int = 0  # how many segments came before this window
 
 
 class NativeEngine:
@@ -269,11 +273,16 @@ class NativeEngine:
         memory = flows.empty(list(self._ports), *messages.window(WINDOW_ROWS, WINDOW_BYTES), FLOWS)
         memory.state[flows.G_CONNECTIONS] = connections
         sequence = CaptureSequence(timed, first_no, self.kernels, counts, self._spool)
-        return _Scan(memory, sequence, *pick.tables(), free, counts, reported=connections)
+        return _Scan(
+            memory, sequence, *pick.tables(), free, counts, reported=connections, begun_at=int(counts[packets.C_SMB])
+        )
 
     def _windows(self, scan: _Scan) -> Iterator[Filled]:
         for block in scan.sequence.blocks():
             yield from self._follow(scan, block)
+            if scan.counts[packets.C_SMB] - scan.begun_at > WINDOW_SEGMENTS:
+                yield from self._hand_over(scan)
+                yield from self._finish_connections(scan, LINGER_NS, even_open=0)
             if not self._kernels.compiled and scan.counts[packets.C_TCP] > PLAIN_PACKETS:
                 self._compile()
             if scan.again is not None and not scan.again.last:
@@ -344,6 +353,7 @@ class NativeEngine:
         scan.memory = memory._replace(messages=table, arena=arena)
         memory.state[flows.G_MESSAGES] = 0
         memory.state[flows.G_ARENA] = 0
+        scan.begun_at = int(scan.counts[packets.C_SMB])
 
     def _note_begun(self, scan: _Scan) -> None:
         table = scan.memory.flows
