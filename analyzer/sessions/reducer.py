@@ -160,6 +160,8 @@ MAX_SEALED = 1_000_000
 """So many of them are remembered; others are not opened."""
 MAX_AGAIN = 10_000
 """So many logins are looked into."""
+NO_SUCH_SESSION = (0xC0000203, 0x005B0002)
+"""STATUS_USER_SESSION_DELETED; STATUS_SMB_BAD_UID, which is also ERRSRV/ERRbaduid. [MS-SMB2 3.3.5.2.9; MS-CIFS 2.2.2.4]"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -664,6 +666,11 @@ class Reducer:
         found[known] = self._has_proof.rows[attempt[known]]
         unseen = np.flatnonzero((attempt < 0) & (session >= 0))
         found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
+        doubtful = _may_be_too_late(rows)
+        if len(doubtful):
+            before = self._all_attempts.as_of(keys(session[doubtful]), rows["order"][doubtful].astype(np.int64))
+            last_success = self._sessions.rows[session[doubtful], S_LAST_SUCCESS]
+            found[doubtful[_is_too_late(rows[doubtful], self._attempts.rows, before, last_success)]] = False
         return found
 
     def _exchange_rows(
@@ -1440,7 +1447,7 @@ class Reducer:
     def _had_credentials(self, rows: Rows, sessions: Rows) -> Mask:
         """`_has_credentials`, now that all is known."""
         session = rows["session"].astype(np.int64)
-        attempt = _in_force(self._attempts.rows, session, rows["order"])
+        attempt = _whose(self._attempts.rows, sessions, rows)
         found = np.zeros(len(rows), dtype=bool)
         known = np.flatnonzero(attempt >= 0)
         found[known] = IS_CREDENTIALED[self._attempts.rows["identity"][attempt[known]]]
@@ -1493,7 +1500,55 @@ def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
 
 def in_force(reduced: Reduced, rows: Rows) -> Ints:
     """For each tree, open, call ... the attempt whose identity it carries, `NONE` if its session is not known."""
-    return _in_force(reduced.attempts, rows["session"].astype(np.int64), rows["order"])
+    return _whose(reduced.attempts, reduced.sessions, rows)
+
+
+def _whose(attempts: Rows, sessions: Rows, rows: Rows) -> Ints:
+    """`_in_force`, but what came too late for that identity belongs to the refused login that ended it."""
+    session = rows["session"].astype(np.int64)
+    found = _in_force(attempts, session, rows["order"])
+    doubtful = _may_be_too_late(rows)
+    if len(doubtful):
+        known = attempts["session"].astype(np.int64)
+        before = as_of(session[doubtful], rows["order"][doubtful], known, attempts["order"])
+        late = _is_too_late(rows[doubtful], attempts, before, sessions["last_success"][session[doubtful]])
+        found[doubtful[late]] = before[late]
+    return found
+
+
+def _smb_status(rows: Rows) -> Ints:
+    """The status of the SMB answer to each row's request, `NONE` where that was not captured; success if the table tells none."""
+    names = rows.dtype.names or ()
+    if "status" in names:
+        return rows["status"].astype(np.int64)
+    status = np.full(len(rows), STATUS_SUCCESS, dtype=np.int64)
+    if "result" in names:
+        status = np.where(rows["result"] == rpc.RESULT_SMB, rows["code"], status)
+        status[rows["result"] == rpc.RESULT_NONE] = NONE
+    return status
+
+
+def _may_be_too_late(rows: Rows) -> Ints:
+    """Places of requests that met no session, or whose answer was not captured."""
+    status = _smb_status(rows)
+    return np.flatnonzero((_one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
+
+
+def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -> Mask:
+    """True for those of `_may_be_too_late` that were asked for after a refused login had ended the session.
+
+    A login that fails on a session that is in use ends it, with its trees and files. [MS-SMB2 3.3.5.5.3] Who meets no
+    session behind it has no identity. What was answered otherwise still met the one before: a refused login gives none.
+    Where the answer was not captured, a session of SMB 2 is over if nothing on it succeeded any more; SMB 1 has no such rule.
+
+    before: the last attempt on the session before each; last_success: place of the last success on the session.
+    """
+    late: Mask = before >= 0
+    last = attempts[before[late]]
+    told = _one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
+    over = (last["protocol"] == Protocol.SMB2) & (last_success[late] < last["order"])
+    late[late] = (last["outcome"] == Outcome.REFUSED) & (told | over)
+    return late
 
 
 def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tuple[Ints, Ints]:
