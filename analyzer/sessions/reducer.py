@@ -39,6 +39,7 @@ from analyzer.records import (
     Reread,
     Rows,
     TreeKind,
+    Via,
     Way,
 )
 from analyzer.rpc import pipes as rpc
@@ -813,6 +814,9 @@ class Reducer:
             rows[name][told] = answers[name][answer_body[told]]
         rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
         rows["closed_ns"] = rows["secondary"] = NONE
+        # CallNmPipe opens, writes, reads and closes in one: nobody is told a file id. [MS-CIFS 2.2.5.11]
+        in_one = rows["via"] == Via.CALL_NMPIPE
+        rows["file_lo"][in_one] = ANY_FILE
         kind = self._kind_of(rows["tree"])
         pipes = self._names.pipe(rows["name"])
         seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
@@ -829,7 +833,8 @@ class Reducer:
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
         added = rows[in_order]
         places = self._opens.add(added)
-        for place in np.flatnonzero((added["status"] < 0) & (added["capture_no"] >= 0)).tolist():
+        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE)
+        for place in np.flatnonzero((added["status"] < 0) & tells_id).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
                 if len(waiting) < MAX_UNANSWERED_OF_ONE:
@@ -838,9 +843,11 @@ class Reducer:
         row_of[in_order] = places
         in_compound = (messages["flags"][any_message] & Flag.RELATED) != 0
         in_compound |= _followed_by_related(messages)[any_message]
+        in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
         used = np.flatnonzero(may_be & (rows["live"] | in_compound))
         used = used[np.argsort(rows["order"][used], kind="stable")]
         numbers = self._add_files(rows[used], row_of[used])
+        self._files.rows[numbers[in_one[used]], H_CLOSED] = 1
         chosen = np.flatnonzero(in_compound[used])
         return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
 
@@ -882,7 +889,8 @@ class Reducer:
         messages = paired.messages
         scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
         found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
-        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & ((messages["flags"][request] & Flag.RELATED) != 0))
+        in_open = ((messages["flags"][request] & Flag.RELATED) != 0) | (messages["kind"][request] == Kind.OPEN)
+        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & in_open)
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
