@@ -15,7 +15,7 @@ that are proven to have credentials are counted and dropped, unless all rows are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -38,6 +38,7 @@ from analyzer.records import (
     Protocol,
     Reread,
     Rows,
+    TokenKind,
     TreeKind,
     Via,
     Way,
@@ -94,7 +95,7 @@ from analyzer.sessions.proofs import (
     STATUS_SUCCESS,
 )
 from analyzer.sessions.referrals import ReferralCounter, referral_answers
-from analyzer.sessions.setups import join_legs, make_attempts, no_legs, read_legs
+from analyzer.sessions.setups import IS_CLAIM, join_legs, make_attempts, no_legs, read_legs
 from analyzer.sessions.state import BIND, CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
 from analyzer.sessions.uses import (
     O_CONNECTION,
@@ -428,12 +429,14 @@ class Reducer:
 
     def _work(self, paired: Paired) -> None:
         self._note_negotiations(paired)
+        self._stop_waiting_for_challenges(paired)
         self._log_in(paired)
         session = self._number(paired)
         self._note_proofs(paired, session)
         self._connect_trees(paired, session)
         tree = self._trees_in_use(paired, session)
         opened = self._open_files(paired, session, tree)
+        self._stop_waiting_for_opens(paired, session)
         self._infer_opens(paired, session)
         self._move_data(paired, session, tree, opened)
         self._close_files(paired, session, opened)
@@ -516,6 +519,54 @@ class Reducer:
         self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
             self._bind(bindings)
+
+    def _stop_waiting_for_challenges(self, paired: Paired) -> None:
+        """A leg waits for no answer any more if the next one on its id comes.
+
+        A first leg has no id: what comes is a second whose id nothing else gave.
+        """
+        messages, setups = paired.messages, paired.bodies["setup_requests"]
+        row = setups["row"].astype(np.int64)
+        waits = ~paired.ready[row]
+        if not waits.any():
+            return
+        group = mixed(messages["connection"][row], messages["session_id"][row])
+        has_id = messages["session_id"][row] != 0
+        done, left = np.flatnonzero(~waits & has_id), np.flatnonzero(waits & has_id)
+        before = done[np.isin(group[done], group[left])]
+        next_one = as_of(group[left], -messages["order"][row[left]], group[before], -messages["order"][row[before]])
+        # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
+        # use is authenticated again, there may be requests all the same.
+        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP))
+        used_group = mixed(messages["connection"][used], messages["session_id"][used])
+        of_these = np.isin(used_group, group[left])
+        use_order = -messages["order"][used[of_these]]
+        use = as_of(group[left], -messages["order"][row[left]], used_group[of_these], use_order)
+        number = self._numbers.find(messages["connection"][row[left]], messages["session_id"][row[left]])
+        is_first = self._all_attempts.as_of(keys(number), messages["order"][row[left]]) < 0
+        overdue = row[left[(next_one >= 0) | ((use >= 0) & is_first)]]
+        if len(overdue):
+            paired.ready[overdue] = True
+            self._pairing.give_up(overdue)
+        first = row[waits & (messages["session_id"][row] == 0) & ~IS_CLAIM[setups["token"]["kind"]]]
+        if not len(first):
+            return
+        second = row[
+            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE) & (messages["session_id"][row] != 0)
+        ]
+        second = second[np.isin(messages["connection"][second], messages["connection"][first])]
+        legs = self._legs
+        others = np.flatnonzero(messages["kind"] == Kind.SETUP)
+        for place in second[np.argsort(messages["order"][second])].tolist():
+            connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
+            met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
+            met &= messages["order"][others] < order
+            known = (legs["session_id"] == session_id) & (legs["connection"] == connection)
+            before = first[(messages["connection"][first] == connection) & (messages["order"][first] < order)]
+            before = before[~paired.ready[before]]
+            if len(before) == 1 and not met.any() and not known.any():
+                paired.ready[before] = True
+                self._pairing.give_up(before)
 
     def _has_share_level(self, connections: Ints) -> Mask:
         """True for connections whose server wants passwords for shares."""
@@ -895,14 +946,34 @@ class Reducer:
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
 
-    def _infer_opens(self, paired: Paired, session: Ints) -> None:
-        """An open whose answer was not captured succeeded if the file id that only the answer can have given is used.
-
-        Only where there is no doubt which open it was: its session's login or its connection's beginning is in the
-        captures, so no file of it was opened before them, and no other open of it is unanswered.
-        """
-        if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
+    def _stop_waiting_for_opens(self, paired: Paired, session: Ints) -> None:
+        """An open waits for no answer any more if a file id comes into use that only this answer can have given."""
+        opens = paired.bodies["open_requests"]
+        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE)]
+        if not len(opens):
             return
+        messages, row = paired.messages, opens["row"].astype(np.int64)
+        of_open = _scope(messages["protocol"][row], session[row], messages["connection"][row])
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
+        new = np.flatnonzero(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
+        overdue: list[int] = []
+        for place in new[np.argsort(messages["order"][request[new]], kind="stable")].tolist():
+            key = (int(scope[place]), int(hi[place]), int(lo[place]))
+            before = row[(of_open == scope[place]) & (messages["order"][row] < messages["order"][request[place]])]
+            if len(before) == 1 and key not in self._strays and key[0] not in self._unanswered:
+                logged_in = self._in_force(session[before], messages["order"][before])[0] >= 0
+                if logged_in or self._begins_in_captures(int(messages["connection"][before[0]])):
+                    overdue.append(int(before[0]))
+        if overdue:
+            given_up = np.unique(overdue)
+            self._pairing.give_up(given_up)
+            ready = np.zeros(len(messages), dtype=bool)
+            ready[given_up] = True
+            alone = replace(paired, ready=ready)
+            self._open_files(alone, session, self._trees_in_use(alone, session))
+
+    def _uses_of_ids(self, paired: Paired, session: Ints, scopes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Requests that use a file id of these scopes, and did not fail: their places, scopes, and the id's halves."""
         used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
         request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
         hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
@@ -911,9 +982,21 @@ class Reducer:
         answer = paired.answer[request]
         may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
         may &= (answer < 0) | _worked(messages["status"][answer])
-        places = np.flatnonzero(may & np.isin(scope, list(self._unanswered)))
+        places = np.flatnonzero(may & np.isin(scope, scopes))
+        return request[places], scope[places], hi[places], lo[places]
+
+    def _infer_opens(self, paired: Paired, session: Ints) -> None:
+        """An open whose answer was not captured succeeded if the file id that only the answer can have given is used.
+
+        Only where there is no doubt which open it was: its session's login or its connection's beginning is in the
+        captures, so no file of it was opened before them, and no other open of it is unanswered.
+        """
+        if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
+            return
+        messages = paired.messages
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(list(self._unanswered)))
         opens = self._opens.rows
-        for place in places[np.argsort(messages["order"][request[places]], kind="stable")].tolist():
+        for place in np.argsort(messages["order"][request], kind="stable").tolist():
             order = messages["order"][request[place : place + 1]]
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
             one = slice(place, place + 1)
