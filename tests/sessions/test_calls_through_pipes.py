@@ -379,6 +379,20 @@ def test_call_named_pipe(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("engine", ["scapy", "tshark"])
+def test_call_named_pipe_in_other_engines(engine: str, tmp_path: Path) -> None:
+    """tshark shows of what is written only how much it is."""
+    talk = begun_smb1()
+    call_named(talk, bind(SRVSVC), bind_ack(ACCEPTED))
+    path = write(tmp_path / "c.pcap", talk)
+    analysis = analyzer.analyze(path, engine=engine)
+    assert plain(analysis.pipe_opens, "pipe", "via", "status", "bytes_written", "bytes_read") == [
+        ("srvsvc", "call_nmpipe", "STATUS_SUCCESS", len(bind(SRVSVC)), len(bind_ack(ACCEPTED)))
+    ]
+    bound = [] if engine == "tshark" else [("srvsvc", "accepted")]
+    assert plain(analysis.binds, "interface", "result") == bound
+
+
 def test_call_named_pipe_that_is_refused(tmp_path: Path) -> None:
     """Nothing went through a pipe that was not opened; and a file id that comes into use is never one of these."""
     talk = begun_smb1()
