@@ -92,18 +92,8 @@ def expected_call(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def expected_calls(entry: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """The calls of each session of the manifest.
-
-    What was tried on a session after a failed login on it belongs, in the tables, to the identity that it had before.
-    """
-    sessions = entry.get("sessions", [])
-    calls: list[list[dict[str, Any]]] = [[] for _ in sessions]
-    for place, told in enumerate(sessions):
-        same = [at for at in range(place) if sessions[at]["session"] == told["session"]]
-        accepted = [at for at in same if sessions[at]["outcome"] == "accepted"]
-        whose = accepted[-1] if told["outcome"] == "refused" and accepted else place
-        calls[whose] += [expected_call(call) for call in told.get("calls", [])]
-    return calls
+    """The calls of each session of the manifest."""
+    return [[expected_call(call) for call in told.get("calls", [])] for told in entry.get("sessions", [])]
 
 
 def found_without_credentials(analysis: Any) -> list[list[dict[str, Any]]]:

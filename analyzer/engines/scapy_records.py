@@ -683,6 +683,8 @@ class Records:
         elif function == PipeFunction.CALL:
             row["kind"] = Kind.OPEN
             self._body("open_requests", name=code, via=Via.CALL_NMPIPE)
+            payload = self._payload(e.data[words.DataOffset :], words.DataCount) | {"bytes": words.TotalDataCount}
+            self._body("data_requests", file_lo=ANY_FILE, way=Way.TRANSACT, **payload)
 
     def _read_transaction2(self, row: dict[str, Any], e: _Element) -> None:
         """[MS-CIFS 2.2.4.46.1] Of its functions only referrals and opens are of interest."""

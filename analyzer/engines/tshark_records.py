@@ -531,6 +531,7 @@ class _Smb1(_Message):
         elif function == smb1.PipeFunction.CALL:
             self.kind = Kind.OPEN
             self.body("open_requests", self.code(name), Via.CALL_NMPIPE, 0)
+            self.body("data_requests", 0, ANY_FILE, Way.TRANSACT, self.number("smb.tdc"), *self.payload())
 
     def _transaction2(self) -> None:
         function = self.part.number("smb.trans2.cmd")

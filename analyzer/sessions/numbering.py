@@ -31,6 +31,10 @@ class SessionNumbers:
         """is_alive: told numbers of connections, says which of them are not over."""
         self._numbers = Numbers(2, form, is_alive)
 
+    def find(self, connections: Ints, ids: Ints) -> Ints:
+        """The number of each session that was met before, `NONE` for others."""
+        return self._numbers.find(keys(connections, ids))
+
     @property
     def count(self) -> int:
         """Numbers given so far."""

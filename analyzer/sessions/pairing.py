@@ -53,6 +53,10 @@ KIND_ENCRYPTED = int(Kind.ENCRYPTED)
 PROTOCOL_SMB2 = int(Protocol.SMB2)
 
 
+GIVE_IDS = (Kind.SETUP, Kind.TREE_CONNECT, Kind.OPEN)
+"""What the answers to these give is used by later requests."""
+
+
 @dataclass(slots=True)
 class Paired:
     """A window's messages with those that had waited. `answer[i]` is the place of the answer to message `i`.
@@ -125,6 +129,7 @@ class Pairing:
         self._messages = columns.of_messages(columns.empty(columns.MESSAGE_COLUMNS), np.empty(0, dtype=MESSAGE))
         self._bodies = empty_bodies()
         self._payload = np.empty(0, dtype=np.uint8)  # of those that wait
+        self._places = np.empty(0, dtype=np.int64)  # where those that wait stood in what was paired last
         self._order = 0
         self.let_go = 0  # messages that waited when there was no more room
         self.payload_let_go = 0  # bytes of payload for which there was none
@@ -147,6 +152,7 @@ class Pairing:
         void = _void(messages, answer)
         places = np.flatnonzero((answer < 0) & (request < 0) & ~void)
         places = places[_can_wait(messages["kind"][places], messages["key"][places])]
+        places = places[~_is_overtaken(messages, places, answer)]
         if len(batch.ended) and len(places):
             connection = messages["connection"][places]
             ended = np.zeros(max(int(connection.max()), int(batch.ended["connection"].max())) + 1, dtype=bool)
@@ -170,6 +176,17 @@ class Pairing:
         """The payload of some of the data requests that wait, by their places among these, has been worked off."""
         self._bodies["data_requests"]["payload_size"][requests] = TAKEN
 
+    def give_up(self, places: Ints) -> None:
+        """Some requests without payload, by their places in what was paired last, do not wait any longer."""
+        stays = ~np.isin(self._places, places)
+        place = np.cumsum(stays) - 1
+        self._places = self._places[stays]
+        self._messages = self._messages.take(np.flatnonzero(stays))
+        for name, table in self._bodies.items():
+            kept = table[stays[table["row"]]]
+            kept["row"] = place[kept["row"]]
+            self._bodies[name] = kept
+
     def finish(self) -> Paired:
         """All that still waits."""
         messages, bodies = self._messages, dict(self._bodies)
@@ -184,6 +201,7 @@ class Pairing:
         place = np.full(len(messages), NONE, dtype=np.int64)
         place[places] = np.arange(len(places))
         self._messages = messages.take(places)
+        self._places = places
         for name, table in bodies.items():
             kept = table[np.flatnonzero(waits[table["row"]])]
             kept["row"] = place[kept["row"]]
@@ -224,6 +242,22 @@ def _can_wait(kind: Ints, key: Ints) -> Mask:
     """Encrypted messages have no key."""
     waits: Mask = (kind != Kind.ENCRYPTED) & (key != NO_KEY)
     return waits
+
+
+def _is_overtaken(messages: Columns, places: Ints, answer: Ints) -> Mask:
+    """True for those answers that give ids and will not meet their requests any more: a later exchange is complete.
+
+    What uses the ids comes soon, and must find them. A request is seldom captured behind its answer, and never so far.
+    """
+    gives_ids = (messages["from_server"][places] != 0) & np.isin(messages["kind"][places], GIVE_IDS)
+    found = np.zeros(len(places), dtype=bool)
+    alone = np.flatnonzero(gives_ids)
+    if len(alone):
+        asked = np.flatnonzero(answer >= 0)
+        last = np.full(int(messages["connection"].max()) + 1, NONE, dtype=np.int64)
+        np.maximum.at(last, messages["connection"][asked], messages["order"][asked])
+        found[alone] = last[messages["connection"][places[alone]]] > messages["order"][places[alone]]
+    return found
 
 
 def _void(messages: Columns, answer: Ints) -> Mask:

@@ -15,7 +15,7 @@ that are proven to have credentials are counted and dropped, unless all rows are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -38,7 +38,9 @@ from analyzer.records import (
     Protocol,
     Reread,
     Rows,
+    TokenKind,
     TreeKind,
+    Via,
     Way,
 )
 from analyzer.rpc import pipes as rpc
@@ -93,7 +95,7 @@ from analyzer.sessions.proofs import (
     STATUS_SUCCESS,
 )
 from analyzer.sessions.referrals import ReferralCounter, referral_answers
-from analyzer.sessions.setups import join_legs, make_attempts, no_legs, read_legs
+from analyzer.sessions.setups import IS_CLAIM, join_legs, make_attempts, no_legs, read_legs
 from analyzer.sessions.state import BIND, CALL, CHANNEL, CONNECTION, OPEN, SESSION, TREE
 from analyzer.sessions.uses import (
     O_CONNECTION,
@@ -160,6 +162,8 @@ MAX_SEALED = 1_000_000
 """So many of them are remembered; others are not opened."""
 MAX_AGAIN = 10_000
 """So many logins are looked into."""
+NO_SUCH_SESSION = (0xC0000203, 0x005B0002)
+"""STATUS_USER_SESSION_DELETED; STATUS_SMB_BAD_UID, which is also ERRSRV/ERRbaduid. [MS-SMB2 3.3.5.2.9; MS-CIFS 2.2.2.4]"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -425,12 +429,14 @@ class Reducer:
 
     def _work(self, paired: Paired) -> None:
         self._note_negotiations(paired)
+        self._stop_waiting_for_challenges(paired)
         self._log_in(paired)
         session = self._number(paired)
         self._note_proofs(paired, session)
         self._connect_trees(paired, session)
         tree = self._trees_in_use(paired, session)
         opened = self._open_files(paired, session, tree)
+        self._stop_waiting_for_opens(paired, session)
         self._infer_opens(paired, session)
         self._move_data(paired, session, tree, opened)
         self._close_files(paired, session, opened)
@@ -513,6 +519,54 @@ class Reducer:
         self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
             self._bind(bindings)
+
+    def _stop_waiting_for_challenges(self, paired: Paired) -> None:
+        """A leg waits for no answer any more if the next one on its id comes.
+
+        A first leg has no id: what comes is a second whose id nothing else gave.
+        """
+        messages, setups = paired.messages, paired.bodies["setup_requests"]
+        row = setups["row"].astype(np.int64)
+        waits = ~paired.ready[row]
+        if not waits.any():
+            return
+        group = mixed(messages["connection"][row], messages["session_id"][row])
+        has_id = messages["session_id"][row] != 0
+        done, left = np.flatnonzero(~waits & has_id), np.flatnonzero(waits & has_id)
+        before = done[np.isin(group[done], group[left])]
+        next_one = as_of(group[left], -messages["order"][row[left]], group[before], -messages["order"][row[before]])
+        # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
+        # use is authenticated again, there may be requests all the same.
+        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP))
+        used_group = mixed(messages["connection"][used], messages["session_id"][used])
+        of_these = np.isin(used_group, group[left])
+        use_order = -messages["order"][used[of_these]]
+        use = as_of(group[left], -messages["order"][row[left]], used_group[of_these], use_order)
+        number = self._numbers.find(messages["connection"][row[left]], messages["session_id"][row[left]])
+        is_first = self._all_attempts.as_of(keys(number), messages["order"][row[left]]) < 0
+        overdue = row[left[(next_one >= 0) | ((use >= 0) & is_first)]]
+        if len(overdue):
+            paired.ready[overdue] = True
+            self._pairing.give_up(overdue)
+        first = row[waits & (messages["session_id"][row] == 0) & ~IS_CLAIM[setups["token"]["kind"]]]
+        if not len(first):
+            return
+        second = row[
+            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE) & (messages["session_id"][row] != 0)
+        ]
+        second = second[np.isin(messages["connection"][second], messages["connection"][first])]
+        legs = self._legs
+        others = np.flatnonzero(messages["kind"] == Kind.SETUP)
+        for place in second[np.argsort(messages["order"][second])].tolist():
+            connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
+            met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
+            met &= messages["order"][others] < order
+            known = (legs["session_id"] == session_id) & (legs["connection"] == connection)
+            before = first[(messages["connection"][first] == connection) & (messages["order"][first] < order)]
+            before = before[~paired.ready[before]]
+            if len(before) == 1 and not met.any() and not known.any():
+                paired.ready[before] = True
+                self._pairing.give_up(before)
 
     def _has_share_level(self, connections: Ints) -> Mask:
         """True for connections whose server wants passwords for shares."""
@@ -664,6 +718,11 @@ class Reducer:
         found[known] = self._has_proof.rows[attempt[known]]
         unseen = np.flatnonzero((attempt < 0) & (session >= 0))
         found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
+        doubtful = _may_be_too_late(rows)
+        if len(doubtful):
+            before = self._all_attempts.as_of(keys(session[doubtful]), rows["order"][doubtful].astype(np.int64))
+            last_success = self._sessions.rows[session[doubtful], S_LAST_SUCCESS]
+            found[doubtful[_is_too_late(rows[doubtful], self._attempts.rows, before, last_success)]] = False
         return found
 
     def _exchange_rows(
@@ -806,6 +865,9 @@ class Reducer:
             rows[name][told] = answers[name][answer_body[told]]
         rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
         rows["closed_ns"] = rows["secondary"] = NONE
+        # CallNmPipe opens, writes, reads and closes in one: nobody is told a file id. [MS-CIFS 2.2.5.11]
+        in_one = rows["via"] == Via.CALL_NMPIPE
+        rows["file_lo"][in_one] = ANY_FILE
         kind = self._kind_of(rows["tree"])
         pipes = self._names.pipe(rows["name"])
         seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
@@ -822,7 +884,8 @@ class Reducer:
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
         added = rows[in_order]
         places = self._opens.add(added)
-        for place in np.flatnonzero((added["status"] < 0) & (added["capture_no"] >= 0)).tolist():
+        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE)
+        for place in np.flatnonzero((added["status"] < 0) & tells_id).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
                 if len(waiting) < MAX_UNANSWERED_OF_ONE:
@@ -831,9 +894,11 @@ class Reducer:
         row_of[in_order] = places
         in_compound = (messages["flags"][any_message] & Flag.RELATED) != 0
         in_compound |= _followed_by_related(messages)[any_message]
+        in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
         used = np.flatnonzero(may_be & (rows["live"] | in_compound))
         used = used[np.argsort(rows["order"][used], kind="stable")]
         numbers = self._add_files(rows[used], row_of[used])
+        self._files.rows[numbers[in_one[used]], H_CLOSED] = 1
         chosen = np.flatnonzero(in_compound[used])
         return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
 
@@ -875,10 +940,50 @@ class Reducer:
         messages = paired.messages
         scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
         found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
-        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & ((messages["flags"][request] & Flag.RELATED) != 0))
+        in_open = ((messages["flags"][request] & Flag.RELATED) != 0) | (messages["kind"][request] == Kind.OPEN)
+        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & in_open)
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
+
+    def _stop_waiting_for_opens(self, paired: Paired, session: Ints) -> None:
+        """An open waits for no answer any more if a file id comes into use that only this answer can have given."""
+        opens = paired.bodies["open_requests"]
+        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE)]
+        if not len(opens):
+            return
+        messages, row = paired.messages, opens["row"].astype(np.int64)
+        of_open = _scope(messages["protocol"][row], session[row], messages["connection"][row])
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
+        new = np.flatnonzero(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
+        overdue: list[int] = []
+        for place in new[np.argsort(messages["order"][request[new]], kind="stable")].tolist():
+            key = (int(scope[place]), int(hi[place]), int(lo[place]))
+            before = row[(of_open == scope[place]) & (messages["order"][row] < messages["order"][request[place]])]
+            if len(before) == 1 and key not in self._strays and key[0] not in self._unanswered:
+                logged_in = self._in_force(session[before], messages["order"][before])[0] >= 0
+                if logged_in or self._begins_in_captures(int(messages["connection"][before[0]])):
+                    overdue.append(int(before[0]))
+        if overdue:
+            given_up = np.unique(overdue)
+            self._pairing.give_up(given_up)
+            ready = np.zeros(len(messages), dtype=bool)
+            ready[given_up] = True
+            alone = replace(paired, ready=ready)
+            self._open_files(alone, session, self._trees_in_use(alone, session))
+
+    def _uses_of_ids(self, paired: Paired, session: Ints, scopes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Requests that use a file id of these scopes, and did not fail: their places, scopes, and the id's halves."""
+        used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
+        request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
+        hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
+        messages = paired.messages
+        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
+        answer = paired.answer[request]
+        may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
+        may &= (answer < 0) | _worked(messages["status"][answer])
+        places = np.flatnonzero(may & np.isin(scope, scopes))
+        return request[places], scope[places], hi[places], lo[places]
 
     def _infer_opens(self, paired: Paired, session: Ints) -> None:
         """An open whose answer was not captured succeeded if the file id that only the answer can have given is used.
@@ -888,17 +993,10 @@ class Reducer:
         """
         if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
             return
-        used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
-        request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
-        hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
         messages = paired.messages
-        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
-        answer = paired.answer[request]
-        may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
-        may &= (answer < 0) | _worked(messages["status"][answer])
-        places = np.flatnonzero(may & np.isin(scope, list(self._unanswered)))
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(list(self._unanswered)))
         opens = self._opens.rows
-        for place in places[np.argsort(messages["order"][request[places]], kind="stable")].tolist():
+        for place in np.argsort(messages["order"][request], kind="stable").tolist():
             order = messages["order"][request[place : place + 1]]
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
             one = slice(place, place + 1)
@@ -1440,7 +1538,7 @@ class Reducer:
     def _had_credentials(self, rows: Rows, sessions: Rows) -> Mask:
         """`_has_credentials`, now that all is known."""
         session = rows["session"].astype(np.int64)
-        attempt = _in_force(self._attempts.rows, session, rows["order"])
+        attempt = _whose(self._attempts.rows, sessions, rows)
         found = np.zeros(len(rows), dtype=bool)
         known = np.flatnonzero(attempt >= 0)
         found[known] = IS_CREDENTIALED[self._attempts.rows["identity"][attempt[known]]]
@@ -1493,7 +1591,55 @@ def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
 
 def in_force(reduced: Reduced, rows: Rows) -> Ints:
     """For each tree, open, call ... the attempt whose identity it carries, `NONE` if its session is not known."""
-    return _in_force(reduced.attempts, rows["session"].astype(np.int64), rows["order"])
+    return _whose(reduced.attempts, reduced.sessions, rows)
+
+
+def _whose(attempts: Rows, sessions: Rows, rows: Rows) -> Ints:
+    """`_in_force`, but what came too late for that identity belongs to the refused login that ended it."""
+    session = rows["session"].astype(np.int64)
+    found = _in_force(attempts, session, rows["order"])
+    doubtful = _may_be_too_late(rows)
+    if len(doubtful):
+        known = attempts["session"].astype(np.int64)
+        before = as_of(session[doubtful], rows["order"][doubtful], known, attempts["order"])
+        late = _is_too_late(rows[doubtful], attempts, before, sessions["last_success"][session[doubtful]])
+        found[doubtful[late]] = before[late]
+    return found
+
+
+def _smb_status(rows: Rows) -> Ints:
+    """The status of the SMB answer to each row's request, `NONE` where that was not captured; success if the table tells none."""
+    names = rows.dtype.names or ()
+    if "status" in names:
+        return rows["status"].astype(np.int64)
+    status = np.full(len(rows), STATUS_SUCCESS, dtype=np.int64)
+    if "result" in names:
+        status = np.where(rows["result"] == rpc.RESULT_SMB, rows["code"], status)
+        status[rows["result"] == rpc.RESULT_NONE] = NONE
+    return status
+
+
+def _may_be_too_late(rows: Rows) -> Ints:
+    """Places of requests that met no session, or whose answer was not captured."""
+    status = _smb_status(rows)
+    return np.flatnonzero((_one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
+
+
+def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -> Mask:
+    """True for those of `_may_be_too_late` that were asked for after a refused login had ended the session.
+
+    A login that fails on a session that is in use ends it, with its trees and files. [MS-SMB2 3.3.5.5.3] Who meets no
+    session behind it has no identity. What was answered otherwise still met the one before: a refused login gives none.
+    Where the answer was not captured, a session of SMB 2 is over if nothing on it succeeded any more; SMB 1 has no such rule.
+
+    before: the last attempt on the session before each; last_success: place of the last success on the session.
+    """
+    late: Mask = before >= 0
+    last = attempts[before[late]]
+    told = _one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
+    over = (last["protocol"] == Protocol.SMB2) & (last_success[late] < last["order"])
+    late[late] = (last["outcome"] == Outcome.REFUSED) & (told | over)
+    return late
 
 
 def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tuple[Ints, Ints]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 from analyzer.compiled import Bytes, kernel
-from analyzer.records import NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, TreeKind, Via, Way
+from analyzer.records import ANY_FILE, NO_KEY, CallProtocol, Flag, Form, Kind, Protocol, TokenKind, TreeKind, Via, Way
 from analyzer.smb.dfs import Extent
 from analyzer.smb.smb2 import PIPE_WAIT_FIXED, read_guid, utf16_size
 from analyzer.smb.window import (
@@ -494,6 +494,7 @@ _PIPE_TRANSACT, _PIPE_READ, _PIPE_WRITE, _PIPE_RAW_READ, _PIPE_RAW_WRITE, _PIPE_
 )
 NO_FUNCTION = 0xFFFF
 NO_FID = 0xFFFF
+_ANY_FILE = ANY_FILE - (1 << 64)  # as a signed number
 MAX_TRANSACTION_NAME = 1024
 LOOK_AHEAD = 256
 """So many messages behind the first part of a transaction are searched for the part that has its parameters."""
@@ -1232,6 +1233,12 @@ def read_transaction_request(w: Found, row: int) -> None:
         item = add_item(w, row, TABLE_OPEN_REQUEST)
         w.items[item, I_VALUE] = _VIA_CALL
         add_name(w, item, FIELD_NAME, at, end - at, ENCODING_UTF16 if unicode else ENCODING_OEM)
+        # What it writes and reads goes through the pipe that it opens itself.
+        item = add_item(w, row, TABLE_DATA_REQUEST)
+        w.items[item, I_VALUE + 1] = _ANY_FILE
+        w.items[item, I_VALUE + 2] = _WAY_TRANSACT
+        w.items[item, I_VALUE + 3] = le16(w.arena, body + _X_TOTAL)
+        place_part(w, row, item, 4, le16(w.arena, body + _X_DATA_AT), le16(w.arena, body + _X_DATA))
 
 
 @kernel

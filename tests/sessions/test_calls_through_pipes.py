@@ -15,6 +15,7 @@ from tests import build, pdus
 from tests.dialogue import (
     ALICE,
     TRANSCEIVE,
+    Exchange,
     Smb1,
     Smb2,
     Talk,
@@ -60,6 +61,13 @@ def begun_smb1() -> Smb1:
     talk.login(7)
     talk.tree(7, 3)
     return talk
+
+
+def call_named(talk: Smb1, question: bytes, answer: bytes, *, status: int = 0) -> Exchange:
+    """CallNmPipe of srvsvc."""
+    asked = build.transaction("\\PIPE\\srvsvc", setup=(0x54, 0), data=question)
+    said = build.failed(0x25) if status else build.transaction_answer(data=answer)
+    return talk.exchange(asked, said, status=status, uid=7, tid=3)
 
 
 def transceived(talk: Smb2, file: build.FileId = ONE, *, session: int = 1, tree: int = 1) -> None:
@@ -348,15 +356,72 @@ def test_message_in_raw_parts(tmp_path: Path) -> None:
 
 
 def test_call_named_pipe(tmp_path: Path) -> None:
-    """CallNmPipe opens, writes, reads and closes in one [MS-CIFS 2.2.5.11]: no call can follow a bind there. Each is an open."""
+    """CallNmPipe opens, writes, reads and closes in one [MS-CIFS 2.2.5.11]: each is a pipe of its own.
+
+    So a bind is all that DCE/RPC can have there: a request meets no context, and gets a fault. [C706 12.6.4.9]
+    """
     talk = begun_smb1()
-    for question, answer in ((bind(SRVSVC), bind_ack(ACCEPTED)), (ASKED, ANSWER)):
-        asked = build.transaction("\\PIPE\\srvsvc", setup=(0x54, 0), data=question)
-        talk.exchange(asked, build.transaction_answer(data=answer), uid=7, tid=3)
+    said = [(bind(SRVSVC), bind_ack(ACCEPTED)), (ASKED, pdus.fault(0x1C010003)), (b"hello", b"world!")]
+    asked = [call_named(talk, *both) for both in said]
     analysis = analyzer.analyze(write(tmp_path / "c.pcap", talk))
-    assert plain(analysis.pipe_opens, "pipe", "via", "status") == [("srvsvc", "call_nmpipe", "STATUS_SUCCESS")] * 2
-    assert not len(analysis.calls)
-    assert not len(analysis.binds)
+    opened = ("srvsvc", "call_nmpipe", "STATUS_SUCCESS")
+    assert plain(analysis.pipe_opens, "pipe", "via", "status", "bytes_written", "bytes_read", "form") == [
+        (*opened, *map(len, both), form) for both, form in zip(said, ["dcerpc", "dcerpc", "other"], strict=True)
+    ]
+    (bound,) = analysis.binds.to_dict("records")
+    assert (bound["interface"], bound["result"], bound["open_key"]) == ("srvsvc", "accepted", 0)
+    assert (bound["frame"], bound["answer_frame"]) == (
+        frame_of(asked[0].request, talk),
+        frame_of(asked[0].answer, talk),
+    )
+    assert plain(analysis.calls, "open_key", "pipe", "interface", "opnum", "status_of") == [
+        (1, "srvsvc", None, 21, "fault")
+    ]
+
+
+@pytest.mark.parametrize("engine", ["scapy", "tshark"])
+def test_call_named_pipe_in_other_engines(engine: str, tmp_path: Path) -> None:
+    """tshark shows of what is written only how much it is."""
+    talk = begun_smb1()
+    call_named(talk, bind(SRVSVC), bind_ack(ACCEPTED))
+    path = write(tmp_path / "c.pcap", talk)
+    analysis = analyzer.analyze(path, engine=engine)
+    assert plain(analysis.pipe_opens, "pipe", "via", "status", "bytes_written", "bytes_read") == [
+        ("srvsvc", "call_nmpipe", "STATUS_SUCCESS", len(bind(SRVSVC)), len(bind_ack(ACCEPTED)))
+    ]
+    bound = [] if engine == "tshark" else [("srvsvc", "accepted")]
+    assert plain(analysis.binds, "interface", "result") == bound
+
+
+def test_call_named_pipe_that_is_refused(tmp_path: Path) -> None:
+    """Nothing went through a pipe that was not opened; and a file id that comes into use is never one of these."""
+    talk = begun_smb1()
+    call_named(talk, bind(SRVSVC), b"", status=0xC0000022)
+    lose(talk, call_named(talk, bind(SRVSVC), bind_ack(ACCEPTED)).answer)
+    opened = talk.create(7, 3, "srvsvc", 0x4001)
+    lose(talk, opened.request, opened.answer)
+    talk.transact(7, 3, 0x4001, bind(SRVSVC), bind_ack(ACCEPTED))
+    talk.transact(7, 3, 0x4001, ASKED, ANSWER)
+    analysis = analyzer.analyze(write(tmp_path / "c.pcap", talk))
+    assert plain(analysis.pipe_opens, "via", "status", "inferred") == [
+        ("call_nmpipe", "STATUS_ACCESS_DENIED", False),
+        ("call_nmpipe", None, False),
+    ]
+    assert plain(analysis.binds, "open_key", "result") == [(1, "unanswered"), (None, "accepted")]
+    assert plain(analysis.calls, "open_key", "operation", "result") == [(None, "NetrServerGetInfo", "refused")]
+
+
+def test_raw_reads_and_writes_of_pipes(tmp_path: Path) -> None:
+    """[MS-CIFS 2.2.5.2, 2.2.5.7, 2.2.5.8, 2.2.5.9] RAW_WRITE and RAW_READ, WRITE and READ of a transaction."""
+    for write_function, read_function in ((0x31, 0x11), (0x37, 0x36)):
+        talk = begun_smb1()
+        talk.create(7, 3, "srvsvc", 0x4001)
+        for question, answer in ((bind(SRVSVC), bind_ack(ACCEPTED)), (ASKED, ANSWER)):
+            written = build.transaction("\\PIPE\\", setup=(write_function, 0x4001), data=question)
+            talk.exchange(written, build.transaction_answer(), uid=7, tid=3)
+            wanted = build.transaction("\\PIPE\\", setup=(read_function, 0x4001))
+            talk.exchange(wanted, build.transaction_answer(data=answer), uid=7, tid=3)
+        assert calls(tmp_path, talk) == [REFUSED]
 
 
 def test_dos_error(tmp_path: Path) -> None:
