@@ -16,7 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 from scapy.fields import (
+    BitField,
     ByteField,
+    Emph,
+    FlagsField,
     LEIntField,
     LELongField,
     LEShortField,
@@ -26,6 +29,8 @@ from scapy.fields import (
     XLELongField,
     XLEShortField,
 )
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.smb2 import (
     SMB2_Close_Request,
     SMB2_Create_Request,
@@ -42,6 +47,49 @@ from scapy.layers.smb2 import (
     SMB2_Write_Request,
 )
 from scapy.packet import Packet
+
+
+class Reader:
+    """The fields of a layer by name, read by scapy's fields with one packet that is filled again and again.
+
+    Making a packet and what is behind its layer is most of scapy's work, and here only the fields are wanted. What is
+    behind the layer's fields is not looked at. Called with bytes; raises whatever the layer's fields raise.
+    """
+
+    def __init__(self, layer: type[Packet]) -> None:
+        self._packet: Any = layer()
+
+    def __call__(self, data: bytes) -> dict[str, Any]:
+        packet = self._packet
+        packet.original = data
+        fields: dict[str, Any] = {}
+        packet.fields = fields
+        packet.do_dissect(data)
+        return fields
+
+
+def _plain(fields: list[Any]) -> list[Any]:
+    """Fields with flags as numbers: scapy makes an object of each set of flags, and a copy of that."""
+    plain = [field.fld if isinstance(field, Emph) else field for field in fields]
+    return [
+        BitField(field.name, 0, -field.size if field.rev else field.size) if isinstance(field, FlagsField) else field
+        for field in plain
+    ]
+
+
+class IPv4Header(Packet):
+    name = "IPv4 header without options"
+    fields_desc = _plain(IP.fields_desc[:-1])
+
+
+class IPv6Header(Packet):
+    name = "IPv6 header"
+    fields_desc = _plain(IPv6.fields_desc)
+
+
+class TcpHeader(Packet):
+    name = "TCP header without options"
+    fields_desc = _plain(TCP.fields_desc[:-1])
 
 
 def _fixed_part(layer: type) -> list[Any]:
