@@ -43,7 +43,7 @@ from analyzer.capture import foreign, links, pcap, pcapng
 from analyzer.capture.packets import MAX_PACKET
 from analyzer.capture.reader import FileFacts
 from analyzer.capture.source import SNIFF_SIZE, Source, Spool, open_source
-from analyzer.engines.scapy_layers import IPv4Header, IPv6Header, Reader, TcpHeader
+from analyzer.engines.scapy_layers import Fields, IPv4Header, IPv6Header, TcpHeader, reader
 from analyzer.errors import CaptureError
 
 
@@ -57,7 +57,6 @@ class WccpRedirect(Packet):
 bind_layers(GRE, WccpRedirect, proto=0x883E)
 bind_layers(WccpRedirect, IP)
 
-Fields = dict[str, Any]
 End = tuple[bytes, int]
 """Address (16 bytes, IPv4 as ::ffff:a.b.c.d) and port."""
 
@@ -76,7 +75,7 @@ MAX_FRAGMENTED = 1024
 MAX_FRAGMENTS = 128
 """Packets that wait for their fragments, and fragments of one."""
 V4_MAPPED = bytes(10) + b"\xff\xff"
-_read_ipv4, _read_ipv6, _read_tcp = Reader(IPv4Header), Reader(IPv6Header), Reader(TcpHeader)
+_read_ipv4, _read_ipv6, _read_tcp = reader(IPv4Header), reader(IPv6Header), reader(TcpHeader)
 
 
 @dataclass(slots=True)
@@ -383,7 +382,7 @@ class Peeler:
         return self._peel(inside, capture_no, frame, time_ns, network)
 
     def _made(
-        self, ends: tuple[str, str], identity: int, tcp: Fields, packet: bytes, total: int,
+        self, ends: tuple[str, str], identity: int, tcp: dict[str, Any], packet: bytes, total: int,
         capture_no: int, frame: int, time_ns: int,
     ) -> Segment | None:  # fmt: skip
         """ends: addresses of sender and receiver. identity: that of the IP packet, 0: none. packet: TCP header and payload,
