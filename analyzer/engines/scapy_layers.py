@@ -104,7 +104,7 @@ def flag(layer: Any, field: str, name: str) -> int:
     return 1 << names.index(name)
 
 
-def _plain(fields: list[Any]) -> list[Any]:
+def plain(fields: list[Any]) -> list[Any]:
     """Fields without what scapy makes objects of: flags, of which it also makes a copy, as numbers, and a file id as its
     two fields."""
     plain: list[Any] = []
@@ -121,24 +121,24 @@ def _plain(fields: list[Any]) -> list[Any]:
 
 class IPv4Header(Packet):
     name = "IPv4 header without options"
-    fields_desc = _plain(IP.fields_desc[:-1])
+    fields_desc = plain(IP.fields_desc[:-1])
 
 
 class IPv6Header(Packet):
     name = "IPv6 header"
-    fields_desc = _plain(IPv6.fields_desc)
+    fields_desc = plain(IPv6.fields_desc)
 
 
 class TcpHeader(Packet):
     name = "TCP header without options"
-    fields_desc = _plain(TCP.fields_desc[:-1])
+    fields_desc = plain(TCP.fields_desc[:-1])
 
 
 def _fixed_part(layer: type) -> list[Any]:
     """The fields of one of scapy's SMB 2 bodies without `Buffer`, which is last."""
     fields: list[Any] = layer.fields_desc  # type: ignore[attr-defined]
     assert fields[-1].name == "Buffer"
-    return _plain(fields[:-1])
+    return plain(fields[:-1])
 
 
 class Smb2Header(Packet):
@@ -147,7 +147,7 @@ class Smb2Header(Packet):
     name = "SMB2 Header"
     fields_desc = [
         field.fld if isinstance(field, ConditionalField) else field
-        for field in _plain(SMB2_Header.fields_desc)
+        for field in plain(SMB2_Header.fields_desc)
         if field.name != "AsyncId"
     ]
 
@@ -161,7 +161,7 @@ class NegotiateResponse(Packet):
     """As much of it as is wanted of cut ones too."""
 
     name = "SMB2 NEGOTIATE Response, fixed part"
-    fields_desc = _plain(SMB2_Negotiate_Protocol_Response.fields_desc[:6])
+    fields_desc = plain(SMB2_Negotiate_Protocol_Response.fields_desc[:6])
 
 
 class SessionSetupRequest(Packet):
@@ -191,12 +191,12 @@ class CreateResponse(Packet):
 
 class CloseRequest(Packet):
     name = "SMB2 CLOSE Request"
-    fields_desc = _plain(SMB2_Close_Request.fields_desc)
+    fields_desc = plain(SMB2_Close_Request.fields_desc)
 
 
 class ReadRequest(Packet):
     name = "SMB2 READ Request, up to its file id"
-    fields_desc = _plain(SMB2_Read_Request.fields_desc[:6])
+    fields_desc = plain(SMB2_Read_Request.fields_desc[:6])
 
 
 class ReadResponse(Packet):
@@ -213,22 +213,22 @@ class ReadResponse(Packet):
 
 class WriteRequest(Packet):
     name = "SMB2 WRITE Request, up to its file id"
-    fields_desc = _plain(SMB2_Write_Request.fields_desc[:5])
+    fields_desc = plain(SMB2_Write_Request.fields_desc[:5])
 
 
 class IoctlRequest(Packet):
     name = "SMB2 IOCTL Request, up to its input"
-    fields_desc = _plain(SMB2_IOCTL_Request.fields_desc[:6])
+    fields_desc = plain(SMB2_IOCTL_Request.fields_desc[:6])
 
 
 class IoctlResponse(Packet):
     name = "SMB2 IOCTL Response, up to its output"
-    fields_desc = _plain(SMB2_IOCTL_Response.fields_desc[:8])
+    fields_desc = plain(SMB2_IOCTL_Response.fields_desc[:8])
 
 
 class TreeConnectResponse(Packet):
     name = "SMB2 TREE_CONNECT Response"
-    fields_desc = _plain(SMB2_Tree_Connect_Response.fields_desc)
+    fields_desc = plain(SMB2_Tree_Connect_Response.fields_desc)
 
 
 # SMB 1. #
@@ -236,7 +236,7 @@ class TreeConnectResponse(Packet):
 
 class Smb1Header(Packet):
     name = "SMB 1 Protocol Header"
-    fields_desc = _plain(SMB_Header.fields_desc)
+    fields_desc = plain(SMB_Header.fields_desc)
 
 
 class Element(Packet):
