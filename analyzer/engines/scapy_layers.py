@@ -13,23 +13,35 @@ data): in scapy's classes an error in such a part makes the whole body `Raw`, an
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from scapy.fields import (
+    BitField,
     ByteField,
+    ConditionalField,
+    Emph,
+    FieldListField,
+    FlagsField,
     LEIntField,
     LELongField,
     LEShortField,
+    PacketField,
     StrFixedLenField,
     StrLenField,
     XLEIntField,
     XLELongField,
     XLEShortField,
 )
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.smb import SMB_Header
 from scapy.layers.smb2 import (
+    SMB2_FILEID,
     SMB2_Close_Request,
     SMB2_Create_Request,
     SMB2_Create_Response,
+    SMB2_Header,
     SMB2_IOCTL_Request,
     SMB2_IOCTL_Response,
     SMB2_Negotiate_Protocol_Request,
@@ -39,16 +51,105 @@ from scapy.layers.smb2 import (
     SMB2_Session_Setup_Request,
     SMB2_Session_Setup_Response,
     SMB2_Tree_Connect_Request,
+    SMB2_Tree_Connect_Response,
     SMB2_Write_Request,
 )
 from scapy.packet import Packet
+
+
+class Fields(dict[str, Any]):
+    """Values of fields by name, which can be asked for like attributes. One that is not there raises AttributeError."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Reader:
+    """Reads the fields of a layer, by scapy's fields and with one packet that is filled again and again.
+
+    Making a packet and what is behind its layer is most of scapy's work, and here only the fields are wanted. What is
+    behind the layer's fields is not looked at. Called with bytes; raises whatever the layer's fields raise.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._packet: Any = layer()
+        fields = layer.fields_desc
+        varies = any(isinstance(field, (StrLenField, FieldListField)) or field.isconditional for field in fields)
+        self._size = None if varies else sum(int(field.sz * 8) for field in fields) // 8
+        """Bytes of the fields: each takes what it needs, and the rest is copied."""
+
+    def __call__(self, data: bytes) -> Fields:
+        packet = self._packet
+        packet.original = data
+        fields = packet.fields = Fields()
+        if data:
+            packet.do_dissect(data[: self._size])
+        else:
+            fields.update(packet.default_fields)  # as a packet that is made of nothing has them
+        return fields
+
+
+@cache
+def reader(layer: Any) -> Reader:
+    """What reads a layer."""
+    return Reader(layer)
+
+
+def flag(layer: Any, field: str, name: str) -> int:
+    """The bit that scapy calls so."""
+    names: list[str] = next(one for one in layer.fields_desc if one.name == field).names
+    return 1 << names.index(name)
+
+
+def plain(fields: list[Any]) -> list[Any]:
+    """Fields without what scapy makes objects of: flags, of which it also makes a copy, as numbers, and a file id as its
+    two fields."""
+    plain: list[Any] = []
+    for field in fields:
+        one = field.fld if isinstance(field, Emph) else field
+        if isinstance(one, FlagsField):
+            plain.append(BitField(one.name, 0, -one.size if one.rev else one.size))
+        elif isinstance(one, PacketField) and one.cls is SMB2_FILEID:
+            plain += SMB2_FILEID.fields_desc
+        else:
+            plain.append(one)
+    return plain
+
+
+class IPv4Header(Packet):
+    name = "IPv4 header without options"
+    fields_desc = plain(IP.fields_desc[:-1])
+
+
+class IPv6Header(Packet):
+    name = "IPv6 header"
+    fields_desc = plain(IPv6.fields_desc)
+
+
+class TcpHeader(Packet):
+    name = "TCP header without options"
+    fields_desc = plain(TCP.fields_desc[:-1])
 
 
 def _fixed_part(layer: type) -> list[Any]:
     """The fields of one of scapy's SMB 2 bodies without `Buffer`, which is last."""
     fields: list[Any] = layer.fields_desc  # type: ignore[attr-defined]
     assert fields[-1].name == "Buffer"
-    return fields[:-1]
+    return plain(fields[:-1])
+
+
+class Smb2Header(Packet):
+    """Read as the header of synchronous messages: in asynchronous ones PID and TID are the two halves of AsyncId."""
+
+    name = "SMB2 Header"
+    fields_desc = [
+        field.fld if isinstance(field, ConditionalField) else field
+        for field in plain(SMB2_Header.fields_desc)
+        if field.name != "AsyncId"
+    ]
 
 
 class NegotiateRequest(Packet):
@@ -60,7 +161,7 @@ class NegotiateResponse(Packet):
     """As much of it as is wanted of cut ones too."""
 
     name = "SMB2 NEGOTIATE Response, fixed part"
-    fields_desc = SMB2_Negotiate_Protocol_Response.fields_desc[:6]
+    fields_desc = plain(SMB2_Negotiate_Protocol_Response.fields_desc[:6])
 
 
 class SessionSetupRequest(Packet):
@@ -90,12 +191,12 @@ class CreateResponse(Packet):
 
 class CloseRequest(Packet):
     name = "SMB2 CLOSE Request"
-    fields_desc = SMB2_Close_Request.fields_desc
+    fields_desc = plain(SMB2_Close_Request.fields_desc)
 
 
 class ReadRequest(Packet):
     name = "SMB2 READ Request, up to its file id"
-    fields_desc = SMB2_Read_Request.fields_desc[:6]
+    fields_desc = plain(SMB2_Read_Request.fields_desc[:6])
 
 
 class ReadResponse(Packet):
@@ -112,20 +213,30 @@ class ReadResponse(Packet):
 
 class WriteRequest(Packet):
     name = "SMB2 WRITE Request, up to its file id"
-    fields_desc = SMB2_Write_Request.fields_desc[:5]
+    fields_desc = plain(SMB2_Write_Request.fields_desc[:5])
 
 
 class IoctlRequest(Packet):
     name = "SMB2 IOCTL Request, up to its input"
-    fields_desc = SMB2_IOCTL_Request.fields_desc[:6]
+    fields_desc = plain(SMB2_IOCTL_Request.fields_desc[:6])
 
 
 class IoctlResponse(Packet):
     name = "SMB2 IOCTL Response, up to its output"
-    fields_desc = SMB2_IOCTL_Response.fields_desc[:8]
+    fields_desc = plain(SMB2_IOCTL_Response.fields_desc[:8])
+
+
+class TreeConnectResponse(Packet):
+    name = "SMB2 TREE_CONNECT Response"
+    fields_desc = plain(SMB2_Tree_Connect_Response.fields_desc)
 
 
 # SMB 1. #
+
+
+class Smb1Header(Packet):
+    name = "SMB 1 Protocol Header"
+    fields_desc = plain(SMB_Header.fields_desc)
 
 
 class Element(Packet):

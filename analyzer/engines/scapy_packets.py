@@ -6,7 +6,8 @@ opened and unpacked (`capture.source`), and the names of link types. What scapy 
 that a file ends inside a packet, and its defragmentation gives a packet up whose last fragment does not come last.
 
 Most packets of a large capture are not SMB. Of plain Ethernet the fixed places of the headers are looked at first, to
-pass over those packets that cannot matter; everything else is dissected.
+pass over those packets that cannot matter. Of the rest, what is nothing but IP and TCP behind Ethernet is read header by
+header; everything else is dissected as a whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from socket import AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 import scapy.contrib.erspan
@@ -42,6 +43,7 @@ from analyzer.capture import foreign, links, pcap, pcapng
 from analyzer.capture.packets import MAX_PACKET
 from analyzer.capture.reader import FileFacts
 from analyzer.capture.source import SNIFF_SIZE, Source, Spool, open_source
+from analyzer.engines.scapy_layers import Fields, IPv4Header, IPv6Header, TcpHeader, reader
 from analyzer.errors import CaptureError
 
 
@@ -59,7 +61,11 @@ End = tuple[bytes, int]
 """Address (16 bytes, IPv4 as ::ffff:a.b.c.d) and port."""
 
 LINK_ETHERNET = 1
-ETHERNET_HEADER = 14
+ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, TCP_HEADER = 14, 20, 40, 20
+"""Bytes of headers without options."""
+IP_MORE = 1
+"""The flag of a fragment that is not the last, as scapy counts them."""
+TCP_NUMBER = 6
 TUNNEL_PORTS = (4789, 8472, 6081, 2152)
 """UDP ports of VXLAN, Geneve and GTP-U, which scapy has layers for."""
 MAX_LAYERS = 32
@@ -69,6 +75,7 @@ MAX_FRAGMENTED = 1024
 MAX_FRAGMENTS = 128
 """Packets that wait for their fragments, and fragments of one."""
 V4_MAPPED = bytes(10) + b"\xff\xff"
+_read_ipv4, _read_ipv6, _read_tcp = reader(IPv4Header), reader(IPv6Header), reader(TcpHeader)
 
 
 @dataclass(slots=True)
@@ -279,6 +286,8 @@ class Peeler:
             return None
         if link == LINK_ETHERNET and (network := _network(data[:ETHERNET_HEADER])) is not None:
             layer, data = network, data[ETHERNET_HEADER:]
+            if (plain := _plain_tcp(layer is IP, data)) is not None:
+                return self._made(*plain, capture_no, frame, time_ns)
         try:
             return self._peel(layer(data, stop_dissection_after=TCP), capture_no, frame, time_ns)
         except Exception:  # scapy raises whatever a hostile packet makes it stumble over
@@ -316,7 +325,11 @@ class Peeler:
                 stated = _stated_size(network) if network is not None and not is_whole else 0
                 # 0: the network card was to cut it (TCP segmentation offload).
                 total = stated - headers if stated else len(layer.original)
-                return None if network is None else self._made(network, layer, total, capture_no, frame, time_ns)
+                if network is None:
+                    return None
+                identity = network.id if type(network) is IP else 0
+                ends = network.src, network.dst
+                return self._made(ends, identity, layer.fields, layer.original, total, capture_no, frame, time_ns)
             if kind is IP:
                 network, headers, is_whole = layer, -_padding(layer), False
                 if layer.frag or layer.flags.MF:
@@ -368,23 +381,50 @@ class Peeler:
         inside = header.guess_payload_class(whole)(whole, stop_dissection_after=TCP)
         return self._peel(inside, capture_no, frame, time_ns, network)
 
-    def _made(self, network: Any, tcp: Any, total: int, capture_no: int, frame: int, time_ns: int) -> Segment | None:
-        header = tcp.dataofs * 4
-        if header < 20 or total < header:
+    def _made(
+        self, ends: tuple[str, str], identity: int, tcp: dict[str, Any], packet: bytes, total: int,
+        capture_no: int, frame: int, time_ns: int,
+    ) -> Segment | None:  # fmt: skip
+        """ends: addresses of sender and receiver. identity: that of the IP packet, 0: none. packet: TCP header and payload,
+        which had `total` bytes on the wire."""
+        header = tcp["dataofs"] * 4
+        if header < TCP_HEADER or total < header:
             self.counts["bad_packets"] += 1
             return None
         self.counts["tcp_segments"] += 1
-        size = total - header
-        data = tcp.original[header : header + size]
-        if not self._wanted(tcp.sport, tcp.dport, int(tcp.flags), data):
+        data = packet[header:total]
+        source, target, flags = tcp["sport"], tcp["dport"], int(tcp["flags"])
+        if not self._wanted(source, target, flags, data):
             return None
-        identity = network.id if type(network) is IP else 0
-        mark = (identity, tcp.window, tcp.original[20:header], 0 if identity else hash(data))
+        mark = (identity, tcp["window"], packet[TCP_HEADER:header], 0 if identity else hash(data))
         return Segment(
-            time_ns, capture_no, frame,
-            (_packed(network, network.src), tcp.sport), (_packed(network, network.dst), tcp.dport),
-            tcp.seq, tcp.ack, int(tcp.flags), size, data, mark,
+            time_ns, capture_no, frame, (_packed(ends[0]), source), (_packed(ends[1]), target),
+            tcp["seq"], tcp["ack"], flags, total - header, data, mark,
         )  # fmt: skip
+
+
+def _plain_tcp(is_ipv4: bool, data: bytes) -> tuple[tuple[str, str], int, Fields, bytes, int] | None:
+    """What `Peeler._made` is told of an IP packet: None if it holds anything but whole headers of IP and TCP."""
+    size = IPV4_HEADER if is_ipv4 else IPV6_HEADER
+    if len(data) < size + TCP_HEADER:
+        return None
+    if is_ipv4:
+        ip = _read_ipv4(data[:size])
+        identity, stated, protocol = ip["id"], ip["len"], ip["proto"]
+        if ip["ihl"] * 4 != size or ip["flags"] & IP_MORE or ip["frag"]:
+            return None
+    else:
+        ip = _read_ipv6(data[:size])
+        identity, stated, protocol = 0, ip["plen"] + size, ip["nh"]
+    if protocol != TCP_NUMBER or stated < size + TCP_HEADER:
+        return None
+    packet = data[size:stated]
+    if len(packet) < TCP_HEADER:
+        return None
+    tcp = _read_tcp(packet[:TCP_HEADER])
+    if tcp["dataofs"] * 4 > len(packet):
+        return None
+    return (ip["src"], ip["dst"]), identity, tcp, packet, stated - size
 
 
 @lru_cache(maxsize=4096)
@@ -416,7 +456,6 @@ def _content(layer: Any) -> bytes:
     return content
 
 
-def _packed(network: Any, address: str) -> bytes:
-    if type(network) is IP:
-        return V4_MAPPED + bytes(int(part) for part in address.split("."))
-    return inet_pton(AF_INET6, address)
+@lru_cache(maxsize=16_384)
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6, address) if ":" in address else V4_MAPPED + inet_pton(AF_INET, address)

@@ -5,7 +5,6 @@ Where a layer cannot be made of a body the message is of kind OTHER, and a probl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from scapy.layers.smb2 import (
     SMB2_Header,
     SMB2_IOCTL_REQ_GET_DFS_Referral,
     SMB2_Transform_Header,
-    SMB2_Tree_Connect_Response,
 )
 
 from analyzer.engines import scapy_layers as layers
+from analyzer.engines.scapy_layers import flag
 from analyzer.engines.scapy_streams import Flow, Message, Trouble
 from analyzer.engines.scapy_tokens import OEM, UTF16, Token, read_token
 from analyzer.errors import DecodeError
@@ -71,6 +70,12 @@ STATUS_MORE_PROCESSING = 0xC0000016
 STATUS_BUFFER_OVERFLOW = 0x80000005
 NO_FUNCTION = 0xFFFF
 RAW_START = 0x000C  # RAW_MODE and MSG_START
+SIGNED = flag(SMB2_Header, "Flags", "SMB2_FLAGS_SIGNED")
+ASYNC = flag(SMB2_Header, "Flags", "SMB2_FLAGS_ASYNC_COMMAND")
+RELATED = flag(SMB2_Header, "Flags", "SMB2_FLAGS_RELATED_OPERATIONS")
+SIGNATURE, NT_STATUS, UNICODE = (
+    flag(SMB_Header, "Flags2", name) for name in ("SMB_SECURITY_SIGNATURE", "NT_STATUS", "UNICODE")
+)
 TEXT_FIELDS = ("dialects", "dialect", "domain", "native_os", "native_lanman", "path", "name")
 
 ANDX_COMMANDS = (
@@ -85,7 +90,7 @@ WRITES = (
 TRANSACTIONS = (Smb1.TRANSACTION2, Smb1.TRANSACTION2_SECONDARY, Smb1.NT_TRANSACT, Smb1.NT_TRANSACT_SECONDARY)
 SECONDARIES = (Smb1.TRANSACTION_SECONDARY, Smb1.TRANSACTION2_SECONDARY, Smb1.NT_TRANSACT_SECONDARY)
 SMB1_ECHO, SMB1_LOCKING, SMB1_NT_CANCEL = 0x2B, 0x24, 0xA4
-KINDS_SMB1 = {
+KINDS_SMB1: dict[int, Kind] = {
     **dict.fromkeys(OPENS, Kind.OPEN),
     **dict.fromkeys((*READS, *WRITES), Kind.DATA),
     Smb1.NEGOTIATE: Kind.NEGOTIATE,
@@ -329,7 +334,7 @@ class Records:
             and inside[:6] == b"\xfeSMB\x40\0"
             and len(inside) >= 64
         ):
-            row |= _header_smb2(_made(SMB2_Header, inside, 64), message, None, 0) | {"kind": Kind.COMPRESSED}
+            row |= _header_smb2(_made(layers.Smb2Header, inside, 64), message, None, 0) | {"kind": Kind.COMPRESSED}
             if row["status"] == STATUS_PENDING:
                 row["key"] = NO_KEY
             self.messages[-1] = row
@@ -341,7 +346,7 @@ class Records:
         before: dict[str, Any] | None = None
         for link in range(MAX_COMPOUND):
             pdu = data[at:]
-            header = _made(SMB2_Header, pdu, 64)
+            header = _made(layers.Smb2Header, pdu, 64)
             following = header.NextCommand if header is not None else 0
             if following and (following < 64 or at + following > size):
                 self._trouble(message, "leads_nowhere", following)
@@ -352,8 +357,8 @@ class Records:
                     self._trouble(message, "gap_in_message", length)
                 return
             is_cut = message.cut and at + length > len(data)
-            own_session, own_tree = header.SessionId, int.from_bytes(pdu[36:40], "little")
-            if not (header.Flags.SMB2_FLAGS_RELATED_OPERATIONS and own_tree == NO_TREE):
+            own_session, own_tree = header.SessionId, header.TID
+            if not (header.Flags & RELATED and own_tree == NO_TREE):
                 session, tree = own_session, own_tree
             if _wanted_smb2(flow, message.from_server, pdu[:64], session, tree):
                 fields = _header_smb2(header, message, before, link)
@@ -387,8 +392,8 @@ class Records:
                 "negotiate_requests",
                 dialects=self.texts.code(smb2.dialect_names(revisions)),
                 client_guid=body[12:28],
-                security_mode=int(layer.SecurityMode),
-                capabilities=int(layer.Capabilities),
+                security_mode=layer.SecurityMode,
+                capabilities=layer.Capabilities,
             )
         elif command == Smb2.SESSION_SETUP:
             layer = _body2(layers.SessionSetupRequest, body, 24)
@@ -396,7 +401,7 @@ class Records:
             self._body(
                 "setup_requests",
                 form=Form.TOKEN,
-                binding=bool(int(layer.Flags) & 1),
+                binding=bool(layer.Flags & 1),
                 previous_session_id=layer.PreviousSessionId,
                 token=self._token(message, blob, layer.SecurityBlobLen),
             )
@@ -407,7 +412,7 @@ class Records:
         elif command == Smb2.CREATE:
             layer = _body2(layers.CreateRequest, body, 48)
             name = self._text(message, pdu, layer.NameBufferOffset, layer.NameLen, "name", is_cut)
-            self._body("open_requests", name=name, via=Via.CREATE, access_mask=int(layer.DesiredAccess))
+            self._body("open_requests", name=name, via=Via.CREATE, access_mask=layer.DesiredAccess)
         elif command == Smb2.CLOSE:
             self._body("close_requests", **_file_id(_body2(layers.CloseRequest, body, 24)))
         elif command == Smb2.READ:
@@ -437,7 +442,7 @@ class Records:
             row["kind"] = Kind.DATA
             self._body("data_requests", way=Way.TRANSACT, **_file_id(layer), **self._payload(given, layer.InputLen))
             return
-        if code == Fsctl.PIPE_PEEK and layer.FileId.Volatile != ANY_FILE:
+        if code == Fsctl.PIPE_PEEK and layer.Volatile != ANY_FILE:
             return
         row["kind"] = Kind.CALL
         is_dfs = code in (Fsctl.DFS_GET_REFERRALS, Fsctl.DFS_GET_REFERRALS_EX)
@@ -449,7 +454,7 @@ class Records:
         elif code == Fsctl.DFS_GET_REFERRALS_EX and len(given) >= 10:
             name = self.texts.decode(_up_to_nul(given[10 : 10 + int.from_bytes(given[8:10], "little")]), UTF16)
         elif code == Fsctl.PIPE_WAIT and len(given) >= 14:
-            name = self.texts.decode(layers.PipeWait(given).Name, UTF16)
+            name = self.texts.decode(layers.reader(layers.PipeWait)(given).Name, UTF16)
         protocol = CallProtocol.DFS if is_dfs else CallProtocol.FSCTL
         self._body("call_requests", protocol=protocol, function=code, name=name)
 
@@ -460,7 +465,7 @@ class Records:
         has_data = success or status == STATUS_BUFFER_OVERFLOW
         if command == Smb2.NEGOTIATE and success:
             layer = _body2(layers.NegotiateResponse, body, 28)
-            mode = int(layer.SecurityMode)
+            mode = layer.SecurityMode
             self._body(
                 "negotiate_answers",
                 dialect=self.texts.code(smb2.dialect_name(layer.DialectRevision)),
@@ -468,17 +473,17 @@ class Records:
                 server_guid=body[8:24],
                 security_mode=mode,
                 signing_required=bool(mode & 2),
-                capabilities=int(layer.Capabilities),
+                capabilities=layer.Capabilities,
             )
         elif command == Smb2.SESSION_SETUP and (success or status == STATUS_MORE_PROCESSING):
             layer = _body2(layers.SessionSetupResponse, body, 8)
             token = self._token(message, pdu[layer.SecurityBufferOffset :], layer.SecurityLen)
-            self._body("setup_answers", flags=int(layer.SessionFlags), token=token)
+            self._body("setup_answers", flags=layer.SessionFlags, token=token)
         elif command == Smb2.TREE_CONNECT and success:
             if len(body) < 16 and len(body) >= 4:
                 self._body("tree_answers", kind=body[2])
             else:
-                self._body("tree_answers", kind=_body2(SMB2_Tree_Connect_Response, body, 4).ShareType)
+                self._body("tree_answers", kind=_body2(layers.TreeConnectResponse, body, 4).ShareType)
         elif command == Smb2.CREATE and success:
             self._body("open_answers", **_file_id(_body2(layers.CreateResponse, body, 80)))
         elif command == Smb2.READ and has_data:
@@ -504,7 +509,7 @@ class Records:
             if not message.cut:
                 self._trouble(message, "gap_in_message", message.size)
             return
-        header = SMB_Header(data[:32])
+        header = layers.reader(layers.Smb1Header)(data[:32])
         command, at = header.Command, 32
         for link in range(MAX_CHAIN):
             following, offset = NO_ANDX, 0
@@ -517,7 +522,7 @@ class Records:
                 following = NO_ANDX
             fields = _header_smb1(header, command, message, link, following != NO_ANDX)
             row = self._add(message, link, protocol=Protocol.SMB1, **fields)
-            element = _Element(data, at, bool(header.Flags2.UNICODE), message)
+            element = _Element(data, at, bool(header.Flags2 & UNICODE), message)
             try:
                 read = self._read_smb1_answer if message.from_server else self._read_smb1_request
                 read(message, row, command, element)
@@ -714,13 +719,13 @@ class Records:
             end = min(at + words.ParameterCount, len(e.data))
             name, access = MISSING, 0
             if end - at >= 53:
-                parameters: Any = layers.NtTransactCreateParameters(e.data[at:end])
+                parameters = layers.reader(layers.NtTransactCreateParameters)(e.data[at:end])
                 access = parameters.DesiredAccess
                 at = e.text_start(at + 53)
                 name, _ = self._string(e, at, min(end, at + parameters.NameLength))
             self._body("open_requests", via=Via.NT_TRANSACT_CREATE, access_mask=access, name=name)
         elif words.Function == smb1.NT_TRANSACT_IOCTL and words.SetupCount >= 4:
-            setup: Any = layers.IoctlSetup(words.Setup)
+            setup = layers.reader(layers.IoctlSetup)(words.Setup)
             given = e.data[words.DataOffset :][: words.DataCount]
             if setup.FunctionCode == smb1.FSCTL_PIPE_TRANSCEIVE:
                 row["kind"] = Kind.DATA
@@ -730,7 +735,7 @@ class Records:
                 row["kind"] = Kind.CALL
                 name = MISSING
                 if setup.FunctionCode == smb1.FSCTL_PIPE_WAIT and len(given) >= 14:
-                    name = self.texts.decode(layers.PipeWait(given).Name, UTF16)
+                    name = self.texts.decode(layers.reader(layers.PipeWait)(given).Name, UTF16)
                 self._body("call_requests", protocol=CallProtocol.FSCTL, function=setup.FunctionCode, name=name)
 
     def _read_smb1_answer(self, message: Message, row: dict[str, Any], command: int, e: _Element) -> None:
@@ -857,7 +862,7 @@ class _Element:
     """An element of an SMB 1 chain: its words, and where its bytes lie in the message."""
 
     def __init__(self, data: bytes, at: int, unicode: bool, message: Message) -> None:
-        layer: Any = layers.Element(data[at:])
+        layer = layers.reader(layers.Element)(data[at : at + 3 + 2 * data[at]])
         self.data = data
         self.at = at
         self.unicode = unicode
@@ -880,7 +885,7 @@ class _Element:
         content = self.data[self.at + 1 : self.at + 1 + max(2 * self.words, needed)]
         if len(content) < needed:
             raise _BadBodyError(Layer.SMB1, name, "too_short")
-        return layer(content)
+        return layers.reader(layer)(content)
 
     def text_start(self, at: int) -> int:
         """Where a string begins: Unicode on an even offset from the header."""
@@ -912,8 +917,8 @@ def _dialects(content: bytes) -> list[Any]:
     return list(layer.Dialects)
 
 
-def _made(layer: Callable[[bytes], Any], data: bytes, size: int) -> Any:
-    return layer(data[:size]) if len(data) >= size else None
+def _made(layer: type, data: bytes, size: int) -> Any:
+    return layers.reader(layer)(data[:size]) if len(data) >= size else None
 
 
 def _title(layer: Any) -> str:
@@ -926,28 +931,28 @@ def _body2(layer: Any, body: bytes, size: int) -> Any:
     if len(body) < size:
         raise _BadBodyError(Layer.SMB2, _title(layer), "too_short")
     try:
-        return layer(body)
+        return layers.reader(layer)(body)
     except Exception as problem:  # of whatever kind: scapy names none
         raise _BadBodyError(Layer.SMB2, _title(layer), "dissector_failed") from problem
 
 
 def _file_id(layer: Any) -> dict[str, int]:
-    return {"file_hi": layer.FileId.Persistent, "file_lo": layer.FileId.Volatile}
+    return {"file_hi": layer.Persistent, "file_lo": layer.Volatile}
 
 
 def _header_smb2(header: Any, message: Message, before: dict[str, Any] | None, link: int) -> dict[str, Any]:
     """[MS-SMB2 2.2.1.2] A related PDU takes session and tree of the one before it [MS-SMB2 3.3.5.2.7.2]."""
     flags = header.Flags
-    found = Flag(0)
-    if flags.SMB2_FLAGS_SIGNED:
+    found = 0
+    if flags & SIGNED:
         found |= Flag.SIGNED
-    if flags.SMB2_FLAGS_ASYNC_COMMAND:
+    if flags & ASYNC:
         found |= Flag.ASYNC
-    if flags.SMB2_FLAGS_RELATED_OPERATIONS:
+    if flags & RELATED:
         found |= Flag.RELATED
     session = header.SessionId
-    tree = NO_TREE if flags.SMB2_FLAGS_ASYNC_COMMAND else header.TID
-    if flags.SMB2_FLAGS_RELATED_OPERATIONS and link and before is not None:
+    tree = NO_TREE if flags & ASYNC else header.TID
+    if flags & RELATED and link and before is not None:
         session = before["session_id"] if session == NO_SESSION else session
         tree = before["tree_id"] if tree == NO_TREE else tree
     return {
@@ -959,18 +964,18 @@ def _header_smb2(header: Any, message: Message, before: dict[str, Any] | None, l
 def _header_smb1(header: Any, command: int, message: Message, link: int, more: bool) -> dict[str, Any]:
     """[MS-CIFS 2.2.3.1] A chain has one status: that of its last element [2.2.3.4]."""
     flags2 = header.Flags2
-    found = Flag(0)
+    found = 0
     # Unsigned messages have zeros there, or the text of clients that cannot sign yet.
-    if flags2.SMB_SECURITY_SIGNATURE and header.SecuritySignature not in (bytes(8), b"BSRSPYL "):
+    if flags2 & SIGNATURE and header.SecuritySignature not in (bytes(8), b"BSRSPYL "):
         found |= Flag.SIGNED
-    if not flags2.NT_STATUS:
+    if not flags2 & NT_STATUS:
         found |= Flag.DOS_STATUS
     if link:
         found |= Flag.CHAINED
     if message.cut:
         found |= Flag.CUT
     return {
-        "kind": KINDS_SMB1.get(Smb1(command), Kind.OTHER),
+        "kind": KINDS_SMB1.get(command, Kind.OTHER),
         "key": NO_KEY | command << 32 | header.PIDLow << 16 | header.MID,
         "status": header.Status if message.from_server and not more else 0,
         "flags": found, "session_id": header.UID, "tree_id": header.TID,

@@ -15,10 +15,22 @@ from scapy.asn1packet import ASN1_Packet
 from scapy.config import conf
 from scapy.layers.gssapi import GSSAPI_BLOB
 from scapy.layers.kerberos import KRB_AP_REP, KRB_AP_REQ, KRB_ERROR, Kerberos
-from scapy.layers.ntlm import NTLM_AUTHENTICATE, NTLM_CHALLENGE, NTLM_NEGOTIATE, NTLM_Header
-from scapy.layers.spnego import SPNEGO_negToken, SPNEGO_negTokenInit, SPNEGO_negTokenResp
+from scapy.layers.ntlm import NTLM_Header
 from scapy.packet import Packet, Raw
 
+from analyzer.engines.scapy_blobs import (
+    KERBEROS_OIDS,
+    NTLM_OID,
+    SPNEGO_OID,
+    GssapiBlob,
+    NegToken,
+    NegTokenInit,
+    NegTokenResp,
+    NtlmAuthenticate,
+    NtlmChallenge,
+    NtlmNegotiate,
+)
+from analyzer.engines.scapy_layers import reader
 from analyzer.records import Mechanism, TokenKind
 from analyzer.wire.texts import Texts
 
@@ -26,8 +38,12 @@ NTLMSSP = b"NTLMSSP\0"
 NEGOEX = b"NEGOEXTS"
 OEM = "cp437"
 UTF16 = "utf-16-le"
-SPNEGO_OID = bytes.fromhex("2b0601050502")  # without its length, which has several forms
-KERBEROS_OIDS = ("1.2.840.113554.1.2.2", "1.2.840.48018.1.2.2", "1.2.840.113554.1.2.2.3", "1.3.6.1.5.2.5")
+KERBEROS_TAGS = (b"\x60", b"\x6e", b"\x6f", b"\x7e")
+"""With which its tokens begin: the frame of GSS, AP-REQ, AP-REP and KRB-ERROR."""
+NTLM_LAYERS = {1: NtlmNegotiate, 2: NtlmChallenge, 3: NtlmAuthenticate}
+NTLM_FIXED = 88
+"""Bytes of an NTLMSSP message before its payload, at most."""
+SPNEGO_BYTES = bytes.fromhex("2b0601050502")  # without its length, which has several forms
 FLAG_UNICODE = 0x00000001
 FLAG_TARGET_INFO = 0x00800000
 FLAG_VERSION = 0x02000000
@@ -56,14 +72,14 @@ def read_token(blob: bytes, cut: bool, texts: Texts) -> Token:
     """The fields of a `records.TOKEN` that a blob shows; others are missing. cut: bytes are missing at its end."""
     if not blob:
         return {"kind": TokenKind.UNREADABLE if cut else TokenKind.NONE}
-    wrapped = blob[0] in (0xA0, 0xA1) or (blob[0] == 0x60 and SPNEGO_OID in blob[:20])
+    wrapped = blob[0] in (0xA0, 0xA1) or (blob[0] == 0x60 and SPNEGO_BYTES in blob[:20])
     continues = (wrapped or blob[0] == 0x60) and _stated_end(blob) > len(blob)
     token: Token = {"continues": continues and not cut}
     cut = cut or continues
-    inner, broken, dissected = _inside(blob)
+    inner, broken = _inside(blob)
     if inner[:8] == NTLMSSP and len(inner) >= 12 and int.from_bytes(inner[8:12], "little") <= 3:
         token["mechanism"] = Mechanism.SPNEGO_NTLMSSP if wrapped else Mechanism.NTLMSSP
-        _read_ntlm(inner, dissected, cut, token, texts)
+        _read_ntlm(inner, cut, token, texts)
     elif kerberos := _kerberos(inner, token, texts):
         token["kind"] = kerberos
         token["mechanism"] = Mechanism.SPNEGO_KERBEROS if wrapped else Mechanism.KERBEROS
@@ -80,31 +96,30 @@ def read_token(blob: bytes, cut: bool, texts: Texts) -> Token:
     return token
 
 
-def _inside(blob: bytes) -> tuple[bytes, bool, Any]:
-    """The mechanism's own token, empty if there is none; whether what is around it made no sense to scapy; and the token
-    as scapy has dissected it already, None if it has not."""
+def _inside(blob: bytes) -> tuple[bytes, bool]:
+    """The mechanism's own token, empty if there is none; and whether what is around it made no sense to scapy."""
     if blob[0] not in (0x60, 0xA0, 0xA1):
-        return blob, False, None
+        return blob, False
     try:
-        layer: Any = GSSAPI_BLOB(blob)
+        layer: Any = _wrapping(blob)
         for _ in range(MAX_NESTING):
             following = _step(layer)
             if following is None:
-                return b"", False, None
+                return b"", False
             if isinstance(following, bytes):
-                return following, False, layer if isinstance(layer, NTLM_Header) else None
+                return following, False
             layer = following
     except Exception:  # scapy raises whatever a hostile blob makes it stumble over
         pass
     for signature in (NTLMSSP, NEGOEX):
         at = blob.find(signature)
         if at >= 0:
-            return blob[at:], False, None
+            return blob[at:], False
     frame = _kerberos_frame(blob)
     if frame >= 0:
-        return blob[frame:], False, None
+        return blob[frame:], False
     at = blob.find(b"\x01\x00\x6e")  # TOK_ID of an AP-REQ, and its tag [RFC 4121 4.1]
-    return (blob[at + 2 :], False, None) if at >= 0 else (b"", True, None)
+    return (blob[at + 2 :], False) if at >= 0 else (b"", True)
 
 
 def _kerberos_frame(blob: bytes) -> int:
@@ -119,24 +134,51 @@ def _kerberos_frame(blob: bytes) -> int:
     return -1
 
 
+def _wrapping(blob: bytes) -> Any:
+    """What is around a token, as scapy's `GSSAPI_BLOB` chooses the layer."""
+    return NegToken(blob) if blob[0] & 0xA0 == 0xA0 else GssapiBlob(blob)
+
+
 def _step(layer: Any) -> Any:
     """What a layer holds: another one, the bytes of the mechanism's token, or None."""
-    if isinstance(layer, GSSAPI_BLOB):
-        if layer.MechType.val == "1.3.6.1.5.5.2":
+    if isinstance(layer, GssapiBlob):
+        if layer.MechType.val == SPNEGO_OID:
             return layer.innerToken
         return layer.original if layer.MechType.val in KERBEROS_OIDS else _bytes(layer.innerToken)
-    if isinstance(layer, SPNEGO_negToken):
+    if isinstance(layer, NegToken):
         return layer.token
-    if isinstance(layer, SPNEGO_negTokenInit):
-        return layer.mechToken.value if layer.mechToken is not None else None
-    if isinstance(layer, SPNEGO_negTokenResp):
-        return layer.responseToken.value if layer.responseToken is not None else None
-    if isinstance(layer, Packet):
-        inner = _bytes(layer)
-        if inner[:1] in (b"\x60", b"\xa0", b"\xa1") and isinstance(layer, (GSSAPI_BLOB, SPNEGO_negToken)):
-            return layer
-        return inner
+    if isinstance(layer, NegTokenInit):
+        mechanisms = layer.mechTypes
+        return _token(layer.mechToken, mechanisms[0] if mechanisms else None)
+    if isinstance(layer, NegTokenResp):
+        return _token(layer.responseToken, layer.supportedMech)
     raise ValueError("no layer of a security blob")
+
+
+def _token(token: Any, mechanism: Any) -> Any:
+    """A token of SPNEGO: its bytes, or what is around them once more. Raises what is none of its mechanism's.
+
+    mechanism: the one named first, None where none is.
+    """
+    if token is None:
+        return None
+    value: bytes = token.val
+    name = mechanism.val if mechanism is not None else None
+    if name == NTLM_OID or (name not in KERBEROS_OIDS and value[:7] == NTLMSSP[:7]):
+        if len(value) < NTLM_FIXED:
+            reader(NTLM_LAYERS.get(int.from_bytes(value[8:10], "little"), NTLM_Header))(value)
+        return value
+    if value[:1] == b"\x60" and _is_framed(value):
+        return value  # dissected for what it shows, once it is known to be a request
+    if name in KERBEROS_OIDS or value[:1] in KERBEROS_TAGS[1:]:
+        Kerberos(value)
+        return value
+    return _wrapping(value)
+
+
+def _is_framed(value: bytes) -> bool:
+    """Whether a GSS token says that it is one of Kerberos."""
+    return any(_encoded(oid) in value[:24] for oid in KERBEROS_OIDS)
 
 
 def _bytes(layer: Any) -> bytes:
@@ -159,22 +201,16 @@ def _stated_end(blob: bytes) -> int:
 # NTLMSSP. [MS-NLMP 2.2.1] #
 
 
-def _read_ntlm(data: bytes, dissected: Any, cut: bool, token: Token, texts: Texts) -> None:
+def _read_ntlm(data: bytes, cut: bool, token: Token, texts: Texts) -> None:
     """What an NTLMSSP message says. Lengths decide what is empty: scapy leaves empty fields out of its payload."""
     kind = int.from_bytes(data[8:12], "little")
     token["kind"] = TokenKind.UNREADABLE
     if len(data) < SHORTEST.get(kind, 52):
         return
-    try:
-        message: Any = NTLM_Header(data) if dissected is None else dissected
-    except Exception:  # a payload that scapy stumbles over: its fixed part is read without it
-        message = None
-    if message is None or isinstance(message, Raw) or type(message) is NTLM_Header:
-        fixed: Any = {1: NTLM_NEGOTIATE, 2: NTLM_CHALLENGE}.get(kind, NTLM_AUTHENTICATE)
-        message = fixed(_without_payload(data, kind))
+    message = reader(NTLM_LAYERS.get(kind, NtlmAuthenticate))(data[:NTLM_FIXED])
     if kind == 1:
         token["kind"] = TokenKind.NTLM_NEGOTIATE
-        flags = token["flags"] = int(message.NegotiateFlags)
+        flags = token["flags"] = message.NegotiateFlags
         named = [("DomainName", message), ("WorkstationName", message)]
         if len(data) >= 40 and flags & FLAG_VERSION and _lowest(named, 32, len(data)) >= 40:
             token["build"] = _build(message, texts)
@@ -184,14 +220,10 @@ def _read_ntlm(data: bytes, dissected: Any, cut: bool, token: Token, texts: Text
         _read_authenticate(message, data, cut, token, texts)
 
 
-def _without_payload(data: bytes, kind: int) -> bytes:
-    return data[: {1: 40, 2: 56}.get(kind, 72)]
-
-
 def _read_challenge(message: Any, data: bytes, token: Token, texts: Texts) -> None:
     """[MS-NLMP 2.2.1.2]"""
     token["kind"] = TokenKind.NTLM_CHALLENGE
-    flags = token["flags"] = int(message.NegotiateFlags)
+    flags = token["flags"] = message.NegotiateFlags
     token["target"] = _name(message, "TargetName", data, flags, texts)
     if len(data) < 48:
         return
@@ -221,7 +253,7 @@ def _read_authenticate(message: Any, data: bytes, cut: bool, token: Token, texts
         token["key_size"] = message.EncryptedRandomSessionKeyLen
         lowest = _lowest([("EncryptedRandomSessionKey", message)], 52, lowest)
         if lowest >= 64:
-            flags = int(message.NegotiateFlags)
+            flags = message.NegotiateFlags
     token["flags"] = flags
     lm_size, lm_at = message.LmChallengeResponseLen, message.LmChallengeResponseBufferOffset
     token["lm_size"] = lm_size
@@ -260,7 +292,7 @@ def _name(message: Any, name: str, data: bytes, flags: int, texts: Texts) -> int
 
 
 def _build(message: Any, texts: Texts) -> int:
-    if message.ProductBuild is None:
+    if message.get("ProductBuild") is None:
         return -1
     return texts.code(f"{message.ProductMajorVersion}.{message.ProductMinorVersion}.{message.ProductBuild}")
 
@@ -274,14 +306,14 @@ def _spelled(version: bytes, texts: Texts) -> int:
 
 def _kerberos(inner: bytes, token: Token, texts: Texts) -> TokenKind | None:
     """What kind of Kerberos token it is, with what a request's ticket shows; None if it is none."""
-    if inner[:1] not in (b"\x60", b"\x6e", b"\x6f", b"\x7e"):
+    if inner[:1] not in KERBEROS_TAGS:
         return None
     framed = inner[0] == 0x60
     kind: TokenKind | None = {0x6E: TokenKind.KERBEROS_REQUEST, 0x6F: TokenKind.KERBEROS_REPLY}.get(
         inner[0], TokenKind.KERBEROS_REPLY
     )
     if framed:
-        if not any(_encoded(oid) in inner[:24] for oid in KERBEROS_OIDS):
+        if not _is_framed(inner):
             return None
         at = inner.find(b"\x01\x00", 2, 32)
         is_request = at >= 0 and any(inner[:at].endswith(_encoded(oid)) for oid in KERBEROS_OIDS)
