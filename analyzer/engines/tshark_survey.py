@@ -45,6 +45,10 @@ class Survey:
         """Segments had better not be put in order: tshark would wait for ever for those that were not captured."""
         return len(self.late) <= len(self.lost - self.late)
 
+    def is_as_most(self) -> bool:
+        """Nothing was found that messages must be read otherwise for."""
+        return self.is_in_order() and not self.ports
+
 
 def arguments(ports: tuple[int, ...]) -> list[str]:
     """What tshark is told. Any segment may begin with a message, but those to `ports` are not looked into."""
