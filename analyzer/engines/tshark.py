@@ -3,8 +3,8 @@
 A file is read two or three times by tshark. A quick survey of all packets comes first: how many there are, which ports
 carry SMB though nobody said so, and whether segments are out of order (see `tshark_survey`). Then come flat lines of the
 frames on these ports and, from the first frame on that holds several messages, beside them the nested ones of such frames
-(see `tshark_fields`). The flat lines are begun beside the survey, as for most files, and begun again if it says that this
-file is another. pyshark's own readers are not used: they make an object of each packet, which takes 6 times (EK) to
+(see `tshark_fields`). Of a large file the flat lines are begun beside the survey, by what it says early, and begun again if it
+says something else in the end. pyshark's own readers are not used: they make an object of each packet, which takes 6 times (EK) to
 53 times (XML) as long, and end with an exception on ordinary traffic.
 
 DCE/RPC is not left to tshark: the bytes of pipes go on to `rpc` as they are, and its dissector is off.
@@ -324,11 +324,17 @@ class _File:
             return
         fields = list(FIELDS)
         with ExitStack() as runs:
-            run = runs.enter_context(self._run_flat(path, Survey(), fields))
-            survey = self._survey(path)
-            if not survey.is_as_most():
-                run.close()
-                run = runs.enter_context(self._run_flat(path, survey, fields))
+            begun: dict[tuple[bool, frozenset[int]], Run] = {}
+
+            def begin(survey: Survey) -> None:
+                begun[survey.decides()] = runs.enter_context(self._run_flat(path, survey, fields))
+
+            survey = self._survey(path, begin)
+            if survey.decides() not in begun:
+                for wrong in begun.values():
+                    wrong.close()
+                begin(survey)
+            run = begun[survey.decides()]
             self._start_nested = partial(self._run_nested, runs, path, survey)
             yield from self._flat(run, fields)
             while not self.last_frame and (unknown := _unknown_fields(run.complaint()) & set(fields)):
@@ -392,10 +398,10 @@ class _File:
                 return []
         return self._ahead[1] if self._ahead[0] == frame else []
 
-    def _survey(self, path: str) -> Survey:
+    def _survey(self, path: str, early: Callable[[Survey], None]) -> Survey:
         """Count the packets, look for SMB on other ports, and for disorder."""
         with Run(self._program, path, tshark_survey.arguments(self._ports)) as run:
-            survey = tshark_survey.read(run.lines(), self._ports, self.facts)
+            survey = tshark_survey.read(run.lines(), self._ports, self.facts, early)
             self._note(run.complaint())
         self.segments = survey.segments
         return survey
