@@ -174,10 +174,7 @@ def as_nanoseconds(text: bytes) -> int | None:
     """A time in seconds since 1970 with a fraction; None if it is none, or beyond what 63 bits hold."""
     seconds, _, fraction = text.partition(b".")
     try:
-        if len(fraction) == 9:  # as nearly always
-            time_ns = int(seconds + fraction) if seconds else -1
-        else:
-            time_ns = int(seconds + fraction[:9].ljust(9, b"0")) if seconds else -1
+        time_ns = int(seconds + fraction[:9].ljust(9, b"0")) if seconds else -1
     except ValueError:
         return None
     return time_ns if 0 <= time_ns < 1 << 63 else None
