@@ -3,7 +3,8 @@
 A file is read two or three times by tshark. A quick survey of all packets comes first: how many there are, which ports
 carry SMB though nobody said so, and whether segments are out of order (see `tshark_survey`). Then come flat lines of the
 frames on these ports and, from the first frame on that holds several messages, beside them the nested ones of such frames
-(see `tshark_fields`). pyshark's own readers are not used: they make an object of each packet, which takes 6 times (EK) to
+(see `tshark_fields`). Of a large file the flat lines are begun beside the survey, by what it says early, and begun again if it
+says something else in the end. pyshark's own readers are not used: they make an object of each packet, which takes 6 times (EK) to
 53 times (XML) as long, and end with an exception on ordinary traffic.
 
 DCE/RPC is not left to tshark: the bytes of pipes go on to `rpc` as they are, and its dissector is off.
@@ -47,7 +48,9 @@ MOST_IDLE = 65_536
 """Frames after which a batch is handed on though it is not full: so progress shows."""
 ARENA = 8 * 1024 * 1024
 MAX_OPEN = 16
-"""Files whose times overlap that are read side by side, each by two processes."""
+"""Files whose times overlap that are read side by side, each by up to three processes."""
+AHEAD = 16 * 1024 * 1024
+"""Bytes of flat lines that are taken before they are read, of all files that are open together."""
 _NEVER = 1 << 63
 COMPILE_FROM = 2_000_000
 """Bytes of files from which compiled kernels are worth their import, if they are there."""
@@ -138,6 +141,8 @@ class TsharkEngine:
             files = [
                 _File(item.capture, self._program, self._ports, kept.enter_context(ExitStack())) for item in inputs
             ]
+            for file in files:
+                file.ahead = AHEAD // min(len(files), MAX_OPEN)
             if len(files) > 1:
                 for file in files:
                     file.find_begin()
@@ -285,6 +290,7 @@ class _File:
         self.now_ns = 0
         self.last_frame = 0
         self.segments = 0
+        self.ahead = AHEAD
         self._program = program
         self._ports = ports
         self._kept = kept
@@ -317,37 +323,51 @@ class _File:
         if path is None:
             self._is_done = True
             return
-        survey = self._survey(path)
-        order = {"tcp.reassemble_out_of_order": "FALSE" if survey.is_in_order() else "TRUE"}
-        ports = tuple(dict.fromkeys((*self._ports, *survey.ports)))
-        only = ("-Y", SEVERAL, "-T", "pdml", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe lanman data")
-        nested = tshark_process.parameters("dcerpc", order, ports, *only)
-        shown = ("-Y", f"tcp.port in {{{', '.join(map(str, ports))}}} or (tcp and (smb or smb2))")
-        printed = ("-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", f"aggregator={BETWEEN}")
         fields = list(FIELDS)
-        while True:
-            columns = [word for name in fields for word in ("-e", name)]
-            flat = tshark_process.parameters("dcerpc", order, ports, *shown, *printed, *columns)
-            with ExitStack() as runs:
-                run = runs.enter_context(Run(self._program, path, flat))
-                self._start_nested = partial(self._run_beside, runs, path, nested)
+        with ExitStack() as runs:
+            begun: dict[tuple[bool, frozenset[int]], Run] = {}
+
+            def begin(survey: Survey) -> None:
+                begun[survey.decides()] = runs.enter_context(self._run_flat(path, survey, fields))
+
+            survey = self._survey(path, begin)
+            if survey.decides() not in begun:
+                for wrong in begun.values():
+                    wrong.close()
+                begin(survey)
+            run = begun[survey.decides()]
+            self._start_nested = partial(self._run_nested, runs, path, survey)
+            yield from self._flat(run, fields)
+            while not self.last_frame and (unknown := _unknown_fields(run.complaint()) & set(fields)):
+                fields = [name for name in fields if name not in unknown]  # this version of tshark has not all
+                run = runs.enter_context(self._run_flat(path, survey, fields))
                 yield from self._flat(run, fields)
-                complaint = run.complaint()
-                unknown = _unknown_fields(complaint) & set(fields)
-                if unknown and not self.last_frame:
-                    fields = [name for name in fields if name not in unknown]
-                    continue  # another version of tshark has other fields
-                self._note(complaint)
-                if self._beside is not None:
-                    self._note(self._beside.complaint_if_ended())
-                if run.too_long:
-                    self._note(f"{run.too_long} lines of tshark were too long")
-            break
+            self._note(run.complaint())
+            if self._beside is not None:
+                self._note(self._beside.complaint_if_ended())
+            if run.too_long:
+                self._note(f"{run.too_long} lines of tshark were too long")
         self.facts.packets = max(self.facts.packets, self.last_frame)  # a survey may have been ended from outside
         self._is_done = True
 
-    def _run_beside(self, runs: ExitStack, path: str, arguments: list[str]) -> Run:
+    def _settings(self, survey: Survey, ports: tuple[int, ...], *more: str) -> list[str]:
+        order = {"tcp.reassemble_out_of_order": "FALSE" if survey.is_in_order() else "TRUE"}
+        return tshark_process.parameters("dcerpc", order, ports, *more)
+
+    def _run_flat(self, path: str, survey: Survey, fields: list[str]) -> Run:
+        ports = self._all_ports(survey)
+        shown = ("-Y", f"tcp.port in {{{', '.join(map(str, ports))}}} or (tcp and (smb or smb2))")
+        printed = ("-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", f"aggregator={BETWEEN}")
+        columns = [word for name in fields for word in ("-e", name)]
+        return Run(self._program, path, self._settings(survey, ports, *shown, *printed, *columns), ahead=self.ahead)
+
+    def _run_nested(self, runs: ExitStack, path: str, survey: Survey) -> Run:
+        only = ("-Y", SEVERAL, "-T", "pdml", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe lanman data")
+        arguments = self._settings(survey, self._all_ports(survey), *only)
         return runs.enter_context(Run(self._program, path, arguments))
+
+    def _all_ports(self, survey: Survey) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((*self._ports, *survey.ports)))
 
     def _note(self, complaint: str) -> None:
         """An error of this file. What several runs complain about in the same words is told once."""
@@ -379,10 +399,10 @@ class _File:
                 return []
         return self._ahead[1] if self._ahead[0] == frame else []
 
-    def _survey(self, path: str) -> Survey:
+    def _survey(self, path: str, early: Callable[[Survey], None]) -> Survey:
         """Count the packets, look for SMB on other ports, and for disorder."""
         with Run(self._program, path, tshark_survey.arguments(self._ports)) as run:
-            survey = tshark_survey.read(run.lines(), self._ports, self.facts)
+            survey = tshark_survey.read(run.lines(), self._ports, self.facts, early)
             self._note(run.complaint())
         self.segments = survey.segments
         return survey

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -131,12 +132,55 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-class Run:
-    """A run of tshark. Leaving the `with` block ends it."""
+class _Ahead:
+    """What a program prints, taken by a thread of its own, so that it works on while we do something else."""
 
-    def __init__(self, program: str, path: str, arguments: list[str]) -> None:
+    def __init__(self, output: BufferedReader, most: int) -> None:
+        self._output = output
+        self._most = most
+        self._taken: deque[bytes] = deque()
+        self._size = 0
+        self._is_over = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._take, name="tshark", daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        got = b"-"
+        while got and not self._is_over:
+            got = self._output.read1(PIPE)
+            with self._changed:
+                self._changed.wait_for(lambda: self._size < self._most or self._is_over)
+                self._taken.append(got)
+                self._size += len(got)
+                self._changed.notify()
+
+    def read(self) -> bytes:
+        """What was printed next, empty at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken)
+            got = self._taken[0]
+            if got:
+                self._taken.popleft()
+            self._size -= len(got)
+            self._changed.notify()
+        return got
+
+    def end(self) -> None:
+        """End the thread. The program must have ended."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+        self._thread.join()
+
+
+class Run:
+    """A run of tshark. Leaving the `with` block ends it. ahead: bytes of its output that are taken before they are asked for."""
+
+    def __init__(self, program: str, path: str, arguments: list[str], *, ahead: int = 0) -> None:
         self.ended_by_us = False
         self.too_long = 0
+        self._ahead: _Ahead | None = None
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._home = tempfile.TemporaryDirectory(prefix="nullsession-")
         home = self._home.name
@@ -155,6 +199,10 @@ class Run:
                 )
                 # Also where an interrupt comes before the `with` block is entered.
                 weakref.finalize(self, _kill, self._process)
+                assert isinstance(self._process.stdout, BufferedReader)
+                self._output = self._process.stdout
+                if ahead:
+                    self._ahead = _Ahead(self._output, ahead)
         except OSError as problem:
             self._tidy()
             raise AnalyzerError(f"{program} cannot be run: {problem}") from None
@@ -169,11 +217,9 @@ class Run:
 
     def lines(self) -> Iterator[bytes]:
         """The lines it prints, without their ends."""
-        output = self._process.stdout
-        assert isinstance(output, BufferedReader)
         begun: list[bytes] = []  # of the line whose end is still to come
         size = 0
-        while got := output.read1(PIPE):
+        while got := self._ahead.read() if self._ahead else self._output.read1(PIPE):
             first, *others = got.split(b"\n")
             size += len(first)
             if size <= LONGEST_LINE:
@@ -221,9 +267,10 @@ class Run:
         if self._process.poll() is None:
             self.ended_by_us = True
             _kill(self._process)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
         self._process.wait()
+        if self._ahead is not None:
+            self._ahead.end()
+        self._output.close()
         self._tidy()
 
     def _tidy(self) -> None:

@@ -6,7 +6,7 @@ asked for, which takes longer than all dissectors together. Columns hold what is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from analyzer.capture.reader import FileFacts
@@ -16,6 +16,8 @@ from analyzer.engines.tshark_fields import as_nanoseconds
 MOST_PORTS = 64
 """Ports that are added to those that were named."""
 MOST_STREAMS = 100_000
+EARLY = 10_000
+"""Packets after which a survey mostly says what it will say in the end."""
 MOST_BYTES = 1 << 62
 
 _COLUMNS = (
@@ -45,6 +47,10 @@ class Survey:
         """Segments had better not be put in order: tshark would wait for ever for those that were not captured."""
         return len(self.late) <= len(self.lost - self.late)
 
+    def decides(self) -> tuple[bool, frozenset[int]]:
+        """All that the reading of messages depends on."""
+        return self.is_in_order(), frozenset(self.ports)
+
 
 def arguments(ports: tuple[int, ...]) -> list[str]:
     """What tshark is told. Any segment may begin with a message, but those to `ports` are not looked into."""
@@ -61,8 +67,13 @@ def arguments(ports: tuple[int, ...]) -> list[str]:
     return tshark_process.parameters("gss-api", preferences, (), *every, *known, "-T", "tabs")
 
 
-def read(lines: Iterable[bytes], ports: tuple[int, ...], facts: FileFacts) -> Survey:
-    """The survey that these lines tell; packets are counted in `facts`. A line that makes no sense is passed over."""
+def read(
+    lines: Iterable[bytes], ports: tuple[int, ...], facts: FileFacts, early: Callable[[Survey], None] = lambda _: None
+) -> Survey:
+    """The survey that these lines tell; packets are counted in `facts`. A line that makes no sense is passed over.
+
+    early: given the survey as it stands after `EARLY` packets.
+    """
     survey = Survey()
     named = frozenset(ports)
     for line in lines:
@@ -77,6 +88,8 @@ def read(lines: Iterable[bytes], ports: tuple[int, ...], facts: FileFacts) -> Su
         if time_ns is None or not 0 <= captured < MOST_BYTES:
             continue
         facts.packets += 1
+        if facts.packets == EARLY:
+            early(survey)
         facts.bytes += captured
         facts.truncated_packets += captured < size
         if not facts.first_ns or time_ns < facts.first_ns:

@@ -18,7 +18,7 @@ import analyzer
 from analyzer import engines
 from analyzer.analysis import Analysis
 from analyzer.capture.inputs import Input
-from analyzer.engines import tshark_process, tshark_records
+from analyzer.engines import tshark, tshark_process, tshark_records, tshark_survey
 from analyzer.engines.tshark_fields import FIELDS, Part, read_line, read_nested
 from analyzer.errors import AnalyzerError
 from analyzer.records import BODIES
@@ -97,6 +97,28 @@ def test_a_connection_goes_on_in_the_next_file(tmp_path: Path) -> None:
     assert two.pipe_opens["pipe"].tolist() == one.pipe_opens["pipe"].tolist()
     assert two.calls["operation"].tolist() == one.calls["operation"].tolist()
     assert two.sessions["identity"].tolist() == ["anonymous"]
+
+
+@needs_tshark
+@pytest.mark.parametrize("ahead", [1, tshark.AHEAD])
+@pytest.mark.parametrize(("capture", "begun"), [("anonymous-port4455.pcapng", 2), ("anonymous-smb311.pcap", 1)])
+def test_lines_begun_beside_the_survey(capture: str, begun: int, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a single packet it is not known yet that port 4455 carries SMB: lines are begun again. 445 was named."""
+    expected = analyzer.analyze(CAPTURES / capture, engine="tshark")
+    started: list[list[str]] = []
+    run = tshark.Run
+
+    def noted(program: str, path: str, arguments: list[str], *, ahead: int = 0) -> tshark.Run:
+        started.append(arguments)
+        return run(program, path, arguments, ahead=ahead)
+
+    monkeypatch.setattr(tshark, "Run", noted)
+    monkeypatch.setattr(tshark, "AHEAD", ahead)
+    monkeypatch.setattr(tshark_survey, "EARLY", 1)
+    found = analyzer.analyze(CAPTURES / capture, engine="tshark")
+    assert sum("fields" in arguments for arguments in started) == begun
+    assert len(found.sessions) > 0
+    assert differences(found, expected) == set()
 
 
 @needs_tshark
