@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -90,13 +91,12 @@ def test_an_interruption_while_tables_are_written_leaves_older_results(
     called: Called, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
-    write, count = results.write_parquet, 0
+    write, numbers = results.write_parquet, itertools.count(1)  # two threads write
 
     def interrupted_write(*arguments: Any) -> None:
-        nonlocal count
-        count += 1
+        number = next(numbers)
         write(*arguments)
-        if count == 5:
+        if number == 5:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(results, "write_parquet", interrupted_write)
@@ -205,12 +205,10 @@ def test_a_disk_that_becomes_full_leaves_older_results(
     called: Called, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
-    write, count = results.write_csv, 0
+    write, numbers = results.write_csv, itertools.count(1)  # two threads write
 
     def write_until_full(*arguments: object) -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
+        if next(numbers) == 3:
             raise OSError(28, "No space left on device")
         write(*arguments)  # type: ignore[arg-type]
 
