@@ -162,6 +162,8 @@ MAX_SEALED = 1_000_000
 """So many of them are remembered; others are not opened."""
 MAX_AGAIN = 10_000
 """So many logins are looked into."""
+MAX_LATE = 1_000
+"""So many requests of a window are asked whether they show that an answer comes no more; each is held against all that wait."""
 NO_SUCH_SESSION = (0xC0000203, 0x005B0002)
 """STATUS_USER_SESSION_DELETED; STATUS_SMB_BAD_UID, which is also ERRSRV/ERRbaduid. [MS-SMB2 3.3.5.2.9; MS-CIFS 2.2.2.4]"""
 
@@ -557,7 +559,7 @@ class Reducer:
         second = second[np.isin(messages["connection"][second], messages["connection"][first])]
         legs = self._legs
         others = np.flatnonzero(messages["kind"] == Kind.SETUP)
-        for place in second[np.argsort(messages["order"][second])].tolist():
+        for place in second[np.argsort(messages["order"][second])][:MAX_LATE].tolist():
             connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
             met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
             met &= messages["order"][others] < order
@@ -957,7 +959,7 @@ class Reducer:
         request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
         new = np.flatnonzero(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
         overdue: list[int] = []
-        for place in new[np.argsort(messages["order"][request[new]], kind="stable")].tolist():
+        for place in new[np.argsort(messages["order"][request[new]], kind="stable")][:MAX_LATE].tolist():
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
             before = row[(of_open == scope[place]) & (messages["order"][row] < messages["order"][request[place]])]
             if len(before) == 1 and key not in self._strays and key[0] not in self._unanswered:
