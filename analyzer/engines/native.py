@@ -281,8 +281,7 @@ class NativeEngine:
         for block in scan.sequence.blocks():
             yield from self._follow(scan, block)
             if scan.counts[packets.C_SMB] - scan.begun_at > WINDOW_SEGMENTS:
-                yield from self._hand_over(scan)
-                yield from self._finish_connections(scan, LINGER_NS, even_open=0)
+                yield from self._next_window(scan)
             if not self._kernels.compiled and scan.counts[packets.C_TCP] > PLAIN_PACKETS:
                 self._compile()
             if scan.again is not None and not scan.again.last:
@@ -312,8 +311,7 @@ class NativeEngine:
             if at < found and scan.memory.state[flows.G_FREE_FLOW] < 0:
                 yield from self._make_room(scan)
             elif at < found:
-                yield from self._hand_over(scan)
-                yield from self._finish_connections(scan, LINGER_NS, even_open=0)
+                yield from self._next_window(scan)
 
     def _make_room(self, scan: _Scan) -> Iterator[Filled]:
         """Free the rows of connections that are over; if they are few, double the table, or take idle ones for over."""
@@ -338,6 +336,10 @@ class NativeEngine:
             self._kernels.release(scan.memory, done)
             if not has_room(scan.memory):
                 yield from self._hand_over(scan)
+
+    def _next_window(self, scan: _Scan) -> Iterator[Filled]:
+        yield from self._hand_over(scan)
+        yield from self._finish_connections(scan, LINGER_NS, even_open=0)
 
     def _hand_over(self, scan: _Scan) -> Iterator[Filled]:
         """Give the window away and go on with an empty one, as soon as there is one."""

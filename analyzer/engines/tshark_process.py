@@ -148,7 +148,12 @@ class _Ahead:
     def _take(self) -> None:
         got = b"-"
         while got and not self._is_over:
-            got = self._output.read1(PIPE)
+            try:
+                got = self._output.read1(PIPE)
+            except (
+                OSError
+            ):  # whoever waits for more must not do so for ever; how the program ended tells what was wrong
+                got = b""
             with self._changed:
                 self._changed.wait_for(lambda: self._size < self._most or self._is_over)
                 self._taken.append(got)
