@@ -56,7 +56,7 @@ from analyzer.capture.packets import (
 )
 from analyzer.capture.pcapng import CapturedPacket, Interface
 from analyzer.capture.reader import ROWS, CaptureReader, FileFacts
-from analyzer.capture.source import CHUNK
+from analyzer.capture.source import CHUNK, STEP
 from analyzer.compiled import Bytes, Kernels, Table
 
 Mask = npt.NDArray[np.bool_]
@@ -148,7 +148,7 @@ class Marking:
         while waiting or reading:
             while waiting and len(reading) < MAX_OPEN and (not reading or waiting[-1].begins_ns <= reading[0][0]):
                 file = waiting.pop()
-                chunk = CHUNK if not reading else CHUNK // 4
+                chunk = CHUNK if not reading else STEP // 4
                 heapq.heappush(
                     reading, (file.begins_ns, file.number, CaptureReader(file.capture, file.number, chunk=chunk))
                 )
@@ -158,7 +158,7 @@ class Marking:
                 done += reader.consumed
                 self.read[number] = reader.facts
                 continue
-            self._mark(reader.buffer, reader.packets[:found], number)
+            self._mark(reader.step.buffer, reader.step.packets[:found], number)
             progress(done + reader.consumed + sum(each.consumed for _, _, each in reading))
             heapq.heappush(reading, (reader.last_ns, number, reader))
 
@@ -301,7 +301,7 @@ def marked_packets(files: list[File], marks: dict[int, Marks], kernels: Kernels)
     while waiting or ready:
         while waiting and len(ready) < MAX_OPEN and (not ready or waiting[-1].begins_ns <= ready[0][0]):
             file = waiting.pop()
-            _put(ready, 0, _of_file(file, marks[file.number], kernels, CHUNK if not ready else CHUNK // 4))
+            _put(ready, 0, _of_file(file, marks[file.number], kernels, CHUNK if not ready else STEP // 4))
         if ready:
             clock, _, chosen, rest = heapq.heappop(ready)
             yield chosen
@@ -317,12 +317,12 @@ def _of_file(file: File, marks: Marks, kernels: Kernels, chunk: int) -> Iterator
     reader = CaptureReader(file.capture, file.number, chunk=chunk)
     try:
         while (found := reader.read_packets(kernels)) >= 0:
-            frames = reader.packets[:found, P_FRAME]
+            frames = reader.step.packets[:found, P_FRAME]
             for row in marks.among(frames).tolist():
                 yield Chosen(
                     file.number,
                     int(frames[row]),
-                    int(reader.packets[row, P_TIME]),
+                    int(reader.step.packets[row, P_TIME]),
                     reader.section,
                     reader.captured(row),
                     reader,

@@ -9,18 +9,20 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from analyzer.capture import foreign, pcap, pcapng
+from analyzer.capture.ahead import Ahead
 from analyzer.capture.datagrams import nothing_overheard
 from analyzer.capture.fragments import no_fragments, still_under_way
-from analyzer.capture.packets import C_DATAGRAMS, C_INCOMPLETE, T_TIME
-from analyzer.capture.reader import CaptureReader, first_packet_ns
-from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, Spool, is_compressed
-from analyzer.compiled import Bytes, Kernels, Table
+from analyzer.capture.packets import C_DATAGRAMS, C_INCOMPLETE, C_WIDTH, T_TIME
+from analyzer.capture.reader import CaptureReader, Step, first_packet_ns
+from analyzer.capture.source import CHUNK, SNIFF_SIZE, STDIN, STEP, Spool, is_compressed
+from analyzer.compiled import Kernels, Table
 from analyzer.errors import UsageError
 
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".dmp", ".ntar", ".trc")
@@ -110,17 +112,23 @@ def in_time_order(inputs: list[Input], kernels: Kernels) -> list[tuple[int, Inpu
 
 @dataclass(slots=True)
 class Block:
-    """TCP segments `first` to `end` - 1 of a table, in time order; their bytes are in `buffer` until the next block."""
+    """TCP segments `first` to `end` - 1 of a step's table, in time order; they are there until the next block."""
 
     reader: CaptureReader
-    buffer: Bytes
-    segments: Table
+    step: Step
     first: int
     end: int
+
+    @property
+    def segments(self) -> Table:
+        return self.step.segments[self.first : self.end]
 
 
 class CaptureSequence:
     """Several files, in time order, as one sequence of blocks.
+
+    While a file is open alone, its next step is made by another thread. That thread and this one never read at a time: what
+    they find is the same, in the same order, whichever does it.
 
     kernels: asked for at each step, since the caller may change from plain to compiled in between.
     """
@@ -138,7 +146,9 @@ class CaptureSequence:
         self._waiting = [(begins, item.capture, first_no + n) for n, (begins, item) in enumerate(inputs)][::-1]
         self._kernels = kernels
         self._counts = counts
-        self._open: list[_Ahead] = []
+        self._open: list[_Open] = []
+        self._ahead = Ahead()
+        self._ahead_in: _Open | None = None  # the file whose next step is being made
         self._fragments = no_fragments()  # of one packet, they may lie in two files
         self.readers: list[CaptureReader] = []
         self.overheard = nothing_overheard()
@@ -150,77 +160,105 @@ class CaptureSequence:
 
     def blocks(self) -> Iterator[Block]:
         """All segments of all files."""
-        while self._open or self._waiting:
-            self._open_all_begun()
-            if len(self._open) == 1:
-                ahead = self._open[0]
-                yield Block(ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.end)
-                ahead.first = ahead.end
-            elif self._open:
-                yield from self._merged()
-            self._open = [ahead for ahead in self._open if self._refill(ahead)]
+        try:
+            while self._open or self._waiting:
+                self._open_all_begun()
+                if len(self._open) == 1:
+                    file = self._open[0]
+                    yield Block(file.reader, file.step, file.first, file.end)
+                    file.first = file.end
+                elif self._open:
+                    yield from self._merged()
+                self._open = [file for file in self._open if self._refill(file)]
+        finally:
+            self._ahead.stop()
         self._counts[C_INCOMPLETE] += still_under_way(self._fragments)
+
+    def close(self) -> None:
+        """Leave off before the end."""
+        with suppress(Exception):
+            self._settle()
+        self._ahead.stop()
+        for reader in self.readers:
+            reader.close()
 
     def _open_all_begun(self) -> None:
         """Open the next file, and those that begin before what could then be handed out ends."""
         while self._waiting:
             begins, capture, capture_no = self._waiting[-1]
-            if self._open and (len(self._open) >= MAX_OPEN or begins > min(ahead.reaches() for ahead in self._open)):
+            if self._open and (len(self._open) >= MAX_OPEN or begins > min(file.reaches() for file in self._open)):
                 return
+            self._settle()
             self._waiting.pop()
             reader = CaptureReader(
                 capture,
                 capture_no,
-                chunk=CHUNK if not self._open else CHUNK // 4,
+                chunk=CHUNK if not self._open else STEP // 4,
                 fragments=self._fragments,
                 spool=self._spool,
             )
             self.readers.append(reader)
-            ahead = _Ahead(reader)
-            if self._refill(ahead):
-                self._open.append(ahead)
+            file = _Open(reader)
+            if self._refill(file):
+                self._open.append(file)
 
-    def _refill(self, ahead: _Ahead) -> bool:
+    def _settle(self) -> None:
+        """Wait for what is being read ahead."""
+        if self._ahead_in is not None:
+            file, self._ahead_in = self._ahead_in, None
+            file.found = self._ahead.result()
+
+    def _refill(self, file: _Open) -> bool:
         """Read on in a file of which no segments are left; False at its end."""
-        while ahead.first >= ahead.end:
-            before = int(self._counts[C_DATAGRAMS])
-            found = ahead.reader.read(self._kernels(), self._counts)
+        reader = file.reader
+        while file.first >= file.end:
+            self._settle()
+            found, file.found = file.found, None
+            if found is None:
+                found = reader.read(self._kernels(), file.counts)
             if found < 0:
+                reader.close()
                 return False
-            if aside := int(self._counts[C_DATAGRAMS]) - before:
-                reader = ahead.reader
-                self._kernels().keep_datagrams(reader.buffer, reader.segments, aside, self.overheard)
-            ahead.first, ahead.end = 0, found
+            file.step, file.first, file.end = reader.step, 0, found
+            aside = int(file.counts[C_DATAGRAMS])
+            self._counts += file.counts
+            file.counts[:] = 0
+            if reader.is_through and not reader.is_small and not [other for other in self._open if other is not file]:
+                self._ahead_in = file
+                self._ahead.begin(lambda: reader.read(self._kernels(), file.counts, ahead=True))
+            if aside:
+                self._kernels().keep_datagrams(file.step.buffer, file.step.segments, aside, self.overheard)
         return True
 
     def _merged(self) -> Iterator[Block]:
         """The segments of all open files up to where the first of them must read on."""
-        limit = min(ahead.reaches() for ahead in self._open)
-        clocks = [ahead.clock() for ahead in self._open]
+        limit = min(file.reaches() for file in self._open)
+        clocks = [file.clock() for file in self._open]
         clocks = [clock[: np.searchsorted(clock, limit, side="right")] for clock in clocks]
         owners = np.repeat(np.arange(len(clocks)), [len(clock) for clock in clocks])
         owners = owners[np.argsort(np.concatenate(clocks), kind="stable")]
         begin = 0
         for end in (np.flatnonzero(np.diff(owners, append=-1)) + 1).tolist():
-            ahead = self._open[int(owners[begin])]
-            yield Block(
-                ahead.reader, ahead.reader.buffer, ahead.reader.segments, ahead.first, ahead.first + end - begin
-            )
-            ahead.first += end - begin
+            file = self._open[int(owners[begin])]
+            yield Block(file.reader, file.step, file.first, file.first + end - begin)
+            file.first += end - begin
             begin = end
 
 
-class _Ahead:
+class _Open:
     """An open file with the segments that were read and not yet handed out."""
 
     def __init__(self, reader: CaptureReader) -> None:
         self.reader = reader
+        self.step = reader.step
         self.first = 0
         self.end = 0
+        self.counts = np.zeros(C_WIDTH, dtype=np.int64)  # of the step that is being made
+        self.found: int | None = None  # what the step that was made ahead found
 
     def clock(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """The times of the waiting segments, made to run forward: a file keeps its own order."""
-        return np.maximum.accumulate(self.reader.segments[self.first : self.end, T_TIME])
+        return np.maximum.accumulate(self.step.segments[self.first : self.end, T_TIME])
 
     def reaches(self) -> int:
         """The time up to which this file's segments are known."""

@@ -29,6 +29,7 @@ from analyzer.capture.packets import (
     STOP_BAD,
     STOP_BLOCK,
     STOP_FULL,
+    STOP_MORE,
     STOP_NO_INTERFACE,
     T_DST_HI,
     T_DST_LO,
@@ -61,19 +62,38 @@ from analyzer.capture.packets import (
     W_STOP,
     W_WIDTH,
 )
-from analyzer.capture.source import CARRY, CHUNK, SNIFF_SIZE, Chunks, Source, Spool, open_source
+from analyzer.capture.source import CARRY, CHUNK, SNIFF_SIZE, STEP, Chunks, Source, Spool, open_source
 from analyzer.compiled import Bytes, Kernels, Table
 from analyzer.errors import CaptureError, DecodeError
 
 ROWS = 8192
 """Packets walked at a time: their tables then stay in the processor's cache."""
-SMALL_FILE = 4 * CHUNK
+SMALL_FILE = 4 * STEP
 """A file up to this size is not worth a thread that reads ahead."""
 
 MAX_PROCESS_NOTES = 200_000
 """What is kept of a file about the processes of its SMB packets: one for each process of a connection."""
 
 Ends = tuple[int, int, int, int, int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """What one step of reading found. Rows of the tables point into `buffer`."""
+
+    buffer: Bytes
+    packets: Table
+    segments: Table
+    notes: Table
+    noted: int = 0  # rows of `notes`
+    processes: list[tuple[int, str]] = field(default_factory=list)  # that notes name by their number
+
+    @classmethod
+    def empty(cls, notes: int) -> Step:
+        """One with room for a step; notes: how many may come with it."""
+        sizes = ((ROWS, P_WIDTH), (ROWS, T_WIDTH), (notes, N_WIDTH))
+        packets, segments, noted = (np.zeros(size, dtype=np.int64) for size in sizes)
+        return cls(buffer=np.empty(0, dtype=np.uint8), packets=packets, segments=segments, notes=noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +147,15 @@ class CaptureReader:
         spool: Spool | None = None,
     ) -> None:
         self.facts = FileFacts(capture=capture, capture_no=capture_no)
-        self.segments: Table = np.zeros((ROWS, T_WIDTH), dtype=np.int64)
-        self.packets: Table = np.zeros((ROWS, P_WIDTH), dtype=np.int64)
-        self._rows = 0  # packets in that table
+        self.step = Step.empty(1)
+        """The last one."""
+        self._spare: Step | None = None
+        self._keep: Bytes | None = None  # a buffer that is still used by others
+        self._rows = 0  # packets of this step
+        self._before = 0  # packets before this chunk
         self._look = np.zeros(L_WIDTH, dtype=np.int64)
         self._fragments = no_fragments() if fragments is None else fragments
         self._interfaces = np.zeros((1, pcapng.I_WIDTH), dtype=np.int64)
-        self._notes: Table = np.zeros((1, N_WIDTH), dtype=np.int64)
         self._told = pcapng.Told()
         self._processes_of: dict[Ends, set[tuple[int, str | None]]] = {}  # that were noted of a connection
         self._state = np.zeros(W_WIDTH, dtype=np.int64)
@@ -141,23 +163,24 @@ class CaptureReader:
         self._links: set[int] = set()
         self._chunks: Chunks | None = None
         self._source: Source | None = None
+        self.is_small = True
+        """Not worth a thread that reads ahead."""
         try:
             self._source = open_source(capture, spool)
             size = self._source.size
-            small = size is not None and size <= SMALL_FILE and not self._source.compression
-            if size is not None and small:
+            self.is_small = size is not None and size <= SMALL_FILE and not self._source.compression
+            if size is not None and self.is_small:
                 chunk = min(chunk, max(4096, size))
-            self._chunks = Chunks(self._source, chunk, ahead=not small)
+            self._chunks = Chunks(self._source, chunk)
             self._begin(self._chunks, self._source.compression)
         except CaptureError as problem:
             self._note_error(problem)
             self.close()
 
     @property
-    def buffer(self) -> Bytes:
-        """The bytes that the rows of `segments` point into."""
-        assert self._chunks is not None
-        return self._chunks.buffer
+    def is_through(self) -> bool:
+        """Nothing is left of the last chunk, so the next step is made in another one."""
+        return int(self._look[L_ROW]) >= self._rows and int(self._state[W_STOP]) == STOP_MORE
 
     @property
     def consumed(self) -> int:
@@ -169,8 +192,16 @@ class CaptureReader:
         """The latest packet time so far."""
         return int(self._state[W_LAST])
 
-    def read(self, kernels: Kernels, counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
-        """Fill `segments` with the next TCP segments; returns how many rows, -1 at the end of the file."""
+    def read(self, kernels: Kernels, counts: np.ndarray[tuple[int], np.dtype[np.int64]], *, ahead: bool = False) -> int:
+        """Make a step: fill `step.segments` with the next TCP segments; returns how many, -1 at the end of the file.
+
+        ahead: by a thread of its own, while others work on the step before: that one is left as it is, and the file is not
+        closed. Only where the reader `is_through`.
+        """
+        self._keep = None
+        if ahead:
+            self._keep = self.step.buffer
+            self.step, self._spare = self._spare or Step.empty(len(self.step.notes)), self.step
         try:
             while self._chunks is not None:
                 if self._look[L_ROW] >= self._rows:
@@ -180,11 +211,11 @@ class CaptureReader:
                     self._note_links()
                     found: int = kernels.peel(
                         self._chunks.buffer,
-                        self.packets,
+                        self.step.packets,
                         int(self._look[L_ROW]),
                         self._rows,
                         self.facts.capture_no,
-                        self.segments,
+                        self.step.segments,
                         self._look,
                         self._fragments,
                         counts,
@@ -194,11 +225,12 @@ class CaptureReader:
                     break
         except CaptureError as problem:
             self._note_error(problem)
-        self.close()
+        if not ahead:
+            self.close()
         return -1
 
     def read_packets(self, kernels: Kernels) -> int:
-        """Fill `packets` with the next packets, whatever they carry; returns how many, -1 at the end of the file.
+        """Fill `step.packets` with the next packets, whatever they carry; returns how many, -1 at the end of the file.
 
         A reader is read by this or by `read`, not by both.
         """
@@ -217,7 +249,7 @@ class CaptureReader:
 
     @property
     def section(self) -> int:
-        """The section of the file that `packets` are in: numbers of interfaces and processes hold in it."""
+        """The section of the file that the packets are in: numbers of interfaces and processes hold in it."""
         return max(0, self._told.section)
 
     def interface(self, number: int) -> pcapng.Interface:
@@ -235,19 +267,19 @@ class CaptureReader:
 
     def captured(self, row: int) -> pcapng.CapturedPacket:
         """A packet of the last `read_packets`, with all that the file says of it."""
-        packet = self.packets[row].tolist()
+        packet, buffer = self.step.packets[row].tolist(), self.step.buffer
         data, have = packet[P_DATA], packet[P_HAVE]
         begin = packet[P_PLACE] - int(self._state[W_BASE])
         big = bool(self._state[W_BIG])
         if self.facts.format.startswith("pcapng"):
-            size = int.from_bytes(self.buffer[begin + 4 : begin + 8].tobytes(), "big" if big else "little")
-            return pcapng.read_packet(self.buffer[begin : begin + size].tobytes(), big, have)
-        ticks = pcap.ticks(self.buffer[begin : begin + 8].tobytes(), big, bool(self._state[W_NANO]))
-        return pcapng.CapturedPacket(0, ticks, self.buffer[data : data + have].tobytes(), packet[P_SIZE], ())
+            size = int.from_bytes(buffer[begin + 4 : begin + 8].tobytes(), "big" if big else "little")
+            return pcapng.read_packet(buffer[begin : begin + size].tobytes(), big, have)
+        ticks = pcap.ticks(buffer[begin : begin + 8].tobytes(), big, bool(self._state[W_NANO]))
+        return pcapng.CapturedPacket(0, ticks, buffer[data : data + have].tobytes(), packet[P_SIZE], ())
 
-    def note_processes(self, segments: Table) -> None:
-        """Keep what the file says of the processes of these segments, which are SMB and of the last `read`."""
-        notes = self._notes[: int(self._state[W_NOTES])]
+    def note_processes(self, step: Step, segments: Table) -> None:
+        """Keep what the file says of the processes of these segments, which are SMB and of that step."""
+        notes = step.notes[: step.noted]
         if not len(notes) or not len(segments):
             return
         place = np.minimum(np.searchsorted(notes[:, N_FRAME], segments[:, T_FRAME]), len(notes) - 1)
@@ -257,14 +289,14 @@ class CaptureReader:
         begun = np.cumsum(segments[:, T_FLAGS] & TCP_SYN)
         said = np.column_stack((segments[:, T_SRC_HI : T_DST_PORT + 1], notes[:, N_KIND : N_DIRECTION + 1], begun))
         for row in np.sort(_first_of_each(said)).tolist():
-            self._note_process(notes[row].tolist(), segments[row].tolist())
+            self._note_process(notes[row].tolist(), segments[row].tolist(), step.processes)
 
-    def _note_process(self, note: list[int], segment: list[int]) -> None:
+    def _note_process(self, note: list[int], segment: list[int], processes: list[tuple[int, str]]) -> None:
         process, name, running = note[N_PROCESS], None, note[N_KIND] == NOTE_COMMENT
         if note[N_KIND] == NOTE_BLOCK:
-            if process >= len(self._told.processes):
+            if process >= len(processes):
                 return
-            process, known = self._told.processes[process]
+            process, known = processes[process]
             name = known or None
         # What ran while a packet came in has nothing to do with it. Process 0 is the idle one, or none.
         if process == 0 or (running and note[N_DIRECTION] == DIRECTION_IN):
@@ -322,7 +354,7 @@ class CaptureReader:
         elif pcapng.sniff(head):
             self._state = pcapng.start()
             self._interfaces = pcapng.interface_table()
-            self._notes = np.zeros((ROWS, N_WIDTH), dtype=np.int64)
+            self.step = Step.empty(ROWS)
             self.facts.format = "pcapng"
         else:
             if known := foreign.what_it_is(head, compression):
@@ -335,12 +367,13 @@ class CaptureReader:
         self._state[W_BASE] = chunks.offset - chunks.start
 
     def _walk(self, kernels: Kernels, chunks: Chunks) -> int:
-        if self.facts.format.startswith("pcapng"):
-            found: int = kernels.walk_pcapng(
-                chunks.buffer, chunks.end, self.packets, self._state, self._interfaces, self._notes
-            )
-            return found
-        rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, self.packets, self._state)
+        step = self.step
+        step.buffer = chunks.buffer
+        if not self.facts.format.startswith("pcapng"):
+            rows: int = kernels.walk_pcap(chunks.buffer, chunks.end, step.packets, self._state)
+            return rows
+        rows = kernels.walk_pcapng(chunks.buffer, chunks.end, step.packets, self._state, self._interfaces, step.notes)
+        step.noted, step.processes = int(self._state[W_NOTES]), self._told.processes
         return rows
 
     def _go_on(self, chunks: Chunks) -> bool:
@@ -372,7 +405,9 @@ class CaptureReader:
         state = self._state
         unread = chunks.end - int(state[W_POS])
         place = self._place()
-        if chunks.advance(max(0, unread)):
+        chunks.size_for(int(state[W_FRAME]) - self._before, ROWS)
+        self._before = int(state[W_FRAME])
+        if chunks.advance(max(0, unread), self._keep):
             state[W_POS] = chunks.start + max(0, -unread)
             state[W_BASE] = chunks.offset - chunks.start
             return True
@@ -433,7 +468,7 @@ class CaptureReader:
         while int(state[W_POS]) > chunks.end:
             beyond = int(state[W_POS]) - chunks.end
             place = self._place()
-            if not chunks.advance(0):
+            if not chunks.advance(0, self._keep):
                 raise CaptureError(
                     self.facts.capture, f"the file ends inside a block: {beyond:,} bytes are missing", place - beyond
                 )

@@ -10,10 +10,8 @@ import contextlib
 import errno
 import io
 import os
-import queue
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -62,7 +60,11 @@ and xz (7,000) on anything; bzip2 would go up to a million, and zstd to 32,000.
 CARRY = MAX_PACKET + 256 * 1024
 """Room in front of each chunk for what the one before left: at most one record with its header and options. What is free
 of it serves `links.peel` as well."""
-CHUNK = 1024 * 1024
+CHUNK = 4 * 1024 * 1024
+"""Bytes that are read at a time, at most."""
+STEP = 1024 * 1024
+"""With so many a file is begun. Reading goes on with fewer or more, so that each time there are some thousand packets: the
+tables of these stay in the processor's cache, and the steps between the kernels are few."""
 
 
 class Source:
@@ -434,66 +436,49 @@ def _reason(problem: Exception, compression: str, place: int) -> str:
 class Chunks:
     """A source's bytes, chunk by chunk, each behind what the one before left unread.
 
-    `buffer[start:end]` is valid until the next call of `advance`. With `ahead`, a thread fills the other buffer
-    meanwhile.
+    `buffer[start:end]` is valid until the next call of `advance`, or longer if that is told to keep it.
     """
 
-    def __init__(self, source: Source, chunk: int = CHUNK, ahead: bool = True) -> None:
+    def __init__(self, source: Source, chunk: int = CHUNK) -> None:
         self.source = source
         self._chunk = chunk
-        self._buffers: list[Bytes] = [np.zeros(CARRY + chunk, dtype=np.uint8) for _ in range(2 if ahead else 1)]
-        self.buffer = self._buffers[0]
+        self._step = min(STEP, chunk)
+        self.buffer: Bytes = np.zeros(CARRY + chunk, dtype=np.uint8)
+        self._other: Bytes | None = None
         self.start = CARRY
         self.end = CARRY
         self.offset = 0  # file offset of buffer[start]
-        self._filled: queue.Queue[int | BaseException] = queue.Queue()
-        self._wanted: queue.Queue[int | None] = queue.Queue()
-        self._turn = 0
-        self._ahead = ahead
-        if ahead:
-            threading.Thread(target=self._fill_ahead, name="read-ahead", daemon=True).start()
-            self._wanted.put(0)
 
-    def advance(self, unread: int) -> bool:
+    def size_for(self, packets: int, most: int) -> None:
+        """How many bytes to read from now on, where so many packets were in this chunk, and `most` are taken at a time."""
+        if packets > most:
+            self._step = max(self._step // 2, min(STEP // 4, self._chunk))
+        elif packets < most // 4:
+            self._step = min(self._step * 2, self._chunk)
+
+    def advance(self, unread: int, keep: Bytes | None = None) -> bool:
         """Go on to the next chunk; the last `unread` bytes of this one stand in front of it. False at the end.
 
-        Raises CaptureError if the source does, or if `unread` is more than one record can take.
+        keep: a buffer in which nothing is changed. Raises CaptureError if the source does, or if `unread` is more than one
+        record can take.
         """
         if unread > CARRY:
             raise CaptureError(self.source.capture, "a record is longer than any packet can be", self.offset)
         tail = self.buffer[self.end - unread : self.end].copy()
-        if self._ahead:
-            got = self._filled.get()
-            if isinstance(got, BaseException):
-                raise got
-            buffer = self._buffers[self._turn]
-            self._turn = 1 - self._turn
-            if got:
-                self._wanted.put(self._turn)
-        else:
-            buffer = self._buffers[0]
-            got = self.source.fill(buffer.data[CARRY:])
+        buffer = self.buffer
+        if buffer is keep:
+            buffer = np.zeros_like(buffer) if self._other is None else self._other
+        got = self.source.fill(buffer.data[CARRY : CARRY + self._step])
         if got == 0:
-            self._filled.put(0)
             return False
+        if buffer is not self.buffer:
+            self.buffer, self._other = buffer, self.buffer
         buffer[CARRY - unread : CARRY] = tail
         self.offset += self.end - self.start - unread
-        self.buffer, self.start, self.end = buffer, CARRY - unread, CARRY + got
+        self.start, self.end = CARRY - unread, CARRY + got
         return True
 
-    def _fill_ahead(self) -> None:
-        while (turn := self._wanted.get()) is not None:
-            try:
-                got = self.source.fill(self._buffers[turn].data[CARRY:])
-            except BaseException as problem:
-                self._filled.put(problem)
-                return
-            self._filled.put(got)
-            if got == 0:
-                return
-
     def close(self) -> None:
-        """Stop reading ahead and close the source."""
-        self._wanted.put(None)
+        """Close the source."""
         with contextlib.suppress(OSError):
             self.source.close()

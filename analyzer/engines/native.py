@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 WINDOW_ROWS = 32_768
 WINDOW_BYTES = 4 * 1024 * 1024
-WINDOW_SEGMENTS = 131_072
+WINDOW_SEGMENTS = 262_144
 """Segments of SMB after which a window is handed over though there is room. Where files are transferred few segments begin a
 message: windows that had to be full would take memory, and keep what was found back, for as long as gigabytes."""
 FLOWS = 4096
@@ -248,8 +248,7 @@ class NativeEngine:
                 if sealed.is_ready():
                     yield self._opened(sealed)
         finally:
-            for reader in scan.sequence.readers:
-                reader.close()
+            scan.sequence.close()
         yield self._opened(sealed)
 
     def forget(self) -> None:
@@ -290,23 +289,23 @@ class NativeEngine:
         yield from self._hand_over(scan)
 
     def _follow(self, scan: _Scan, block: Block) -> Iterator[Filled]:
-        segments = block.segments[block.first : block.end]
+        segments, buffer = block.segments, block.step.buffer
         if scan.again is None:
             scan.ways.note(segments)
         found = self._kernels.pick(
-            block.buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, scan.counts
+            buffer, segments, len(segments), scan.memory.ports, scan.seen, scan.recent, scan.counts
         )
         block.reader.facts.smb_packets += found
         if scan.again is not None:
             found = scan.again.keep(segments, found)
         elif found:
             overheard = scan.sequence.overheard
-            self._kernels.note_hardware(block.buffer, block.reader.packets, segments, found, overheard)
+            self._kernels.note_hardware(buffer, block.step.packets, segments, found, overheard)
         if scan.again is None:
-            block.reader.note_processes(segments[:found])
+            block.reader.note_processes(block.step, segments[:found])
         at = 0
         while at < found:
-            at = self._kernels.follow(scan.memory, block.buffer, segments, at, found)
+            at = self._kernels.follow(scan.memory, buffer, segments, at, found)
             scan.now = max(scan.now, int(segments[min(at, found - 1), packets.T_TIME]))
             if at < found and scan.memory.state[flows.G_FREE_FLOW] < 0:
                 yield from self._make_room(scan)

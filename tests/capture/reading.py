@@ -94,7 +94,7 @@ def read_file(path: Path, kernels: Kernels | None = None, *, chunk: int = 1 << 2
     reader = CaptureReader(str(path), capture_no, chunk=chunk)
     found: list[Seen] = []
     while (rows := reader.read(kernels or plain_kernels(), counts)) >= 0:
-        found += seen_of(reader.segments[:rows], reader.buffer)
+        found += seen_of(reader.step.segments[:rows], reader.step.buffer)
     return Read(found, reader.facts, counts)
 
 

@@ -49,7 +49,7 @@ def heard(folder: Path, *frames: bytes, kernels: Kernels | None = None, link: in
     form = kernels or plain_kernels()
     sequence = CaptureSequence([(0, Input(str(path), ""))], 0, lambda: form, no_counts())
     for block in sequence.blocks():
-        form.note_hardware(block.buffer, block.reader.packets, block.segments, block.end, sequence.overheard)
+        form.note_hardware(block.step.buffer, block.step.packets, block.segments, len(block.segments), sequence.overheard)
     return sequence.overheard
 
 
@@ -220,7 +220,7 @@ def test_segments_and_datagrams_do_not_get_in_each_others_way(tmp_path: Path, ke
     path.write_bytes(build.pcap([Captured(START_NS, frame) for frame in frames]))
     counts = no_counts()
     sequence = CaptureSequence([(0, Input(str(path), ""))], 0, lambda: kernels, counts)
-    seqs = [seq for block in sequence.blocks() for seq in block.segments[block.first : block.end, p.T_SEQ].tolist()]
+    seqs = [seq for block in sequence.blocks() for seq in block.segments[:, p.T_SEQ].tolist()]
     assert seqs == list(range(300))
     assert [frame for _, frame, _ in kept(sequence.overheard)] == list(range(2, 602, 2))
     assert counts[p.C_DATAGRAMS] == counts[p.C_UDP] == 300

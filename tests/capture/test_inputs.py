@@ -189,7 +189,7 @@ def sequence(paths: list[str], kernels: Kernels | None = None, first_no: int = 0
     seen: list[Seen] = []
     for block in whole.blocks():
         assert block.first < block.end
-        seen += seen_of(block.reader.segments[block.first : block.end], block.buffer)
+        seen += seen_of(block.segments, block.step.buffer)
     return whole, seen
 
 

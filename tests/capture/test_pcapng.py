@@ -473,7 +473,7 @@ def test_process_information_of_macos(tmp_path: Path, order: str, kernels: Kerne
     path.write_bytes(data)
     reader = CaptureReader(str(path))
     while (found := reader.read(kernels, no_counts())) >= 0:
-        reader.note_processes(reader.segments[:found])
+        reader.note_processes(reader.step, reader.step.segments[:found])
     local, remote = reader.facts.processes[0].ends[:3], reader.facts.processes[0].ends[3:]
     assert [(note.frame, note.process_id, note.name, note.certain_side) for note in reader.facts.processes] == [
         (1, 77, None, True),

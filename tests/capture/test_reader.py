@@ -56,7 +56,6 @@ def talk_of(count: int, size: int = 100) -> Conversation:
 @pytest.mark.parametrize("kind", ["pcap", "pcapng"])
 @pytest.mark.parametrize("packing", ["plain", *PACK])
 def test_records_that_straddle_chunks(tmp_path: Path, chunk: int, kind: str, packing: str) -> None:
-    """Plain files are read by this thread, compressed ones ahead by another."""
     talk = talk_of(30, 90)
     data = pcap(talk.packets()) if kind == "pcap" else pcapng(talk.packets())
     packed = PACK[packing](data) if packing in PACK else data
@@ -68,7 +67,7 @@ def test_records_that_straddle_chunks(tmp_path: Path, chunk: int, kind: str, pac
     assert [segment.frame for segment in read.segments] == list(range(1, 34))
 
 
-def test_a_large_file_is_read_ahead(tmp_path: Path, kernels: Kernels) -> None:
+def test_a_file_of_several_chunks(tmp_path: Path, kernels: Kernels) -> None:
     packets = talk_of(4_000, 1_200).packets()
     data = pcap(packets)
     assert len(data) > 4 << 20

@@ -285,12 +285,19 @@ def test_files_that_cannot_be_opened(tmp_path: Path, name: str, reason: str) -> 
 # Chunks.
 
 
-def joined(source: Source, chunk: int, ahead: bool, leave: int) -> bytes:
-    """A file read in chunks, of each of which `leave` bytes (if it has them) are left for the next."""
-    chunks = Chunks(source, chunk, ahead=ahead)
+def joined(source: Source, chunk: int, keep: bool, leave: int) -> bytes:
+    """A file read in chunks, of each of which `leave` bytes (if it has them) are left for the next.
+
+    keep: the chunk before must not change.
+    """
+    chunks = Chunks(source, chunk)
     found = bytearray()
     unread = 0
-    while chunks.advance(unread):
+    kept = chunks.buffer
+    before = kept.tobytes()
+    while chunks.advance(unread, kept if keep else None):
+        assert not keep or kept.tobytes() == before
+        kept, before = chunks.buffer, chunks.buffer.tobytes()
         assert chunks.offset == len(found)
         unread = min(leave, chunks.end - chunks.start)
         found += chunks.buffer[chunks.start : chunks.end - unread].tobytes()
@@ -300,16 +307,15 @@ def joined(source: Source, chunk: int, ahead: bool, leave: int) -> bytes:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(size=st.integers(0, 5000), chunk=st.integers(1, 700), ahead=st.booleans(), leave=st.integers(0, 300))
-def test_chunks_join_to_the_file(tmp_path: Path, size: int, chunk: int, ahead: bool, leave: int) -> None:
+@given(size=st.integers(0, 5000), chunk=st.integers(1, 700), keep=st.booleans(), leave=st.integers(0, 300))
+def test_chunks_join_to_the_file(tmp_path: Path, size: int, chunk: int, keep: bool, leave: int) -> None:
     size = min(size, chunk * 20)
     data = (MAGIC + NOISE)[:size]
-    assert joined(source_of(tmp_path, data), chunk, ahead, leave) == data
+    assert joined(source_of(tmp_path, data), chunk, keep, leave) == data
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_chunks_of_a_file_that_breaks_off(tmp_path: Path, ahead: bool) -> None:
-    chunks = Chunks(source_of(tmp_path, gzip.compress(NOISE, mtime=0)[:300_000]), 100_000, ahead=ahead)
+def test_chunks_of_a_file_that_breaks_off(tmp_path: Path) -> None:
+    chunks = Chunks(source_of(tmp_path, gzip.compress(NOISE, mtime=0)[:300_000]), 100_000)
     found = 0
     with pytest.raises(CaptureError):  # noqa: PT012 - it may come with any of them but the first
         while chunks.advance(0):
@@ -318,18 +324,16 @@ def test_chunks_of_a_file_that_breaks_off(tmp_path: Path, ahead: bool) -> None:
     chunks.close()
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_more_unread_than_any_record_takes(tmp_path: Path, ahead: bool) -> None:
-    chunks = Chunks(source_of(tmp_path, NOISE), len(NOISE), ahead=ahead)
+def test_more_unread_than_any_record_takes(tmp_path: Path) -> None:
+    chunks = Chunks(source_of(tmp_path, NOISE), len(NOISE))
     assert chunks.advance(0)
     with pytest.raises(CaptureError, match="longer than any packet"):
         chunks.advance(CARRY + 1)
     chunks.close()
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_the_end_stays_the_end(tmp_path: Path, ahead: bool) -> None:
-    chunks = Chunks(source_of(tmp_path, MAGIC), 10, ahead=ahead)
+def test_the_end_stays_the_end(tmp_path: Path) -> None:
+    chunks = Chunks(source_of(tmp_path, MAGIC), 10)
     assert chunks.advance(0)
     assert [chunks.advance(4), chunks.advance(4), chunks.advance(4)] == [False, False, False]
     assert chunks.buffer[chunks.start : chunks.end].tobytes() == MAGIC
