@@ -26,6 +26,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -295,6 +296,32 @@ def _callee_pipeline() -> Any:
     return Pipeline
 
 
+@contextmanager
+def _indices_as_they_are() -> Iterator[None]:
+    """Meanwhile this thread compiles array accesses without Python's counting from the end for negative indices.
+
+    Of each index it would be asked whether it is negative. No kernel has such, and the question keeps LLVM from reading the
+    bytes of a number at once, and from copying more than one byte at a time. Where a Numba has not this inside, it is asked.
+    """
+    arrays: Any = importlib.import_module("numba.np.arrayobj")
+    usual, here = getattr(arrays, "fix_integer_index", None), threading.get_ident()
+    if usual is None:
+        yield
+        return
+
+    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+        if threading.get_ident() != here:
+            return usual(context, builder, kind, index, size)
+        return context.cast(builder, index, kind, numba_types.intp)
+
+    numba_types: Any = importlib.import_module("numba.core.types")
+    arrays.fix_integer_index = as_it_is
+    try:
+        yield
+    finally:
+        arrays.fix_integer_index = usual
+
+
 class _Compiler:
     """Makes dispatchers of kernels, each once."""
 
@@ -331,7 +358,8 @@ class _Compiler:
     def _compile(self, name: str) -> None:
         if name not in self._compiled:
             dispatcher = self._dispatcher(name)
-            dispatcher.compile(_signature(_kernels[name], self._numba))
+            with _indices_as_they_are():
+                dispatcher.compile(_signature(_kernels[name], self._numba))
             dispatcher.disable_compile()
             self._compiled.add(name)
 

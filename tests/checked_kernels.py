@@ -36,19 +36,22 @@ def overrun_in_entry(data: Bytes, at: int) -> int:
 
 
 def caught(kernels: Kernels) -> dict[str, bool]:
-    """Of each of the kernels above, whether it notices a read behind its array."""
+    """Of each of the kernels above, whether it notices reads behind its array, and in front of it."""
     data = np.arange(4, dtype=np.uint8)
     noticed = {}
     for name in ("overrun", "overrun_in_entry"):
         read = getattr(kernels, name)
         assert [read(data, at) for at in range(4)] == [0, 1, 2, 3], name
-        try:
-            read(data, 4)
-        except IndexError:
-            noticed[name] = True
-        else:
-            noticed[name] = False
+        noticed[name] = _raises(read, data, 4) and _raises(read, data, -1)
     return noticed
+
+
+def _raises(read: Any, data: Bytes, at: int) -> bool:
+    try:
+        read(data, at)
+    except IndexError:
+        return True
+    return False
 
 
 def spelt(analysis: analyzer.Analysis) -> dict[str, list[str]]:
