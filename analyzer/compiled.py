@@ -14,7 +14,7 @@ version, processor, bounds checking, the code and constants of the entry and of 
 its source, by which Numba finds it again.
 
 Compiling takes long, so it does no more than must be: two processes share the work, and a kernel that only kernels call
-stays intermediate code until it is part of an entry (see `_callee_pipeline`).
+stays intermediate code until it is part of an entry (see `_pipelines`).
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _compile(names: list[str], *, share: bool) -> dict[str, Any]:
     helped = _in_another_process(_other_half(cold)) if share and len(cold) > 1 and (os.cpu_count() or 1) > 1 else None
     import numba  # noqa: PLC0415 - half a second that a small analysis need not pay
 
-    compiler = _Compiler(numba, _callee_pipeline())
+    compiler = _Compiler(numba, _pipelines())
     try:
         if helped is not None:
             process, theirs = helped
@@ -238,14 +238,18 @@ def _other_half(names: list[str]) -> list[str]:
     return sides[1]
 
 
-def _callee_pipeline() -> Any:
-    """A Numba compiler that turns a kernel into LLVM's intermediate code and stops there; None if this Numba has none.
+def _pipelines() -> tuple[Any, Any] | None:
+    """Numba compilers for entries and for their callees; None if this Numba has none that can be changed so.
 
     Of itself Numba links all that a function calls into it, optimises the whole and makes machine code of it, for callees
     as for entries. So a leaf is worked on once for each level of kernels above it, for code that nobody runs. Here a callee
-    is optimised by itself, and then once as a part of each entry that needs it.
+    is turned into LLVM's intermediate code, optimised by itself, and then once as a part of each entry that needs it.
 
-    This relies on Numba's insides as they are from 0.61 to 0.68. Without it the same is compiled, in half as much time again.
+    There nobody else can call it, and LLVM is told so: it then drops arguments that are not used, and puts a function into
+    the only one that calls it. A `Memory` is some hundred and fifty arguments: two fifths of `follow` went into these.
+
+    This relies on Numba's insides as they are from 0.61 to 0.68. Without it the same is compiled, in half as much time again,
+    and runs slower.
     """
     try:
         codegen: Any = importlib.import_module("numba.core.codegen")
@@ -264,6 +268,16 @@ def _callee_pipeline() -> Any:
             def _finalize_final_module(self) -> None:
                 self._finalized = True
 
+        class EntryLibrary(codegen.JITCodeLibrary):  # type: ignore[misc]
+            """Holds an entry and what it calls, which nobody else does."""
+
+            def _optimize_final_module(self) -> None:
+                linked = {f.name for library in self._linking_libraries for f in library._final_module.functions}
+                for function in self._final_module.functions:
+                    if function.name in linked and not function.is_declaration:
+                        function.linkage = "internal"
+                super()._optimize_final_module()
+
         @machinery.register_pass(mutates_CFG=True, analysis_only=False)
         class Lowering(typed_passes.NativeLowering):  # type: ignore[misc]
             """Numba's lowering for functions without machine code, after which other functions can call them."""
@@ -281,19 +295,33 @@ def _callee_pipeline() -> Any:
                 state["cr"] = lowered._replace(cfunc=stand_in)
                 return True
 
-        class Pipeline(compiler.CompilerBase):  # type: ignore[misc]
+        @machinery.register_pass(mutates_CFG=True, analysis_only=False)
+        class EntryLowering(typed_passes.NativeLowering):  # type: ignore[misc]
+            """Numba's lowering into such a library."""
+
+            _name = "entry_lowering"
+
+            def run_pass(self, state: Any) -> bool:
+                state.library = EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+                state.library.enable_object_caching()
+                return bool(super().run_pass(state))
+
+        def usual_but_for(lowering: Any) -> Any:
             """Numba's usual passes, but for the one that lowers."""
 
-            def define_pipelines(self) -> list[Any]:
-                passes = machinery.PassManager("kernel")
-                for usual, what in compiler.DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
-                    passes.add_pass(Lowering if usual is typed_passes.NativeLowering else usual, what)
-                passes.finalize()
-                return [passes]
+            class Pipeline(compiler.CompilerBase):  # type: ignore[misc]
+                def define_pipelines(self) -> list[Any]:
+                    passes = machinery.PassManager("kernel")
+                    for usual, what in compiler.DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
+                        passes.add_pass(lowering if usual is typed_passes.NativeLowering else usual, what)
+                    passes.finalize()
+                    return [passes]
 
+            return Pipeline
+
+        return usual_but_for(EntryLowering), usual_but_for(Lowering)
     except (ImportError, AttributeError):
         return None
-    return Pipeline
 
 
 @contextmanager
@@ -325,9 +353,9 @@ def _indices_as_they_are() -> Iterator[None]:
 class _Compiler:
     """Makes dispatchers of kernels, each once."""
 
-    def __init__(self, numba: Any, callee_pipeline: Any) -> None:
+    def __init__(self, numba: Any, pipelines: tuple[Any, Any] | None) -> None:
         self._numba = numba
-        self._callee_pipeline = callee_pipeline
+        self._pipelines = pipelines
         self._dispatchers: dict[str, Any] = {}
         self._compiled: set[str] = set()
         self._twins: dict[str, dict[str, Any]] = {}
@@ -338,10 +366,10 @@ class _Compiler:
             try:
                 self._entry(name)
             except Exception as problem:
-                if self._callee_pipeline is None or isinstance(problem, OSError):
+                if self._pipelines is None or isinstance(problem, OSError):
                     raise
                 # Whatever another Numba does not like about its insides, its own way works, or says what is wrong.
-                self._callee_pipeline = None
+                self._pipelines = None
                 for made in (self._dispatchers, self._compiled, self._twins):
                     made.clear()
                 self._entry(name)
@@ -393,8 +421,8 @@ class _Compiler:
                 directory.mkdir(parents=True, exist_ok=True)
                 settings: Any = self._numba.config
                 settings.CACHE_DIR = str(directory)  # looked at when the dispatcher is made
-            elif self._callee_pipeline is not None:
-                options["pipeline_class"] = self._callee_pipeline
+            if self._pipelines is not None:
+                options["pipeline_class"] = self._pipelines[0 if is_entry else 1]
             self._dispatchers[name] = self._numba.njit(cache=is_entry, **options)(twin)
         return self._dispatchers[name]
 

@@ -219,9 +219,9 @@ def read_by(compiler: compiled._Compiler) -> list[int]:
 
 @pytest.mark.usefixtures("small_kernels")
 def test_callees_get_no_machine_code_of_their_own() -> None:
-    compiler = compiled._Compiler(numba, compiled._callee_pipeline())
+    compiler = compiled._Compiler(numba, compiled._pipelines())
     assert read_by(compiler) == [9, 10]
-    assert compiler._callee_pipeline is not None  # the way was not left
+    assert compiler._pipelines is not None  # the way was not left
     ((_, callee),) = compiler._dispatchers["overrun_in_callee"].overloads.items()
     assert callee.library.get_pointer_to_function(callee.fndesc.llvm_func_name) == 0
     ((_, of_entry),) = compiler._dispatchers["overrun"].overloads.items()
@@ -229,25 +229,40 @@ def test_callees_get_no_machine_code_of_their_own() -> None:
 
 
 @pytest.mark.usefixtures("small_kernels")
+def test_nobody_else_calls_the_callees_of_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM is told so before it optimises the whole."""
+    monkeypatch.setattr(codegen.JITCodeLibrary, "_optimize_final_module", lambda _: None)
+    compiler = compiled._Compiler(numba, compiled._pipelines())
+    entry = compiler.entry("overrun")
+    ((_, callee),) = compiler._dispatchers["overrun_in_callee"].overloads.items()
+    ((_, of_entry),) = entry.overloads.items()
+    module = of_entry.library._final_module
+    assert module.get_function(callee.fndesc.llvm_func_name).linkage.name == "internal"
+    assert module.get_function(of_entry.fndesc.llvm_func_name).linkage.name == "external"
+
+
+@pytest.mark.usefixtures("small_kernels")
 @pytest.mark.parametrize("lost", ["_optimize_final_module", "_finalize_final_module"])
 def test_with_another_numba_callees_are_compiled_its_way(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as another:
         another.delattr(codegen.CPUCodeLibrary, lost)
-        pipeline = compiled._callee_pipeline()
-    assert pipeline is None
-    compiler = compiled._Compiler(numba, pipeline)
+        pipelines = compiled._pipelines()
+    assert pipelines is None
+    compiler = compiled._Compiler(numba, pipelines)
     assert read_by(compiler) == [9, 10]
     ((_, callee),) = compiler._dispatchers["overrun_in_callee"].overloads.items()
     assert callee.library.get_pointer_to_function(callee.fndesc.llvm_func_name) != 0
 
 
 @pytest.mark.usefixtures("small_kernels")
-def test_where_the_short_way_fails_the_usual_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = compiled._callee_pipeline()
-    monkeypatch.setattr(pipeline, "define_pipelines", lambda _: 1 // 0)
-    compiler = compiled._Compiler(numba, pipeline)
+@pytest.mark.parametrize("of_callees", [False, True])
+def test_where_the_short_way_fails_the_usual_one_is_gone(of_callees: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipelines = compiled._pipelines()
+    assert pipelines is not None
+    monkeypatch.setattr(pipelines[of_callees], "define_pipelines", lambda _: 1 // 0)
+    compiler = compiled._Compiler(numba, pipelines)
     assert read_by(compiler) == [9, 10]
-    assert compiler._callee_pipeline is None
+    assert compiler._pipelines is None
 
 
 @pytest.mark.usefixtures("small_kernels")
@@ -258,7 +273,7 @@ def test_a_kernel_that_cannot_be_compiled_says_why(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(compiled._kernels, "overrun_in_callee", overrun_in_callee)
     monkeypatch.setattr(checked_kernels, "overrun_in_callee", overrun_in_callee)
     with pytest.raises(numba.TypingError, match="tobytes"):
-        compiled._Compiler(numba, compiled._callee_pipeline()).entry("overrun")
+        compiled._Compiler(numba, compiled._pipelines()).entry("overrun")
 
 
 # The cache is named by all that decides its content. #
