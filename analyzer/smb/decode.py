@@ -258,7 +258,7 @@ def decode(rows: Table, arena: Bytes, texts: Texts, kernels: Kernels, room: Room
             made["token"] = missing_token(len(which))
             decoded.tokens[name] = _token_places(chosen)
         mine = np.flatnonzero(name_table == table) if text_fields else _NOTHING
-        for number in np.unique(names[mine, N_FIELD]).tolist():
+        for number in np.flatnonzero(np.bincount(names[mine, N_FIELD])).tolist():
             of_field = mine[names[mine, N_FIELD] == number]
             text = _FIELDS[number]
             target = made["token"] if table == TABLE_SETUP_REQUEST and text in _OF_TOKEN else made
