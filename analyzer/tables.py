@@ -39,6 +39,11 @@ INT = "int"
 BOOL = "bool"
 TIME = "time"
 
+OFTEN = 4
+"""A column repeats itself whose values come so many times each, on average."""
+SAMPLE = 2_048
+"""Rows that tell whether a column of numbers does."""
+
 ASKED = ("anonymous", "named", "kerberos", "other")
 IDENTITY = (
     "anonymous", "guest", "unknown", "anonymous_rejected", "user", "machine", "authenticated", "rejected"
@@ -659,6 +664,14 @@ def one_array(column: pa.ChunkedArray) -> Any:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
+
+
+def repeats_itself(array: pa.Array) -> bool:
+    """Whether the values of a column come `OFTEN` each. Of numbers, the first rows tell."""
+    if pa.types.is_dictionary(array.type):
+        return len(array.dictionary) * OFTEN <= len(array)
+    sample = array.slice(0, SAMPLE)
+    return len(sample.unique()) * OFTEN <= len(sample)
 
 
 def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
