@@ -242,7 +242,12 @@ def _rows(source: str, at: Ints, first: Ints, last: Ints, **told: Ints) -> Rows:
 def _pairs(rows: TableSet, table: str, address: str, value: str, time: str, nothing: str) -> tuple[Ints, ...]:
     """Codes of each pair of an address and a text that is there and is not `nothing`, with its first and last time."""
     ip, text, at = rows.columns(table, address, value, time).values()
-    there = (ip >= 0) & (text >= 0) & (text != rows.texts.code(nothing)) & (at > 0)
+    return _timed_pairs(ip, np.where(text == rows.texts.code(nothing), NONE, text), at)
+
+
+def _timed_pairs(ip: Ints, text: Ints, at: Ints) -> tuple[Ints, ...]:
+    """Each pair of an address and a text, neither of which is missing, with its first and last time."""
+    there = (ip >= 0) & (text >= 0) & (at > 0)
     ip, text, at = ip[there], text[there], at[there]
     pairs = Groups(ip, text)
     return ip[pairs.first], text[pairs.first], pairs.least(at), pairs.most(at)
@@ -329,7 +334,8 @@ def _of_lists(addresses: Set[str], listed: Listed, captured: Iterable[tuple[str,
 
 def _guids(rows: TableSet, addresses: Addresses) -> Rows:
     """For each client GUID at an address the beginnings of its first and last connection: `SPAN`."""
-    ip, _, first, last = _pairs(rows, "connections", "client_ip", "client_guid", "first_seen", NO_GUID)
+    ip, at = rows.columns("connections", "client_ip", "first_seen").values()
+    ip, _, first, last = _timed_pairs(ip, rows.codes("connections", "client_guid", NO_GUID), at)
     return _spans(addresses.of_codes(ip), first, last)
 
 
