@@ -6,7 +6,7 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,6 @@ from analyzer.sessions.operations import KINDS, CallStatus, Operations, statuses
 from analyzer.sessions.operations import results as call_results
 from analyzer.sessions.reducer import Reduced, bare_pipe_name, call_names, in_force
 from analyzer.sessions.uses import HOUR_NS
-
-Made = dict[str, pa.Table]
 
 
 @dataclass(slots=True)
@@ -81,8 +79,8 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
 
 def site_tables(
     reduced: Reduced, names: list[str], site: str, files: list[FileFacts], keys_from: dict[str, int]
-) -> Made:
-    """All tables of one site but `captures` and `hosts`.
+) -> Iterator[tuple[str, pa.Table]]:
+    """All tables of one site but `captures` and `hosts`, each as soon as it is made.
 
     names: paths of the capture files by capture_no; files: those of this site. keys_from: for `connections`, `sessions`,
     `trees`, `pipe_opens`, `binds`, `calls` and session numbers (`session_no`) the first key to give; it is moved on.
@@ -90,31 +88,29 @@ def site_tables(
     none = np.empty(0, dtype=np.int64)
     first_connection = keys_from["connections"]
     connections, connection_key = _connections(reduced, names, site, files, keys_from)
+    yield "connections", connections
     bindings = reduced.channels.copy()
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "binds", "calls", "disks")}
     keys = _Keys(first_connection, connection_key, none, none, none, whose | {"channels": in_force(reduced, bindings)})
     pairs = _pairs(reduced.connections)
-    made = {
-        "connections": connections,
-        "credentialed_uses": _credentialed_uses(reduced, pairs, names, site),
-        "referrals": _referrals(reduced, pairs, names, site),
-    }
+    yield "credentialed_uses", _credentialed_uses(reduced, pairs, names, site)
+    yield "referrals", _referrals(reduced, pairs, names, site)
     del pairs
     _let_go(reduced, "connections", "uses", "referred")
-    made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
+    yield "sessions", _sessions(reduced, connections, names, site, keys, keys_from)
     _let_go(reduced, "attempts", "sessions")
-    made["channels"] = _channels(reduced, names, keys)
-    made["trees"] = _trees(reduced, names, keys, keys_from)
+    yield "channels", _channels(reduced, names, keys)
+    trees = _trees(reduced, names, keys, keys_from)
+    yield "trees", trees
     _let_go(reduced, "channels", "trees")
-    made["pipe_opens"] = _pipe_opens(reduced, names, keys, keys_from)
-    made["binds"] = _binds(reduced, names, keys, keys_from)
-    made["calls"] = _calls(reduced, names, keys, keys_from)
+    yield "pipe_opens", _pipe_opens(reduced, names, keys, keys_from)
+    yield "binds", _binds(reduced, names, keys, keys_from)
+    yield "calls", _calls(reduced, names, keys, keys_from)
     _let_go(reduced, "opens", "binds", "calls")
-    made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
-    made["problems"] = _problems(reduced, names, keys)
+    yield "disk_opens", _disk_opens(reduced, keys, trees, keys_from)
+    yield "problems", _problems(reduced, names, keys)
     _let_go(reduced, "disks", "problems")
-    return made
 
 
 def _let_go(reduced: Reduced, *names: str) -> None:

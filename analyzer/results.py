@@ -1,18 +1,13 @@
 """Results as files: each table as Parquet (which `load` reads back) and CSV (for people), and `summary.json`.
 
-Everything is first written into a folder of its own beside the results and then moved into place, all or none of it: so
-an interruption leaves no half-written file, and no tables of one analysis beside those of another.
+All or none of them are put in place (`writing`): there are never tables of one analysis beside those of another.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -28,13 +23,12 @@ from analyzer.lines import lines_of
 from analyzer.summary import coverage
 from analyzer.summary.coverage import Measure
 from analyzer.summary.judging import judging
+from analyzer.writing import Writing
 
 FORMAT_VERSION = 3
 """Raised when tables or columns change: results of another version are refused."""
 MOST_BYTES = 1 << 26
 """Of a `summary.json`: what is larger was not written here."""
-WRITERS = 2
-"""Files that are written at a time."""
 PARQUET_ROWS = 65_536
 """Rows that are spelt out at a time."""
 FEW_TEXTS = 8_192
@@ -48,55 +42,29 @@ def save(analysis: Analysis, directory: Path) -> None:
 
     Raises AnalyzerError if the folder cannot be written to.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
-        try:
-            _write_tables(analysis, making)
-            (making / SUMMARY).write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
-            _put_in_place(making, directory)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    except OSError as problem:
-        raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror or problem}") from problem
+    with Writing(directory) as files:
+        finish(analysis, files)
 
 
-def _write_tables(analysis: Analysis, directory: Path) -> None:
-    """Write all tables; rows are written while summaries are made. An interruption, or a full disk, ends it at once."""
-    beside = ThreadPoolExecutor(max_workers=WRITERS)
-    writing: list[Future[None]] = []
-    try:
-        for name in (*tables.ROWS, *tables.SUMMARIES):
-            table = analysis.arrow(name)
-            writing.append(beside.submit(write_parquet, name, table, directory / f"{name}.parquet"))
-            writing.append(beside.submit(write_csv, table, directory / f"{name}.csv"))
-            for file in writing:
-                if file.done():
-                    file.result()
-        for file in writing:
-            file.result()
-    finally:
-        beside.shutdown(cancel_futures=True)
+def finish(analysis: Analysis, files: Writing) -> None:
+    """As `save`, where some tables may have been handed to `write_table` before."""
+    for name in (*tables.ROWS, *tables.SUMMARIES):
+        table = analysis.arrow(name)
+        if f"{name}.csv" not in files.names:
+            write_table(name, table, files)
+    told = json.dumps(summary(analysis), indent=2) + "\n"
+    files.add(SUMMARY, lambda path: _write_text(told, path))
+    files.put_in_place()
 
 
-def _put_in_place(making: Path, directory: Path) -> None:
-    """Move all files there; if that fails or is interrupted midway, none, and the older ones are as they were."""
-    names = sorted(file.name for file in making.iterdir())
-    older = making / "older"
-    older.mkdir()
-    try:
-        for name in names:
-            if (directory / name).exists():
-                os.replace(directory / name, older / name)
-        for name in names:
-            os.replace(making / name, directory / name)
-    except BaseException:
-        for name in names:
-            if not (making / name).exists():
-                os.replace(directory / name, making / name)
-            if (older / name).exists():
-                os.replace(older / name, directory / name)
-        raise
+def write_table(name: str, table: pa.Table, files: Writing) -> None:
+    """Have the files of a table written, while others are made."""
+    files.add(f"{name}.parquet", lambda path: write_parquet(name, table, path))
+    files.add(f"{name}.csv", lambda path: write_csv(table, path))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
