@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analyzer import tables
-from analyzer.groups import Groups, Numbers, combined, looked_up, places
+from analyzer.groups import Groups, Numbers, ascending, combined, looked_up, places
 from analyzer.names.decode import read_datagrams
 from analyzer.names.gathering import ANSWER, Gathered
 from analyzer.names.listed import Listed
@@ -141,7 +141,7 @@ def find_hosts(
     """
     pool = rows.texts
     ends = np.concatenate(list(rows.columns("connections", "client_ip", "server_ip").values()))
-    addresses = Addresses([pool.values[code] for code in np.unique(ends[ends >= 0]).tolist()], pool)
+    addresses = Addresses([pool.values[code] for code in ascending(ends[ends >= 0]).tolist()], pool)
     heard = read_datagrams(gathered.datagrams, addresses.place.keys())
     sightings = np.concatenate(
         [
@@ -433,7 +433,7 @@ def _one_a_change(cuts: Rows) -> Rows:
 
 def _in_turns(guids: Rows) -> Rows:
     """Times in which one client GUID came, then another, then the first again."""
-    lasting = np.unique(guids["at"][guids["last_ns"] > guids["first_ns"]])
+    lasting = ascending(guids["at"][guids["last_ns"] > guids["first_ns"]])
     guids = guids[np.isin(guids["at"], lasting)]  # of the others none came again
     guids = guids[np.lexsort((guids["first_ns"], guids["at"]))]
     begins, reaching = _reaching(guids["at"], guids["last_ns"])
@@ -445,7 +445,7 @@ def _in_turns(guids: Rows) -> Rows:
 
 def _windows(at: Ints, cuts: Rows) -> Rows:
     """The time of each of these addresses, cut."""
-    there = np.unique(at)
+    there = ascending(at)
     at, begin = np.append(there, cuts["at"]), np.append(np.full(len(there), EVER), cuts["first_ns"])
     order = np.lexsort((begin, at))
     made = np.zeros(len(at), dtype=WINDOW)

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from analyzer.groups import Groups, combined, last_if_missing, looked_up, places, places_of
+from analyzer.groups import Groups, ascending, combined, last_if_missing, looked_up, places, places_of
 from analyzer.sessions.joins import NONE
 
 LARGE = 2**40
@@ -98,3 +98,8 @@ def test_different_values_may_be_large() -> None:
     groups = Groups(ints(1, 0, 1, 1, 0))
     assert groups.different(ints(2**61, NONE, 2**61, 2**61 - 1, NONE)).tolist() == [0, 2]
     assert groups.different(ints(2**62, 5, 2**62, 0, 6)).tolist() == [2, 2]
+
+
+def test_different_values_in_their_order() -> None:
+    assert ascending(ints(3, NONE, LARGE, 3, 0)).tolist() == [NONE, 0, 3, LARGE]
+    assert ascending(ints()).tolist() == []
