@@ -40,6 +40,10 @@ Progress = Callable[[int, int | None], None]
 """Told now and then how many bytes of the files have been read, and of how many (None: not known)."""
 
 
+Made = Callable[[str, "pa.Table"], None]
+"""Told the name of a table and the table, in Arrow's form."""
+
+
 def is_folder_of_results(path: str | Path) -> bool:
     """True for a folder that `results.save` has written to. Told here, since `results` brings Arrow."""
     return (Path(path) / SUMMARY).is_file()
@@ -173,6 +177,7 @@ def analyze(
     endpoint_logs: str | Path | Sequence[str | Path] = (),
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda _: None,
+    made: Made = lambda _name, _table: None,
 ) -> Analysis:
     """Find the null-session dependencies in capture files.
 
@@ -191,6 +196,7 @@ def analyze(
     endpoint_logs: logs of clients and servers, which name processes and show logins that no capture does: Windows events
     (.evtx, or exported as XML, JSON or CSV), Samba's audit of logins, or lists of connections (CSV).
     announce: told what a person should know, such as that a wait begins.
+    made: told of tables of rows (none of what logs tell) as soon as they are complete, so that they may be written then.
 
     Files that cannot be read (further) are reported in `captures.errors`; what could be read of them is in the result.
     Raises UsageError if a path leads nowhere or an argument makes no sense.
@@ -217,7 +223,7 @@ def analyze(
     importing.join()
     if reader.consumed() > LARGE:
         gc.collect()  # generators and threads of the scan hold its buffers in cycles
-        memory.windows_are_over()
+        memory.give_back()
     settings: dict[str, Any] = {
         "engine": engines.declared(engine).name,
         "ports": list(ports),
@@ -229,7 +235,7 @@ def analyze(
     settings |= {"applications": 0, "scanners": 0, "timezone": timezone, "minimum": minimum}
     if judging is not None:
         settings |= judging.settings()
-    rows, counts = _tables(reader, parts, listed)
+    rows, counts = _tables(reader, parts, listed, made)
     if not logged:
         return Analysis(rows, counts, settings, judging)
     findings, problems = _join_logs(logged, ports, rows)
@@ -303,7 +309,7 @@ def _import_in_background() -> threading.Thread:
 
 
 def _tables(
-    reader: Engine, parts: dict[str, tuple[list[Input], Reduced, Gathered]], listed: Listed
+    reader: Engine, parts: dict[str, tuple[list[Input], Reduced, Gathered]], listed: Listed, tell: Made
 ) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """All tables, and what was counted. The columns of numbers that they are made of are let go on the way."""
     from analyzer import assemble, hosts, tables  # noqa: PLC0415 - imported in the background, see above
@@ -317,13 +323,20 @@ def _tables(
     names = [file.capture for file in files]
     counts = reader.counts()
     keys_from = dict.fromkeys(("connections", "sessions", "trees", "pipe_opens", "binds", "calls", "session_no"), 0)
+    found = {"captures": assemble.captures(files, sites)} | {name: tables.empty(name) for name in tables.LOGGED}
+    tell("captures", found["captures"])
+    is_all = len(parts) == 1  # so that a site's tables are complete
     made = []
     for site in list(parts):
         _, reduced, gathered = parts.pop(site)
         for name, value in reduced.counts.items():
             counts[name] = counts.get(name, 0) + value
         of_site = [file for file, its_site in zip(files, sites, strict=True) if its_site == site]
-        part = assemble.site_tables(reduced, names, site, of_site, keys_from)
+        part = {}
+        for name, table in assemble.site_tables(reduced, names, site, of_site, keys_from):
+            part[name] = table
+            if is_all:
+                tell(name, table)
         del reduced
         captured = [entry for file in of_site for entry in file.names]
         found_hosts = hosts.find_hosts(tables.TableSet(part), site, gathered, listed, captured)
@@ -332,7 +345,6 @@ def _tables(
         ways = assemble.other_ways(gathered.ways, part["connections"], site)
         made.append(part | {"hosts": found_hosts.table, "other_ways": ways})
         del gathered
-    found = {"captures": assemble.captures(files, sites)} | {name: tables.empty(name) for name in tables.LOGGED}
     return found | {
         name: tables.stacked([part[name] for part in made]) for name in tables.ROWS if name not in found
     }, counts

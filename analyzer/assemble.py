@@ -6,7 +6,7 @@ Canonical order is (capture_no, frame, place in the frame). Keys count from 0 in
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,6 @@ from analyzer.sessions.operations import KINDS, CallStatus, Operations, statuses
 from analyzer.sessions.operations import results as call_results
 from analyzer.sessions.reducer import Reduced, bare_pipe_name, call_names, in_force
 from analyzer.sessions.uses import HOUR_NS
-
-Made = dict[str, pa.Table]
 
 
 @dataclass(slots=True)
@@ -81,8 +79,8 @@ def captures(files: list[FileFacts], sites: list[str]) -> pa.Table:
 
 def site_tables(
     reduced: Reduced, names: list[str], site: str, files: list[FileFacts], keys_from: dict[str, int]
-) -> Made:
-    """All tables of one site but `captures` and `hosts`.
+) -> Iterator[tuple[str, pa.Table]]:
+    """All tables of one site but `captures` and `hosts`, each as soon as it is made.
 
     names: paths of the capture files by capture_no; files: those of this site. keys_from: for `connections`, `sessions`,
     `trees`, `pipe_opens`, `binds`, `calls` and session numbers (`session_no`) the first key to give; it is moved on.
@@ -90,29 +88,29 @@ def site_tables(
     none = np.empty(0, dtype=np.int64)
     first_connection = keys_from["connections"]
     connections, connection_key = _connections(reduced, names, site, files, keys_from)
+    yield "connections", connections
     bindings = reduced.channels.copy()
     bindings["order"] += 1  # the attempt that a binding itself may have become counts
     whose = {name: in_force(reduced, getattr(reduced, name)) for name in ("trees", "opens", "binds", "calls", "disks")}
     keys = _Keys(first_connection, connection_key, none, none, none, whose | {"channels": in_force(reduced, bindings)})
-    made = {
-        "connections": connections,
-        "credentialed_uses": _credentialed_uses(reduced, names, site),
-        "referrals": _referrals(reduced, names, site),
-    }
+    pairs = _pairs(reduced.connections)
+    yield "credentialed_uses", _credentialed_uses(reduced, pairs, names, site)
+    yield "referrals", _referrals(reduced, pairs, names, site)
+    del pairs
     _let_go(reduced, "connections", "uses", "referred")
-    made["sessions"] = _sessions(reduced, connections, names, site, keys, keys_from)
+    yield "sessions", _sessions(reduced, connections, names, site, keys, keys_from)
     _let_go(reduced, "attempts", "sessions")
-    made["channels"] = _channels(reduced, names, keys)
-    made["trees"] = _trees(reduced, names, keys, keys_from)
+    yield "channels", _channels(reduced, names, keys)
+    trees = _trees(reduced, names, keys, keys_from)
+    yield "trees", trees
     _let_go(reduced, "channels", "trees")
-    made["pipe_opens"] = _pipe_opens(reduced, names, keys, keys_from)
-    made["binds"] = _binds(reduced, names, keys, keys_from)
-    made["calls"] = _calls(reduced, names, keys, keys_from)
+    yield "pipe_opens", _pipe_opens(reduced, names, keys, keys_from)
+    yield "binds", _binds(reduced, names, keys, keys_from)
+    yield "calls", _calls(reduced, names, keys, keys_from)
     _let_go(reduced, "opens", "binds", "calls")
-    made["disk_opens"] = _disk_opens(reduced, keys, made["trees"], keys_from)
-    made["problems"] = _problems(reduced, names, keys)
+    yield "disk_opens", _disk_opens(reduced, keys, trees, keys_from)
+    yield "problems", _problems(reduced, names, keys)
     _let_go(reduced, "disks", "problems")
-    return made
 
 
 def _let_go(reduced: Reduced, *names: str) -> None:
@@ -141,6 +139,13 @@ def _in_order(rows: Rows) -> Ints:
     capture_no = np.where(asked, rows["capture_no"], rows["answer_capture_no"])
     frame = np.where(asked, rows["frame"], rows["answer_frame"])
     return np.lexsort((rows["order"], frame, capture_no))
+
+
+def _first_places(numbers: Ints, count: int) -> Ints:
+    """For each of the numbers below `count` the first place at which it stands; `NONE` if it stands nowhere."""
+    found = np.full(count, NONE, dtype=np.int64)
+    found[numbers[::-1]] = np.arange(len(numbers))[::-1]  # what is set last holds
+    return found
 
 
 def _new_keys(order: Ints, first: int) -> Ints:
@@ -300,11 +305,10 @@ def _sessions(
     keys_from["sessions"] += len(order)
     keys.session = _new_keys(order, first)
     rows = _Ordered(reduced.attempts, order)
-    _, first_place, number = np.unique(rows["session"], return_index=True, return_inverse=True)
-    by_appearance = np.empty(len(first_place), dtype=np.int64)
-    by_appearance[np.argsort(first_place)] = np.arange(len(first_place))
-    session_no = keys_from["session_no"] + by_appearance[number.reshape(-1)]
-    keys_from["session_no"] += len(first_place)
+    first_place = _first_places(rows["session"], len(reduced.sessions))[rows["session"]]
+    appeared = np.cumsum(first_place == np.arange(len(rows)))
+    session_no = keys_from["session_no"] + appeared[first_place] - 1
+    keys_from["session_no"] += int(appeared[-1]) if len(rows) else 0
     connection = keys.connection[rows["connection"]]
     of = tables.ints(connection - keys.first_connection)
     text = reduced.texts
@@ -592,28 +596,41 @@ def _operations(calls: Rows, reduced: Reduced) -> tuple[Ints, Ints, Ints]:
     return operation, classes, np.maximum(returns, 0)
 
 
-def _ends_of(reduced: Reduced, rows: Rows) -> tuple[pa.Array, pa.Array, Ints]:
-    """Addresses of clients and of servers, and the place of each row's `pair` among them."""
-    connections = reduced.connections
+@dataclass(slots=True)
+class _Pairs:
+    """Who spoke with whom: for each pair of addresses that connections have those of client and server.
+
+    place: for each number of a pair its place among them.
+    """
+
+    client: pa.Array
+    server: pa.Array
+    place: Ints
+
+
+def _pairs(connections: Rows) -> _Pairs:
     begun = np.flatnonzero(connections["begun"])
-    ends = connections[begun[np.unique(connections["pair"][begun], return_index=True)[1]]]
+    numbers = connections["pair"][begun]
+    first = _first_places(numbers, int(numbers.max(initial=NONE)) + 1)
+    there = first >= 0
+    ends = _Ordered(connections, begun[first[there]])
     client = tables.addresses(ends["client_hi"], ends["client_lo"])
     server = tables.addresses(ends["server_hi"], ends["server_lo"])
-    return client, server, np.searchsorted(ends["pair"], rows["pair"])
+    return _Pairs(client, server, np.cumsum(there) - 1)
 
 
-def _referrals(reduced: Reduced, names: list[str], site: str) -> pa.Table:
+def _referrals(reduced: Reduced, pairs: _Pairs, names: list[str], site: str) -> pa.Table:
     texts = reduced.texts
-    client, server, ends_of = _ends_of(reduced, reduced.referred)
-    by = [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
+    ends_of = pairs.place[reduced.referred["pair"]]
+    by = [_alphabetical(addresses)[ends_of] for addresses in (pairs.server, pairs.client)]
     order = np.lexsort((tables.ranks(reduced.referred["named"], texts), *by))
     rows, pair = reduced.referred[order], tables.ints(ends_of[order])
     return tables.table(
         "referrals",
         {
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
-            "client_ip": client.take(pair),
-            "server_ip": server.take(pair),
+            "client_ip": pairs.client.take(pair),
+            "server_ip": pairs.server.take(pair),
             **{name: tables.texts(rows[name], texts) for name in ("named", "target", "asked")},
             "answers": tables.ints(rows["answers"]),
             "first_seen": tables.times(rows["first_ns"]),
@@ -625,19 +642,19 @@ def _referrals(reduced: Reduced, names: list[str], site: str) -> pa.Table:
     )
 
 
-def _credentialed_uses(reduced: Reduced, names: list[str], site: str) -> pa.Table:
+def _credentialed_uses(reduced: Reduced, pairs: _Pairs, names: list[str], site: str) -> pa.Table:
     texts = reduced.texts
-    client, server, ends_of = _ends_of(reduced, reduced.uses)
+    ends_of = pairs.place[reduced.uses["pair"]]
     by = [tables.ranks(reduced.uses[name], texts) for name in ("operation", "interface", "resource")]
-    by += [_alphabetical(addresses)[ends_of] for addresses in (server, client)]
+    by += [_alphabetical(addresses)[ends_of] for addresses in (pairs.server, pairs.client)]
     order = np.lexsort((reduced.uses["hour"], *by))
     rows, pair = _Ordered(reduced.uses, order), tables.ints(ends_of[order])
     return tables.table(
         "credentialed_uses",
         {
             "site": tables.chosen(np.zeros(len(rows), "i8"), [site]),
-            "client_ip": client.take(pair),
-            "server_ip": server.take(pair),
+            "client_ip": pairs.client.take(pair),
+            "server_ip": pairs.server.take(pair),
             "resource": tables.texts(rows["resource"], texts),
             "interface": tables.texts(rows["interface"], texts),
             "operation": tables.texts(rows["operation"], texts),

@@ -39,11 +39,22 @@ def _combined(columns: Iterable[Numbers], length: int) -> Ints:
     return found
 
 
+def ascending(values: Numbers) -> Numbers:
+    """The different values in their order, as `np.unique` gives them, whose hash table takes far longer where they are many."""
+    ordered = np.sort(values)
+    is_new = np.ones(len(ordered), dtype=bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_new]
+
+
 def places(wanted: Numbers, keys: Numbers) -> Ints:
     """For each wanted key the first row that has it; `NONE` if there is none, or the key is missing."""
     if not len(keys):
         return np.full(len(wanted), NONE, dtype=np.int64)
     if (keys[1:] >= keys[:-1]).all():  # as the tables have them
+        if keys[-1] - keys[0] == len(keys) - 1 and (keys[1:] > keys[:-1]).all():  # one after the other
+            at = wanted.astype(np.int64) - keys[0]
+            return np.where((at >= 0) & (at < len(keys)) & (wanted >= 0), at, NONE)
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where((keys[at] == wanted) & (wanted >= 0), at, NONE)
     order = np.argsort(keys, kind="stable")
@@ -106,8 +117,12 @@ class Groups:
     def different(self, values: Numbers) -> Ints:
         """How many different values there are, besides missing."""
         there = values >= 0
-        pairs = np.unique(combined(self.number[there], values[there]), return_index=True)[1]
-        return np.bincount(self.number[there][pairs], minlength=len(self))
+        width = int(values.max(initial=0)) + 1
+        if len(self) * width > _ROOM:
+            values = np.unique(values, return_inverse=True)[1]
+            width = int(values.max(initial=0)) + 1
+        pairs = ascending(self.number[there] * width + values[there])
+        return np.bincount(pairs // width, minlength=len(self))
 
     def _reduced(self, operation: np.ufunc, values: Numbers) -> Ints:
         if not len(values):

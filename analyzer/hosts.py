@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analyzer import tables
-from analyzer.groups import Groups, Numbers, combined, looked_up, places
+from analyzer.groups import Groups, Numbers, ascending, combined, looked_up, places
 from analyzer.names.decode import read_datagrams
 from analyzer.names.gathering import ANSWER, Gathered
 from analyzer.names.listed import Listed
@@ -141,7 +141,7 @@ def find_hosts(
     """
     pool = rows.texts
     ends = np.concatenate(list(rows.columns("connections", "client_ip", "server_ip").values()))
-    addresses = Addresses([pool.values[code] for code in np.unique(ends[ends >= 0]).tolist()], pool)
+    addresses = Addresses([pool.values[code] for code in ascending(ends[ends >= 0]).tolist()], pool)
     heard = read_datagrams(gathered.datagrams, addresses.place.keys())
     sightings = np.concatenate(
         [
@@ -242,7 +242,12 @@ def _rows(source: str, at: Ints, first: Ints, last: Ints, **told: Ints) -> Rows:
 def _pairs(rows: TableSet, table: str, address: str, value: str, time: str, nothing: str) -> tuple[Ints, ...]:
     """Codes of each pair of an address and a text that is there and is not `nothing`, with its first and last time."""
     ip, text, at = rows.columns(table, address, value, time).values()
-    there = (ip >= 0) & (text >= 0) & (text != rows.texts.code(nothing)) & (at > 0)
+    return _timed_pairs(ip, np.where(text == rows.texts.code(nothing), NONE, text), at)
+
+
+def _timed_pairs(ip: Ints, text: Ints, at: Ints) -> tuple[Ints, ...]:
+    """Each pair of an address and a text, neither of which is missing, with its first and last time."""
+    there = (ip >= 0) & (text >= 0) & (at > 0)
     ip, text, at = ip[there], text[there], at[there]
     pairs = Groups(ip, text)
     return ip[pairs.first], text[pairs.first], pairs.least(at), pairs.most(at)
@@ -329,7 +334,8 @@ def _of_lists(addresses: Set[str], listed: Listed, captured: Iterable[tuple[str,
 
 def _guids(rows: TableSet, addresses: Addresses) -> Rows:
     """For each client GUID at an address the beginnings of its first and last connection: `SPAN`."""
-    ip, _, first, last = _pairs(rows, "connections", "client_ip", "client_guid", "first_seen", NO_GUID)
+    ip, at = rows.columns("connections", "client_ip", "first_seen").values()
+    ip, _, first, last = _timed_pairs(ip, rows.codes("connections", "client_guid", NO_GUID), at)
     return _spans(addresses.of_codes(ip), first, last)
 
 
@@ -427,7 +433,7 @@ def _one_a_change(cuts: Rows) -> Rows:
 
 def _in_turns(guids: Rows) -> Rows:
     """Times in which one client GUID came, then another, then the first again."""
-    lasting = np.unique(guids["at"][guids["last_ns"] > guids["first_ns"]])
+    lasting = ascending(guids["at"][guids["last_ns"] > guids["first_ns"]])
     guids = guids[np.isin(guids["at"], lasting)]  # of the others none came again
     guids = guids[np.lexsort((guids["first_ns"], guids["at"]))]
     begins, reaching = _reaching(guids["at"], guids["last_ns"])
@@ -439,7 +445,7 @@ def _in_turns(guids: Rows) -> Rows:
 
 def _windows(at: Ints, cuts: Rows) -> Rows:
     """The time of each of these addresses, cut."""
-    there = np.unique(at)
+    there = ascending(at)
     at, begin = np.append(there, cuts["at"]), np.append(np.full(len(there), EVER), cuts["first_ns"])
     order = np.lexsort((begin, at))
     made = np.zeros(len(at), dtype=WINDOW)

@@ -1,50 +1,40 @@
 """Results as files: each table as Parquet (which `load` reads back) and CSV (for people), and `summary.json`.
 
-Everything is first written into a folder of its own beside the results and then moved into place, all or none of it: so
-an interruption leaves no half-written file, and no tables of one analysis beside those of another.
+All or none of them are put in place (`writing`): there are never tables of one analysis beside those of another.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from analyzer import __version__, tables
 from analyzer.analysis import SUMMARY, Analysis
 from analyzer.errors import AnalyzerError, UsageError
+from analyzer.lines import lines_of
 from analyzer.summary import coverage
 from analyzer.summary.coverage import Measure
 from analyzer.summary.judging import judging
+from analyzer.writing import Writing
 
 FORMAT_VERSION = 3
 """Raised when tables or columns change: results of another version are refused."""
 MOST_BYTES = 1 << 26
 """Of a `summary.json`: what is larger was not written here."""
-WRITERS = 2
-"""Files that are written at a time."""
-PARQUET_ROWS = 16_384
-CSV_ROWS = 8_192
+PARQUET_ROWS = 65_536
 """Rows that are spelt out at a time."""
 FEW_TEXTS = 8_192
 """Different texts of a column up to which Parquet gets them with each of its row groups."""
 PANDAS_VERSION = "2.2.0"
 """The version whose description of columns is written."""
-EXECUTABLE = r"^([=+\-@\t\r])"
-"""How a cell begins that a spreadsheet would take for a formula."""
-COMMA, QUOTE, LINE_END, UTC, NOTHING = tables.strings([",", '"', "\n", "Z", ""])
 
 
 def save(analysis: Analysis, directory: Path) -> None:
@@ -52,55 +42,29 @@ def save(analysis: Analysis, directory: Path) -> None:
 
     Raises AnalyzerError if the folder cannot be written to.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
-        try:
-            _write_tables(analysis, making)
-            (making / SUMMARY).write_text(json.dumps(summary(analysis), indent=2) + "\n", encoding="utf-8")
-            _put_in_place(making, directory)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    except OSError as problem:
-        raise AnalyzerError(f"{directory}: results cannot be written: {problem.strerror or problem}") from problem
+    with Writing(directory) as files:
+        finish(analysis, files)
 
 
-def _write_tables(analysis: Analysis, directory: Path) -> None:
-    """Write all tables; rows are written while summaries are made. An interruption, or a full disk, ends it at once."""
-    beside = ThreadPoolExecutor(max_workers=WRITERS)
-    writing: list[Future[None]] = []
-    try:
-        for name in (*tables.ROWS, *tables.SUMMARIES):
-            table = analysis.arrow(name)
-            writing.append(beside.submit(write_parquet, name, table, directory / f"{name}.parquet"))
-            writing.append(beside.submit(write_csv, table, directory / f"{name}.csv"))
-            for file in writing:
-                if file.done():
-                    file.result()
-        for file in writing:
-            file.result()
-    finally:
-        beside.shutdown(cancel_futures=True)
+def finish(analysis: Analysis, files: Writing) -> None:
+    """As `save`, where some tables may have been handed to `write_table` before."""
+    for name in (*tables.ROWS, *tables.SUMMARIES):
+        table = analysis.arrow(name)
+        if f"{name}.csv" not in files.names:
+            write_table(name, table, files)
+    told = json.dumps(summary(analysis), indent=2) + "\n"
+    files.add(SUMMARY, lambda path: _write_text(told, path))
+    files.put_in_place()
 
 
-def _put_in_place(making: Path, directory: Path) -> None:
-    """Move all files there; if that fails or is interrupted midway, none, and the older ones are as they were."""
-    names = sorted(file.name for file in making.iterdir())
-    older = making / "older"
-    older.mkdir()
-    try:
-        for name in names:
-            if (directory / name).exists():
-                os.replace(directory / name, older / name)
-        for name in names:
-            os.replace(making / name, directory / name)
-    except BaseException:
-        for name in names:
-            if not (making / name).exists():
-                os.replace(directory / name, making / name)
-            if (older / name).exists():
-                os.replace(older / name, directory / name)
-        raise
+def write_table(name: str, table: pa.Table, files: Writing) -> None:
+    """Have the files of a table written, while others are made."""
+    files.add(f"{name}.parquet", lambda path: write_parquet(name, table, path))
+    files.add(f"{name}.csv", lambda path: write_csv(table, path))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
@@ -235,35 +199,9 @@ def _as_kept(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> pa.Array:
 
 def write_csv(table: pa.Table, target: Path | IO[bytes]) -> None:
     """CSV with a header: an empty text is `""`, a missing value nothing; formulas are defused by an apostrophe."""
-    columns = [_cells(tables.one_array(column)) for column in table.columns]
     with nullcontext(target) if not isinstance(target, Path) else target.open("wb") as file:
-        file.write((",".join(f'"{name}"' for name in table.column_names) + "\n").encode())
-        for start in range(0, len(table), CSV_ROWS):
-            *cells, last = [column.rows(start, CSV_ROWS) for column in columns]
-            last = pc.binary_join_element_wise(last, LINE_END, NOTHING, null_handling="replace")
-            file.write(_bytes_of(pc.binary_join_element_wise(*cells, last, COMMA, null_handling="replace")))
-
-
-def _cells(array: pa.Array) -> _Column:
-    """What stands in the cells of a column of a CSV file."""
-    if pa.types.is_dictionary(array.type):
-        harmless = pc.replace_substring_regex(array.dictionary.cast(pa.large_string()), EXECUTABLE, r"'\1")
-        doubled = pc.replace_substring(harmless, '"', '""')
-        return _Column(array, pc.binary_join_element_wise(QUOTE, doubled, QUOTE, NOTHING))
-    if pa.types.is_timestamp(array.type):
-        return _Column(array, spelt=_time_cells)
-    return _Column(array, spelt=lambda part: part.cast(pa.large_string()))
-
-
-def _time_cells(times: pa.Array) -> pa.Array:
-    """As `cast` spells times in UTC, which looks the zone up for each of them and takes twenty times as long."""
-    return pc.binary_join_element_wise(times.cast(pa.timestamp("ns")).cast(pa.large_string()), UTC, NOTHING)
-
-
-def _bytes_of(lines: pa.Array) -> memoryview:
-    """All texts of an array that begins at its buffers' beginning, one after the other."""
-    _, offsets, data = lines.buffers()
-    return memoryview(data)[: int(np.frombuffer(offsets, dtype=np.int64)[len(lines)])]
+        for some in lines_of(table):
+            file.write(some)
 
 
 def write_parquet(name: str, table: pa.Table, path: Path) -> None:
@@ -271,26 +209,37 @@ def write_parquet(name: str, table: pa.Table, path: Path) -> None:
 
     A reader makes categories of whatever the file says that Arrow wrote as numbers of a dictionary. So the file says that
     texts are texts, though few of them are handed over as such numbers: Parquet has dictionaries too, and need not look
-    for equal texts again.
+    for equal texts again. Where most values are different it has no dictionary; such numbers and times are kept as what
+    they are more than the one before.
     """
-    arrays = [tables.one_array(column) for column in table.columns]
-    columns = [
-        _Column(array, array.dictionary)
-        if pa.types.is_dictionary(array.type) and len(array.dictionary) > FEW_TEXTS
-        else _Column(array)
-        for array in arrays
-    ]
+    columns = {column: tables.one_array(table[column]) for column in table.column_names}
+    texts = [column for column, array in columns.items() if pa.types.is_dictionary(array.type)]
+    many_texts = [column for column in texts if len(columns[column].dictionary) > FEW_TEXTS]
+    categories = [column for column in texts if columns[column].type.ordered]  # all of which the dictionary tells
+    repeated = [column for column, array in columns.items() if column in categories or tables.repeats_itself(array)]
+    numbers = [column for column, array in columns.items() if column not in texts and array.type.bit_width == 64]
+    schema = pa.schema(
+        [(column, array.type.value_type if column in many_texts else array.type) for column, array in columns.items()]
+    )
     said = pa.schema(
         [
-            (column, pa.large_string() if pa.types.is_dictionary(array.type) and not array.type.ordered else array.type)
-            for column, array in zip(table.column_names, arrays, strict=True)
+            (column, pa.large_string() if column in texts and column not in categories else array.type)
+            for column, array in columns.items()
         ]
     )
     described = {"pandas": json.dumps(_described(name))}
-    schema = _schema(table, columns)
-    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
-        for part in _parts(columns, schema, len(table), PARQUET_ROWS):
-            writer.write_table(part)
+    with pyarrow.parquet.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=repeated,
+        column_encoding={column: "DELTA_BINARY_PACKED" for column in numbers if column not in repeated},
+        store_schema=False,
+    ) as writer:
+        for start in range(0, len(table), PARQUET_ROWS):
+            parts = {column: array.slice(start, PARQUET_ROWS) for column, array in columns.items()}
+            parts |= {column: parts[column].dictionary_decode() for column in many_texts}
+            writer.write_table(pa.Table.from_arrays(list(parts.values()), schema=schema))
         said_as_arrow = base64.b64encode(said.with_metadata(described).serialize())
         writer.add_key_value_metadata({**described, "ARROW:schema": said_as_arrow})
 
@@ -329,29 +278,3 @@ def _described(name: str) -> dict[str, Any]:
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": PANDAS_VERSION,
     }
-
-
-class _Column:
-    """A column as it is written, some rows at a time.
-
-    texts: what stands there for the numbers of a dictionary. spelt: what is made of the values of another column.
-    """
-
-    def __init__(
-        self, array: pa.Array, texts: pa.Array | None = None, spelt: Callable[[pa.Array], pa.Array] = lambda part: part
-    ) -> None:
-        self._array = array if texts is None else array.indices
-        self._spelt = spelt if texts is None else texts.take
-        self.type = array.type if texts is None else texts.type
-
-    def rows(self, start: int, count: int) -> pa.Array:
-        return self._spelt(self._array.slice(start, count))
-
-
-def _schema(table: pa.Table, columns: Sequence[_Column]) -> pa.Schema:
-    return pa.schema([(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])
-
-
-def _parts(columns: Sequence[_Column], schema: pa.Schema, length: int, count: int) -> Iterator[pa.Table]:
-    for start in range(0, length, count):
-        yield pa.Table.from_arrays([column.rows(start, count) for column in columns], schema=schema)

@@ -39,6 +39,11 @@ INT = "int"
 BOOL = "bool"
 TIME = "time"
 
+OFTEN = 4
+"""A column repeats itself whose values come so many times each, on average."""
+SAMPLE = 2_048
+"""Rows that tell whether a column of numbers does."""
+
 ASKED = ("anonymous", "named", "kerberos", "other")
 IDENTITY = (
     "anonymous", "guest", "unknown", "anonymous_rejected", "user", "machine", "authenticated", "rejected"
@@ -661,6 +666,14 @@ def one_array(column: pa.ChunkedArray) -> Any:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
+def repeats_itself(array: pa.Array) -> bool:
+    """Whether the values of a column come `OFTEN` each. Of numbers, the first rows tell."""
+    if pa.types.is_dictionary(array.type):
+        return len(array.dictionary) * OFTEN <= len(array)
+    sample = array.slice(0, SAMPLE)
+    return len(sample.unique()) * OFTEN <= len(sample)
+
+
 def _pandas_array(column: pa.ChunkedArray, kind: str | tuple[str, ...]) -> Any:
     import pandas as pd  # noqa: PLC0415
 
@@ -700,10 +713,17 @@ class TableSet:
         """
         return {column: self._numbers(name, column) for column in columns}
 
-    def codes(self, name: str, column: str) -> npt.NDArray[Any]:
-        """The texts of a column as codes of its own: for one of many texts, of which only sameness matters."""
-        found: npt.NDArray[Any] = filled(one_array(self._tables[name][column]).indices)
-        return found
+    def codes(self, name: str, column: str, nothing: str | None = None) -> npt.NDArray[Any]:
+        """The texts of a column as codes of its own: for one of many texts, of which only sameness matters.
+
+        nothing: a text that counts as missing.
+        """
+        array = one_array(self._tables[name][column])
+        found: npt.NDArray[Any] = filled(array.indices)
+        if nothing is None:
+            return found
+        is_nothing = np.append(filled(pc.equal(array.dictionary, strings([nothing])[0])), False)
+        return np.where(is_nothing[found], -1, found)
 
     def of_codes(self, name: str, column: str, codes: npt.NDArray[Any]) -> list[str]:
         """The texts of such codes, none of which is missing."""
@@ -750,11 +770,14 @@ def _bits(buffer: pa.Buffer, array: pa.Array) -> npt.NDArray[np.bool_]:
 
 def ranks(codes: npt.NDArray[Any], pool: Texts) -> npt.NDArray[np.int64]:
     """For each code the place of its text among these in alphabetical order; missing ones come last."""
-    used = np.unique(codes[codes >= 0])
-    by_place = np.full(len(used) + 1, len(used), dtype=np.int64)
+    there = np.zeros(len(pool.values) + 1, dtype=bool)
+    there[codes] = True  # below zero: the last
+    used = np.flatnonzero(there[:-1])
     order = np.argsort(np.array([pool.values[code] for code in used.tolist()], dtype=object))
-    by_place[order] = np.arange(len(used))
-    return by_place[np.where(codes < 0, -1, np.searchsorted(used, codes))]
+    place = np.full(len(there), len(used), dtype=np.int64)
+    place[used[order]] = np.arange(len(used))
+    found: npt.NDArray[np.int64] = place[codes]
+    return found
 
 
 # Columns from numbers. #

@@ -21,6 +21,7 @@ ONLY_IN = {
         "tables",
         "assemble",
         "hosts",
+        "lines",
         "logs",
         "summary",
         "analysis",

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from analyzer.groups import Groups, combined, last_if_missing, looked_up, places, places_of
+from analyzer.groups import Groups, ascending, combined, last_if_missing, looked_up, places, places_of
 from analyzer.sessions.joins import NONE
 
 LARGE = 2**40
@@ -85,3 +85,21 @@ def test_keys_may_be_in_any_order() -> None:
     for order in (keys, sorted(keys)):
         expected = [order.index(key) if key >= 0 and key in order else NONE for key in wanted.tolist()]
         assert places(wanted, ints(*order)).tolist() == expected
+
+
+def test_keys_that_follow_one_another() -> None:
+    wanted = ints(NONE, 6, 7, 9, 10, LARGE)
+    assert places(wanted, ints(7, 8, 9)).tolist() == [NONE, NONE, 0, 2, NONE, NONE]
+    assert places(wanted, ints(7, 7, 9)).tolist() == [NONE, NONE, 0, 2, NONE, NONE]
+    assert places(wanted, ints(NONE, 0, 1)).tolist() == [NONE] * 6
+
+
+def test_different_values_may_be_large() -> None:
+    groups = Groups(ints(1, 0, 1, 1, 0))
+    assert groups.different(ints(2**61, NONE, 2**61, 2**61 - 1, NONE)).tolist() == [0, 2]
+    assert groups.different(ints(2**62, 5, 2**62, 0, 6)).tolist() == [2, 2]
+
+
+def test_different_values_in_their_order() -> None:
+    assert ascending(ints(3, NONE, LARGE, 3, 0)).tolist() == [NONE, 0, 3, LARGE]
+    assert ascending(ints()).tolist() == []

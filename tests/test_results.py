@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import analyzer
-from analyzer import results, tables
+from analyzer import lines, results, tables
 from analyzer.errors import AnalyzerError
 
 ALL = (*tables.ROWS, *tables.SUMMARIES)
@@ -272,7 +272,7 @@ def test_paths_with_commas_and_quotes_survive(tmp_path: Path) -> None:
 def test_many_rows_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are spelt out some at a time; nothing may be lost or repeated where two parts meet."""
     texts = [None if number % 7 == 3 else f"={number}" if number % 2 else "" for number in range(101)]
-    monkeypatch.setattr(results, "CSV_ROWS", 10)
+    monkeypatch.setattr(lines, "ROWS", 10)
     results.save(users(*texts), tmp_path)
     expected = [text and f"'{text}" for text in texts]
     assert column_of(tmp_path / "sessions.csv", "user") == expected

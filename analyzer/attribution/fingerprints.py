@@ -7,8 +7,10 @@ ClientGuid is matched as its 16 bytes on the wire, a character each. A client th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -103,26 +105,42 @@ def _told_guids(guids: Numbers, rows: TableSet) -> Numbers:
     """Codes of the GUIDs' bytes as they were sent, for GUIDs that some fingerprint asks for. All others, of which each
     client has its own, are the empty text; what is no GUID is missing.
     """
-    asked = [says for one in _fingerprints() for name, says, missing in one.cells if name == GUID and not missing]
     different, place = np.unique(guids[guids >= 0], return_inverse=True)
-    sent = [_wire_bytes(text) for text in rows.of_codes("connections", GUID, different)]
+    is_asked_for, other = _asked_guids(), rows.texts.code("")
     told = [
-        NONE if text is None else rows.texts.code(text if any(says(text) for says in asked) else "") for text in sent
+        NONE if sent is None else rows.texts.code(sent) if is_asked_for(sent) else other
+        for sent in _as_sent(rows.of_codes("connections", GUID, different))
     ]
     found = np.full(len(guids), NONE, dtype=np.int64)
     found[guids >= 0] = np.array(told, dtype=np.int64)[place]
     return found
 
 
-def _wire_bytes(guid: str) -> str | None:
-    """The 16 bytes of a GUID as they were sent, a character each: its first three groups are turned around there."""
-    try:
-        octets = bytes.fromhex(guid.replace("-", ""))
-    except ValueError:
-        return None
-    if len(octets) != 16:
-        return None
-    return (octets[3::-1] + octets[5:3:-1] + octets[7:5:-1] + octets[8:]).decode("latin-1")
+@cache
+def _asked_guids() -> Says:
+    """True of the bytes of a GUID that some fingerprint asks for."""
+    return globs(
+        [row[GUID] for row in knowledge.rows("fingerprints") if row[GUID] not in ("", MISSING)], any_case=False
+    )
+
+
+def _as_sent(guids: Sequence[str]) -> Iterator[str | None]:
+    """The 16 bytes of each GUID as they were sent, a character each; None for what is no GUID."""
+    good = [_GUID.fullmatch(text) is not None for text in guids]
+    octets = np.frombuffer(bytes.fromhex("".join(compress(guids, good)).replace("-", "")), dtype=np.uint8)
+    sent = octets.reshape(-1, 16)[:, _ON_THE_WIRE].tobytes().decode("latin-1")
+    ends = iter(range(16, len(sent) + 1, 16))
+    for is_guid in good:
+        if is_guid:
+            end = next(ends)
+            yield sent[end - 16 : end]
+        else:
+            yield None
+
+
+_GUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ON_THE_WIRE = [3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16)]
+"""The first three groups are turned around there."""
 
 
 def _own_words(says: Columns, rows: TableSet) -> Numbers:

@@ -20,13 +20,16 @@ Says = Callable[[str], bool]
 def globs(patterns: Sequence[str], any_case: bool = True) -> Says:
     """True of a text that all of one of these patterns fits."""
     flags = re.IGNORECASE if any_case else re.NOFLAG
-    compiled = [re.compile(translate(pattern), flags) for pattern in patterns if _SPECIAL & set(pattern)]
+    special = [translate(pattern) for pattern in patterns if _SPECIAL & set(pattern)]
     plain = frozenset(
         pattern.casefold() if any_case else pattern for pattern in patterns if not _SPECIAL & set(pattern)
     )
-    if not compiled:
+    if not special:
         return lambda text: (text.casefold() if any_case else text) in plain
-    return lambda text: (text.casefold() if any_case else text) in plain or any(one.match(text) for one in compiled)
+    fits = re.compile("|".join(special), flags).match
+    if not plain:
+        return lambda text: fits(text) is not None
+    return lambda text: (text.casefold() if any_case else text) in plain or fits(text) is not None
 
 
 class Distinct:

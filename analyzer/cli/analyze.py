@@ -25,6 +25,8 @@ from analyzer.cli.options import (
 from analyzer.errors import UsageError, no_such
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from analyzer.analysis import Analysis
 
 MOST_ROWS = 1000
@@ -57,16 +59,29 @@ def analyze(
     quiet: Quiet = False,
 ) -> None:
     """Who depends on null sessions, on which server, for what."""
-    if output:
-        check_folder(output)
-    analysis = opened(paths, reading, quiet)
-    if output:
-        from analyzer import results  # noqa: PLC0415
-
-        results.save(analysis, output)
+    analysis = _saved(paths, reading, quiet, output) if output else opened(paths, reading, quiet)
     if not quiet:
         _print(analysis, format_)
     raise typer.Exit(exit_status(analysis))
+
+
+def _saved(paths: list[str], reading: Reading, quiet: bool, output: Path) -> Analysis:
+    """The analysis, whose tables are written as soon as they are made."""
+    from analyzer.writing import Writing  # noqa: PLC0415 - not needed for help
+
+    check_folder(output)
+    with Writing(output) as files:
+
+        def write(name: str, table: pa.Table) -> None:
+            from analyzer import results  # noqa: PLC0415 - Arrow, which is imported while captures are read
+
+            results.write_table(name, table, files)
+
+        analysis = opened(paths, reading, quiet, write)
+        from analyzer import results  # noqa: PLC0415
+
+        results.finish(analysis, files)
+    return analysis
 
 
 def _print(analysis: Analysis, format_: Format) -> None:

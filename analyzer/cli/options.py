@@ -23,7 +23,7 @@ from analyzer.errors import AnalyzerError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analyzer.analysis import Analysis, Progress
+    from analyzer.analysis import Analysis, Made, Progress
 
 DONE, DIFFERENT, WRONG_USAGE, PARTLY_READ, NOTHING_USABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -183,8 +183,13 @@ def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
-    """The analysis of captures, with progress on standard error, or what an earlier one wrote to a folder of results."""
+def opened(
+    paths: list[str], reading: Reading, quiet: bool = False, made: Made = lambda _name, _table: None
+) -> Analysis:
+    """The analysis of captures, with progress on standard error, or what an earlier one wrote to a folder of results.
+
+    made: as of `analyze`.
+    """
     keep_memory_small()
     from analyzer import analysis as analyses  # noqa: PLC0415 - NumPy; not needed for help
 
@@ -212,6 +217,7 @@ def opened(paths: list[str], reading: Reading, quiet: bool = False) -> Analysis:
             separate=reading.separate,
             progress=progress,
             announce=(lambda _: None) if quiet else announce,
+            made=made,
             **{name: value for name, value in reading.kept().items() if value is not None},
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from analyzer import tables
-from analyzer.groups import Groups, Numbers, looked_up, places, places_of
+from analyzer.groups import Groups, Numbers, ascending, looked_up, places, places_of
 from analyzer.sessions.joins import NONE
 from analyzer.smb.dfs import machine_of
 from analyzer.tables import Columns, TableSet
@@ -76,7 +76,7 @@ def _only_named(rows: TableSet, known: set[str]) -> Columns:
     sessions = rows.columns("sessions", "session_key", "site", "client_ip", "server_ip")
     texts = rows.texts
     asked = np.where(calls["protocol"] == DFS, calls["name"], calls["server_name"])
-    named = {code: machine_of(texts.text(code) or "") for code in np.unique(asked[asked >= 0]).tolist()}
+    named = {code: machine_of(texts.text(code) or "") for code in ascending(asked[asked >= 0]).tolist()}
     unseen = {code: texts.code(name) for code, name in named.items() if name and _short(name) not in known}
     which = np.isin(asked, list(unseen))
     calls = {name: column[which] for name, column in calls.items()}
@@ -140,10 +140,10 @@ def _known_names(rows: TableSet) -> set[str]:
     trees = rows.columns("trees", "path")
     ends = rows.columns("connections", "client_ip", "server_ip")
     sessions = rows.columns("sessions", "server_name", "server_domain")
-    codes = np.unique(np.concatenate([*hosts.values(), *ends.values(), *sessions.values()]))
+    codes = ascending(np.concatenate([*hosts.values(), *ends.values(), *sessions.values()]))
     names = [name for code in codes.tolist() for name in (rows.texts.text(code) or "").split("|")]
     # The client connected to what it calls so, whatever its name is.
-    names += [machine_of(rows.texts.text(code) or "") for code in np.unique(trees["path"]).tolist()]
+    names += [machine_of(rows.texts.text(code) or "") for code in ascending(trees["path"]).tolist()]
     return {_short(name) for name in names if name}
 
 

@@ -8,9 +8,8 @@ come; and hints of what is not in the captures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import translate
-from re import IGNORECASE, compile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from analyzer import knowledge, tables
+from analyzer.attribution.matching import Distinct, globs
 from analyzer.errors import UsageError
-from analyzer.groups import Groups, Mask, Numbers, looked_up, places_of
+from analyzer.groups import Groups, Mask, Numbers, looked_up, places, places_of
 from analyzer.sessions.joins import NONE, Ints
 from analyzer.summary.naming import names_at
 from analyzer.summary.rhythm import DAY_S, SECOND_NS, local
@@ -30,6 +30,8 @@ MOST_DAYS = 3_660
 """Days of a file that the discovery curve names one by one; where clocks were wrong a file may span many more."""
 NEEDING = tuple(tables.VERDICT.index(name) for name in ("depends", "unknown", "covered"))
 """Verdicts that are dependents."""
+LOOKED_AT = ("resource", "interface", "operation")
+"""What tells a rare use."""
 ROLE_MARKS = {
     "domain controller": ("netlogon", "NETLOGON", "SYSVOL"),
     "print server": ("spoolss", "PRINT$"),
@@ -241,16 +243,17 @@ def _cumulative(values: Ints, first: Ints) -> Ints:
 def rare_uses(rows: TableSet) -> pa.Table:
     """One row a known rare use and site: whether it was seen, and whether it could have been."""
     captures = rows.columns("captures", "site", "first_seen", "last_seen")
-    found = rows.columns("dependencies", "site", "resource", "interface", "operation", "verdict")
+    found = rows.columns("dependencies", "site", *LOOKED_AT)
     used = _resources(rows)
     texts = rows.texts
     made: list[dict[str, Any]] = []
     for site in sorted(np.unique(captures["site"]).tolist(), key=lambda code: texts.text(code) or ""):
         days = _union_ns(captures, captures["site"] == site) / (DAY_S * SECOND_NS)
         there = used.get(site, set())
+        of_site = {name: Distinct(found[name][found["site"] == site], texts.text) for name in LOOKED_AT}
         for rare in knowledge.rows("rare_uses"):
             period = int(rare["period_days"]) if rare["period_days"] else None
-            seen = _seen(rare, {name: column[found["site"] == site] for name, column in found.items()}, rows)
+            seen = _seen(rare, of_site)
             state = "seen" if seen else "not_seen"
             if not seen and (period is None or days < period):
                 state = "could_not_be_seen"
@@ -288,30 +291,21 @@ def rare_uses(rows: TableSet) -> pa.Table:
 def _resources(rows: TableSet) -> dict[int, set[str | None]]:
     """Pipes and shares that were used, by anybody, of each site (a code)."""
     sessions = rows.columns("sessions", "session_key", "site")
-    found: dict[int, set[str | None]] = {}
+    told = [tuple(rows.columns("credentialed_uses", "site", "resource").values())]
     for table, column in (("trees", "share"), ("pipe_opens", "pipe")):
-        told = rows.columns(table, "session_key", column)
-        site = looked_up(sessions["site"], places_of((told["session_key"],), (sessions["session_key"],)), NONE)
-        for one, other in {*zip(site.tolist(), told[column].tolist(), strict=True)}:
+        session_key, resource = rows.columns(table, "session_key", column).values()
+        told.append((looked_up(sessions["site"], places(session_key, sessions["session_key"]), NONE), resource))
+    found: dict[int, set[str | None]] = {}
+    for site, resource in told:
+        different = Groups(site, resource).first
+        for one, other in zip(site[different].tolist(), resource[different].tolist(), strict=True):
             found.setdefault(one, set()).add(rows.texts.text(other))
-    told = rows.columns("credentialed_uses", "site", "resource")
-    for one, other in {*zip(told["site"].tolist(), told["resource"].tolist(), strict=True)}:
-        found.setdefault(one, set()).add(rows.texts.text(other))
     return found
 
 
-def _seen(rare: dict[str, str], found: Columns, rows: TableSet) -> int:
+def _seen(rare: dict[str, str], found: Mapping[str, Distinct]) -> int:
     """How many rows of dependencies are this use. One without resource cannot be told from others: none."""
     if not rare["resource"]:
         return 0
-    fits = np.ones(len(found["resource"]), dtype=bool)
-    for column in ("resource", "interface", "operation"):
-        if rare[column] and rare[column] != "*":
-            patterns = compile("|".join(translate(pattern) for pattern in rare[column].split("|")), IGNORECASE)
-            good = [
-                code
-                for code in np.unique(found[column]).tolist()
-                if code >= 0 and patterns.match(rows.texts.text(code) or "")
-            ]
-            fits &= np.isin(found[column], good)
-    return int(np.count_nonzero(fits))
+    asked = [(found[name], rare[name].split("|")) for name in LOOKED_AT if rare[name] not in ("", "*")]
+    return int(np.count_nonzero(np.logical_and.reduce([column.are(globs(patterns)) for column, patterns in asked])))

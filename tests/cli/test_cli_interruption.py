@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from command import ANONYMOUS, CAPTURES, Called, Done, contents, ended, nullsession, start
 
-from analyzer import results
+from analyzer import hosts, results
 
 INTERRUPTED, NOTHING_USABLE = 130, 4
 MUCH = b.pcap([b.Packet(b.START_NS, b.ethernet(b.ipv4(b.tcp(bytes(1400), target=80))))] * 1000)
@@ -102,6 +102,25 @@ def test_an_interruption_while_tables_are_written_leaves_older_results(
     monkeypatch.setattr(results, "write_parquet", interrupted_write)
     done = called("analyze", ANONYMOUS, "-o", older)
     assert (done.status, done.out, done.err) == (INTERRUPTED, "", "nullsession: interrupted\n")
+    assert contents(older) == before
+
+
+@unix
+def test_an_interruption_while_tables_are_made_leaves_older_results(
+    called: Called, older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of them are written by then."""
+    before = contents(older)
+    begun = []
+
+    def interrupted_hosts(*_: object) -> None:
+        begun.extend(older.glob(".writing-*/*"))
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(hosts, "find_hosts", interrupted_hosts)
+    done = called("analyze", ANONYMOUS, "-o", older)
+    assert (done.status, done.out, done.err) == (INTERRUPTED, "", "nullsession: interrupted\n")
+    assert begun
     assert contents(older) == before
 
 
