@@ -140,7 +140,7 @@ def pieces_of(
     for before the write that it answers: it comes after all that the server had heard, by TCP's acknowledgement. An answer
     that was not captured leaves a gap.
     """
-    writes, reads = rows["way"] != Way.READ, rows["way"] != Way.WRITE
+    writes, reads = rows["way"] != Way.READ.value, rows["way"] != Way.WRITE.value
     with_bytes = np.flatnonzero(writes & (rows["payload_size"] != TAKEN))
     told = np.flatnonzero(reads & moved & (answer_body >= 0))
     silent = np.flatnonzero(reads & (~moved | (answer_body < 0)))
@@ -148,7 +148,7 @@ def pieces_of(
     order = np.empty(len(pieces), dtype=np.int64)
     asked_at = messages["order"][request]
     answered_at = asked_at + 1
-    reads_answered = np.flatnonzero((rows["way"] == Way.READ) & (answer >= 0))
+    reads_answered = np.flatnonzero((rows["way"] == Way.READ.value) & (answer >= 0))
     answered_at[reads_answered] = np.maximum(
         answered_at[reads_answered], _heard_until(messages, answer[reads_answered]) + 1
     )
@@ -163,7 +163,7 @@ def pieces_of(
         part[:, P_BYTES] = np.maximum(bodies["bytes"][places], part[:, P_SIZE])
     failed = np.where(moved, 0, PIECE_FAILED)
     status = np.where(answer >= 0, messages["status"][answer], 0)
-    status |= np.where((answer >= 0) & ((messages["flags"][answer] & Flag.DOS_STATUS) != 0), DOS_STATUS, 0)
+    status |= np.where((answer >= 0) & ((messages["flags"][answer] & Flag.DOS_STATUS.value) != 0), DOS_STATUS, 0)
     first[:, P_FLAGS], first[:, P_STATUS] = failed[with_bytes], status[with_bytes]
     second[:, P_FROM_SERVER] = 1
     third[:, P_PIPE], third[:, P_FROM_SERVER] = file[silent], 1

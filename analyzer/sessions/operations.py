@@ -135,7 +135,7 @@ def statuses(calls: Rows, returns: Ints) -> tuple[Ints, Ints]:
 
     returns: of DCE/RPC calls, see `Operations.look_up`.
     """
-    is_rpc = calls["protocol"] == CallProtocol.DCERPC
+    is_rpc = calls["protocol"] == CallProtocol.DCERPC.value
     status, code = calls["status"].astype(np.int64), calls["code"].astype(np.int64)
     own = ~is_rpc & (code >= 0) & (status == 0)
     kind = np.where(calls["dos_status"], CallStatus.DOS, CallStatus.SMB)
@@ -150,20 +150,24 @@ def statuses(calls: Rows, returns: Ints) -> tuple[Ints, Ints]:
     kind = np.where(is_rpc, rpc_kind, kind)
     value = np.where(is_rpc, code, value)
     kind = np.where(value < 0, CallStatus.MISSING, kind)
-    return np.where(kind == CallStatus.MISSING, NONE, value), kind
+    return np.where(kind == CallStatus.MISSING.value, NONE, value), kind
 
 
 def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
     """How each call (`CALL`) came out (`CallResult`)."""
     code, kind = statuses(calls, returns)
-    is_rpc = calls["protocol"] == CallProtocol.DCERPC
+    is_rpc = calls["protocol"] == CallProtocol.DCERPC.value
     success = (
-        (code == 0) | ((kind == CallStatus.NT) & (code < 0x80000000)) | ((kind == CallStatus.WERR) & (code == 234))
+        (code == 0)
+        | ((kind == CallStatus.NT.value) & (code < 0x80000000))
+        | ((kind == CallStatus.WERR.value) & (code == 234))
     )
     # STATUS_BUFFER_OVERFLOW, ERRDOS more data, ERROR_MORE_DATA: there is more than was asked for.
-    success |= ((kind == CallStatus.SMB) & (code == 0x80000005)) | ((kind == CallStatus.DOS) & (code == 0xEA0001))
-    success |= (kind == CallStatus.RAP) & (code == 234)
-    success |= (kind == CallStatus.HRESULT) & (code < 0x80000000)
+    success |= ((kind == CallStatus.SMB.value) & (code == 0x80000005)) | (
+        (kind == CallStatus.DOS.value) & (code == 0xEA0001)
+    )
+    success |= (kind == CallStatus.RAP.value) & (code == 234)
+    success |= (kind == CallStatus.HRESULT.value) & (code < 0x80000000)
     refused = np.zeros(len(code), dtype=bool)
     for number in range(1, len(KINDS)):
         which = kind == number
@@ -171,11 +175,18 @@ def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
             refused |= which & np.isin(code, _refusals(KINDS[number], RUNGS[number]))
     result = calls["result"]
     done = is_rpc & np.isin(result, (RESULT_DONE, RESULT_SHORT))
-    void = done & (returns == Returns.NONE)
+    void = done & (returns == Returns.NONE.value)
     hidden = is_rpc & np.isin(result, _HIDDEN)
     unanswered = np.where(is_rpc, result == RESULT_NONE, calls["status"] < 0)
     return np.select(
-        [unanswered, refused, (kind != CallStatus.MISSING) & success, kind != CallStatus.MISSING, void, hidden],
+        [
+            unanswered,
+            refused,
+            (kind != CallStatus.MISSING.value) & success,
+            kind != CallStatus.MISSING.value,
+            void,
+            hidden,
+        ],
         [
             CallResult.UNANSWERED,
             CallResult.REFUSED,

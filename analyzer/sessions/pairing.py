@@ -53,8 +53,8 @@ KIND_ENCRYPTED = int(Kind.ENCRYPTED)
 PROTOCOL_SMB2 = int(Protocol.SMB2)
 
 
-GIVE_IDS = (Kind.SETUP, Kind.TREE_CONNECT, Kind.OPEN)
-"""What the answers to these give is used by later requests."""
+GIVES_IDS = np.isin(np.arange(256), (Kind.SETUP, Kind.TREE_CONNECT, Kind.OPEN))
+"""What the answers to these kinds give is used by later requests."""
 
 
 @dataclass(slots=True)
@@ -105,6 +105,8 @@ class Paired:
         asked = asked[wanted]
         answered = self.answer[asked]
         told = answers["row"].astype(np.int64)
+        if not len(told):
+            return requests, wanted, asked, answered, np.full(len(asked), NONE, dtype=np.int64)
         body_of = np.full(len(self.messages) + 1, NONE, dtype=np.int64)  # the last item serves `NONE`
         body_of[told] = np.arange(len(told))
         answer_body = body_of[answered]
@@ -203,8 +205,9 @@ class Pairing:
         self._messages = messages.take(places)
         self._places = places
         for name, table in bodies.items():
-            kept = table[np.flatnonzero(waits[table["row"]])]
-            kept["row"] = place[kept["row"]]
+            kept = table[waits[table["row"]]] if len(places) else np.empty(0, dtype=table.dtype)
+            if len(kept):
+                kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
         self._payload = self._moved([self._bodies[name] for name in WITH_PAYLOAD], arena)
 
@@ -213,6 +216,8 @@ class Pairing:
         size = 0
         parts = []
         for table in tables:
+            if not len(table):
+                continue
             left = MAX_KEPT - size
             ends = np.cumsum(np.maximum(table["payload_size"], 0), dtype=np.int64)
             beyond = ends > left
@@ -225,11 +230,11 @@ class Pairing:
             parts.append(part)
             table["payload_at"] = size + starts
             size += len(parts[-1])
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
 
 
 def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
-    if not offset:
+    if not offset or not len(waiting) + len(new):
         return new
     joined = np.empty(len(waiting) + len(new), dtype=new.dtype)
     as_bytes(joined)[: len(waiting)] = as_bytes(waiting)
@@ -240,7 +245,7 @@ def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
 
 def _can_wait(kind: Ints, key: Ints) -> Mask:
     """Encrypted messages have no key."""
-    waits: Mask = (kind != Kind.ENCRYPTED) & (key != NO_KEY)
+    waits: Mask = (kind != Kind.ENCRYPTED.value) & (key != NO_KEY)
     return waits
 
 
@@ -249,9 +254,8 @@ def _is_overtaken(messages: Columns, places: Ints, answer: Ints) -> Mask:
 
     What uses the ids comes soon, and must find them. A request is seldom captured behind its answer, and never so far.
     """
-    gives_ids = (messages["from_server"][places] != 0) & np.isin(messages["kind"][places], GIVE_IDS)
     found = np.zeros(len(places), dtype=bool)
-    alone = np.flatnonzero(gives_ids)
+    alone = np.flatnonzero((messages["from_server"][places] != 0) & GIVES_IDS[messages["kind"][places]])
     if len(alone):
         asked = np.flatnonzero(answer >= 0)
         last = np.full(int(messages["connection"].max()) + 1, NONE, dtype=np.int64)
@@ -263,9 +267,9 @@ def _is_overtaken(messages: Columns, places: Ints, answer: Ints) -> Mask:
 def _void(messages: Columns, answer: Ints) -> Mask:
     """True for SMB 1 requests that were never carried out: what their chain begins with failed. [MS-CIFS 3.3.5.2.9]"""
     void = np.zeros(len(messages), dtype=bool)
-    is_chained = (messages["flags"] & Flag.CHAINED) != 0
-    chained = np.flatnonzero(is_chained & (messages["from_server"] == 0) & (answer < 0))
-    if len(chained):
+    is_chained = (messages["flags"] & Flag.CHAINED.value) != 0
+    if is_chained.any():
+        chained = np.flatnonzero(is_chained & (messages["from_server"] == 0) & (answer < 0))
         failed = np.flatnonzero((answer >= 0) & ~is_chained & (messages["from_server"] == 0))
         failed = failed[messages["status"][answer[failed]] != 0]
         mine = mixed(messages["connection"][chained], messages["message"][chained])
@@ -284,7 +288,7 @@ def pair(messages: Columns, form: Form) -> tuple[Ints, Ints]:
     groups = np.empty((count, GROUP_WIDTH), dtype=np.int64)
     group = np.empty(count, dtype=np.int64)
     if form().pair_by_key(messages.table, SEED, slots, groups, group, answer):
-        chosen = np.flatnonzero((messages["protocol"] != Protocol.SMB2) & (group >= 0))
+        chosen = np.flatnonzero((messages["protocol"] != Protocol.SMB2.value) & (group >= 0))
         chosen = chosen[_by_number_and_place(messages, chosen, group[chosen], groups[group[chosen], GROUP_BLIND] != 0)]
         from_server, numbered = messages["from_server"][chosen], group[chosen]
         at = np.flatnonzero((from_server[:-1] == 0) & (from_server[1:] != 0) & (numbered[:-1] == numbered[1:]))

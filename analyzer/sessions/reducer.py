@@ -267,7 +267,7 @@ class Reducer:
         assert self._again is not None
         of, found = self._again[told.logins], told.findings
         signs = np.zeros(len(of), dtype=np.uint64)
-        asked_anonymous = self._attempts.rows["asked"][of] == who.Asked.ANONYMOUS
+        asked_anonymous = self._attempts.rows["asked"][of] == who.Asked.ANONYMOUS.value
         for sign, holds in (
             (Sign.SIGNATURE_UNCHECKED, (found & Finding.UNCHECKED) != 0),
             (Sign.SIGNATURE_ZERO_KEY, (found & Finding.ZERO_KEY) != 0),
@@ -468,7 +468,7 @@ class Reducer:
         asked, connection = asked[latest], connection[latest]
         table["offer_order"][connection] = order[latest]
         table["dialects_offered"][connection] = requests["dialects"][request_body[asked]]
-        of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2
+        of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2.value
         capabilities = requests["capabilities"][request_body[asked]].astype(np.int64)
         table["client_capabilities"][connection] = np.where(of_smb2, capabilities, NONE)
         _set_guids(table["client_guid"], connection, requests["client_guid"], request_body[asked])
@@ -517,7 +517,7 @@ class Reducer:
         self._has_proof.add(IS_CREDENTIALED[attempts["identity"]])
         order = attempts["order"].astype(np.int64)
         self._all_attempts.add(keys(numbers), order, rows)
-        accepted = np.flatnonzero(attempts["outcome"] != Outcome.REFUSED)
+        accepted = np.flatnonzero(attempts["outcome"] != Outcome.REFUSED.value)
         self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
             self._bind(bindings)
@@ -539,7 +539,7 @@ class Reducer:
         next_one = as_of(group[left], -messages["order"][row[left]], group[before], -messages["order"][row[before]])
         # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
         # use is authenticated again, there may be requests all the same.
-        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP))
+        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
         used_group = mixed(messages["connection"][used], messages["session_id"][used])
         of_these = np.isin(used_group, group[left])
         use_order = -messages["order"][used[of_these]]
@@ -554,11 +554,11 @@ class Reducer:
         if not len(first):
             return
         second = row[
-            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE) & (messages["session_id"][row] != 0)
+            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE.value) & (messages["session_id"][row] != 0)
         ]
         second = second[np.isin(messages["connection"][second], messages["connection"][first])]
         legs = self._legs
-        others = np.flatnonzero(messages["kind"] == Kind.SETUP)
+        others = np.flatnonzero(messages["kind"] == Kind.SETUP.value)
         for place in second[np.argsort(messages["order"][second])][:MAX_LATE].tolist():
             connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
             met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
@@ -649,7 +649,7 @@ class Reducer:
         In an SMB 1 chain later elements use ids that its first elements made: the answer has them.
         """
         messages = paired.messages
-        chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & (paired.answer >= 0))
+        chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED.value) != 0) & (paired.answer >= 0))
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
         self._take_made_ids(paired)
@@ -660,8 +660,8 @@ class Reducer:
     def _take_made_ids(self, paired: Paired) -> None:
         """In a related compound a request may use the session or tree that one before it makes: the answer has its id."""
         messages = paired.messages
-        related = np.flatnonzero(((messages["flags"] & Flag.RELATED) != 0) & (paired.answer >= 0))
-        related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC) == 0]
+        related = np.flatnonzero(((messages["flags"] & Flag.RELATED.value) != 0) & (paired.answer >= 0))
+        related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC.value) == 0]
         for name, none in (("session_id", (0, NONE)), ("tree_id", (0, NO_TREE[-1]))):
             given = messages[name][paired.answer[related]]
             wanting = np.isin(messages[name][related], none) & ~np.isin(given, none)
@@ -678,7 +678,7 @@ class Reducer:
         encrypted, plain_trees = (np.empty(len(messages) + 1, dtype=np.int64) for _ in range(2))
         ready = paired.ready.view(np.uint8)
         self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
-        packed = np.flatnonzero((messages["kind"] == Kind.COMPRESSED) & paired.ready)
+        packed = np.flatnonzero((messages["kind"] == Kind.COMPRESSED.value) & paired.ready)
         np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
         for places, count in ((encrypted, True), (plain_trees, False)):
             found = places[: int(np.argmin(places >= 0))]
@@ -745,7 +745,7 @@ class Reducer:
             rows[f"answer_{name}"][answered] = messages[name][reply]
         rows["status"] = NONE
         rows["status"][answered] = messages["status"][reply]
-        rows["dos_status"][answered] = (messages["flags"][reply] & Flag.DOS_STATUS) != 0
+        rows["dos_status"][answered] = (messages["flags"][reply] & Flag.DOS_STATUS.value) != 0
         return rows
 
     def _connect_trees(self, paired: Paired, session: Ints) -> None:
@@ -769,7 +769,7 @@ class Reducer:
         rows["kind"][told] = np.minimum(answers["kind"][answer_body[told]], TreeKind.PRINT)
         shares = self._names.share(rows["path"])
         is_ipc = shares == self._ipc
-        rows["kind"] = np.where((rows["kind"] == TreeKind.UNKNOWN) & is_ipc, TreeKind.PIPE, rows["kind"])
+        rows["kind"] = np.where((rows["kind"] == TreeKind.UNKNOWN.value) & is_ipc, TreeKind.PIPE, rows["kind"])
         rows["tree_id"] = NONE
         rows["tree_id"][success] = messages["tree_id"][answer[success]]
         protocol = messages["protocol"][np.where(request >= 0, request, answer)]
@@ -868,15 +868,15 @@ class Reducer:
         rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
         rows["closed_ns"] = rows["secondary"] = NONE
         # CallNmPipe opens, writes, reads and closes in one: nobody is told a file id. [MS-CIFS 2.2.5.11]
-        in_one = rows["via"] == Via.CALL_NMPIPE
+        in_one = rows["via"] == Via.CALL_NMPIPE.value
         rows["file_lo"][in_one] = ANY_FILE
         kind = self._kind_of(rows["tree"])
         pipes = self._names.pipe(rows["name"])
         seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
-        names = np.where(kind == TreeKind.DISK, rows["name"], pipes)
+        names = np.where(kind == TreeKind.DISK.value, rows["name"], pipes)
         rows["name"] = names
-        unknown = kind == TreeKind.UNKNOWN
-        sure = (kind == TreeKind.PIPE) | (unknown & seems_pipe)
+        unknown = kind == TreeKind.UNKNOWN.value
+        sure = (kind == TreeKind.PIPE.value) | (unknown & seems_pipe)
         rows["sure"] = sure
         may_be = sure | unknown
         rows["live"] = is_told & may_be
@@ -886,7 +886,7 @@ class Reducer:
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
         added = rows[in_order]
         places = self._opens.add(added)
-        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE)
+        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE.value)
         for place in np.flatnonzero((added["status"] < 0) & tells_id).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
@@ -894,7 +894,7 @@ class Reducer:
                     waiting.append(int(places[place]))
         row_of = np.full(len(rows), NONE, dtype=np.int64)
         row_of[in_order] = places
-        in_compound = (messages["flags"][any_message] & Flag.RELATED) != 0
+        in_compound = (messages["flags"][any_message] & Flag.RELATED.value) != 0
         in_compound |= _followed_by_related(messages)[any_message]
         in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
         used = np.flatnonzero(may_be & (rows["live"] | in_compound))
@@ -942,7 +942,9 @@ class Reducer:
         messages = paired.messages
         scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
         found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
-        in_open = ((messages["flags"][request] & Flag.RELATED) != 0) | (messages["kind"][request] == Kind.OPEN)
+        in_open = ((messages["flags"][request] & Flag.RELATED.value) != 0) | (
+            messages["kind"][request] == Kind.OPEN.value
+        )
         chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & in_open)
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
@@ -951,7 +953,7 @@ class Reducer:
     def _stop_waiting_for_opens(self, paired: Paired, session: Ints) -> None:
         """An open waits for no answer any more if a file id comes into use that only this answer can have given."""
         opens = paired.bodies["open_requests"]
-        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE)]
+        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE.value)]
         if not len(opens):
             return
         messages, row = paired.messages, opens["row"].astype(np.int64)
@@ -1058,7 +1060,7 @@ class Reducer:
         np.add.at(opens["bytes_written"], row[wrote], rows["bytes"][wrote])
         has_answer = np.flatnonzero(kept & moved & (answer_body >= 0))
         np.add.at(opens["bytes_read"], row[has_answer], answers["bytes"][answer_body[has_answer]])
-        opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT)]] = True
+        opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT.value)]] = True
         early, early_file = self._overtaken(paired, session, opened, requests, request[known], file[known])
         nothing = np.full(len(early), NONE, dtype=np.int64)
         pieces = pieces_of(
@@ -1084,7 +1086,7 @@ class Reducer:
         requests and their files. Their counts are added when they are worked off themselves.
         """
         waiting = requests[~paired.ready[requests["row"]]]
-        places = np.flatnonzero((waiting["way"] != Way.READ) & (waiting["payload_size"] > 0))
+        places = np.flatnonzero((waiting["way"] != Way.READ.value) & (waiting["payload_size"] > 0))
         if not len(places):
             return waiting[:0], np.empty(0, dtype=np.int64)
         order = paired.messages["order"]
@@ -1218,12 +1220,12 @@ class Reducer:
         interface, operation, returns, _ = self._operations.look_up(rows["interface"], rows["function"])
         result = results(rows, returns)
         named = (rows["pipe"] >= 0) & (rows["capture_no"] >= 0)
-        refused = np.flatnonzero(named & ~credentialed & (result == CallResult.REFUSED))
+        refused = np.flatnonzero(named & ~credentialed & (result == CallResult.REFUSED.value))
         resources = rows["pipe"].astype(np.int64)
         self._uses.refused(self._used(rows, refused, resources, operation, interface))
-        used = np.flatnonzero(named & credentialed & (result != CallResult.UNANSWERED))
+        used = np.flatnonzero(named & credentialed & (result != CallResult.UNANSWERED.value))
         counted = self._used(rows, used, resources, operation, interface)
-        counted[U_SUCCEEDED] = result[used] == CallResult.WORKED
+        counted[U_SUCCEEDED] = result[used] == CallResult.WORKED.value
         self._uses.add(counted)
 
     def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
@@ -1256,11 +1258,11 @@ class Reducer:
         for name in ("protocol", "function", "name"):
             rows[name] = requests[name][request_body]
         code = np.full(len(rows), NONE, dtype=np.int64)
-        told = np.flatnonzero((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP))
+        told = np.flatnonzero((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP.value))
         code[told] = answers["code"][answer_body[told]]
         rows["code"] = code
         kind = self._kind_of(rows["tree"])
-        on_files = (kind == TreeKind.DISK) | (kind == TreeKind.PRINT)
+        on_files = (kind == TreeKind.DISK.value) | (kind == TreeKind.PRINT.value)
         is_use = ~on_files & ~is_housekeeping(rows)
         credentialed = self._count_uses(rows, *self._call_names(rows), is_use)
         self._calls.add(rows[(~credentialed | self._keep_all) & ~on_files])
@@ -1276,7 +1278,7 @@ class Reducer:
         problems = np.zeros(len(faults), dtype=PROBLEM)
         for name in ("capture_no", "frame", "connection"):
             problems[name] = paired.messages[name][faults["row"]]
-        is_smb2 = paired.messages["protocol"][faults["row"]] == Protocol.SMB2
+        is_smb2 = paired.messages["protocol"][faults["row"]] == Protocol.SMB2.value
         problems["layer"] = np.where(is_smb2, Layer.SMB2, Layer.SMB1)
         for name in ("field", "offset", "code"):
             problems[name] = faults[name]
@@ -1295,7 +1297,7 @@ class Reducer:
         """A LOGOFF ends the period in force; trees and files of SMB 2 sessions end with it."""
         messages = paired.messages
         logoff = np.flatnonzero(
-            (messages["kind"] == Kind.LOGOFF) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
+            (messages["kind"] == Kind.LOGOFF.value) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
         )
         if len(logoff):
             attempt = self._in_force(session[logoff], messages["order"][logoff])
@@ -1316,9 +1318,14 @@ class Reducer:
     def _note_others(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Count what else succeeded on IPC$: something was done there, though it is not known what."""
         messages = paired.messages
-        asked = (messages["kind"] == Kind.OTHER) & (messages["from_server"] == 0) & paired.ready & (paired.answer >= 0)
+        asked = (
+            (messages["kind"] == Kind.OTHER.value)
+            & (messages["from_server"] == 0)
+            & paired.ready
+            & (paired.answer >= 0)
+        )
         at = np.flatnonzero(asked & (session >= 0) & (tree >= 0))
-        at = at[self._kind_of(tree[at]) == TreeKind.PIPE]
+        at = at[self._kind_of(tree[at]) == TreeKind.PIPE.value]
         at = at[_worked(messages["status"][paired.answer[at]])]
         np.add.at(self._sessions.rows[:, S_OTHERS], session[at], 1)
 
@@ -1406,7 +1413,7 @@ class Reducer:
         attempts, connections = self._attempts.rows, self._connections.rows
         whole = ~connections["midstream"] & (connections["missing_bytes"] == 0) & (connections["client_bytes"] > 0)
         orphans = np.flatnonzero(
-            (attempts["outcome"] == Outcome.UNANSWERED)
+            (attempts["outcome"] == Outcome.UNANSWERED.value)
             & (attempts["session_id"] == 0)
             & (attempts["capture_no"] >= 0)
             & whole[attempts["connection"]]
@@ -1436,7 +1443,7 @@ class Reducer:
         following = np.full(len(attempts), np.iinfo(np.int64).max)
         same = attempts["session"][order[1:]] == attempts["session"][order[:-1]]
         following[order[:-1][same]] = attempts["order"][order[1:][same]]
-        open_ended = np.flatnonzero(attempts["outcome"] == Outcome.UNANSWERED)
+        open_ended = np.flatnonzero(attempts["outcome"] == Outcome.UNANSWERED.value)
         of = sessions[attempts["session"][open_ended]]
         after, before = attempts["order"][open_ended], following[open_ended]
 
@@ -1465,14 +1472,16 @@ class Reducer:
         Some servers number the sessions of each connection from the start, so the id alone proves nothing.
         """
         attempts, connections = self._attempts.rows, self._connections.rows
-        accepted = np.flatnonzero((attempts["outcome"] == Outcome.ACCEPTED) & (attempts["protocol"] == Protocol.SMB2))
+        accepted = np.flatnonzero(
+            (attempts["outcome"] == Outcome.ACCEPTED.value) & (attempts["protocol"] == Protocol.SMB2.value)
+        )
         pair = connections["pair"]
         theirs = mixed(pair[attempts["connection"][accepted]], attempts["session_id"][accepted])
         mine = mixed(pair[rows["connection"]], rows["session_id"])
         in_order = np.lexsort((attempts["order"][accepted], theirs))
         accepted, theirs = accepted[in_order], theirs[in_order]
         first, behind = (np.searchsorted(theirs, mine, side) for side in ("left", "right"))
-        for place in np.flatnonzero((first < behind) & (rows["protocol"] == Protocol.SMB2)).tolist():
+        for place in np.flatnonzero((first < behind) & (rows["protocol"] == Protocol.SMB2.value)).tolist():
             same = accepted[first[place] : behind[place]]
             at = int(np.searchsorted(attempts["order"][same], rows["order"][place]))
             # The last one before it, else the first after it; of a great many only the nearest are looked at.
@@ -1489,7 +1498,7 @@ class Reducer:
             if _tells(guid) and _tells(other_guid) and guid != other_guid:
                 continue
             rows["signs"][place] |= np.uint64(Sign.SETUP_ELSEWHERE)
-            if other["identity"] != Identity.UNKNOWN:
+            if other["identity"] != Identity.UNKNOWN.value:
                 rows["confidence"][place] = Confidence.STRONG
             for name in (
                 "identity",
@@ -1527,7 +1536,7 @@ class Reducer:
             return calls
         credentialed = self._had_credentials(calls, sessions)
         late = calls[credentialed]
-        through_pipes = late["protocol"] == CallProtocol.DCERPC
+        through_pipes = late["protocol"] == CallProtocol.DCERPC.value
         self._count_rpc(late[through_pipes], np.ones(np.count_nonzero(through_pipes), dtype=bool))
         late = late[~through_pipes]
         self._count(late, np.ones(len(late), dtype=bool), *self._call_names(late), ~is_housekeeping(late))
@@ -1551,9 +1560,9 @@ class Reducer:
 
 def _is_open_to_all(attempts: Rows) -> Mask:
     """True for SMB 2 logins (`ATTEMPT`) whose keys may need no secret, and that may have succeeded."""
-    succeeded = (attempts["outcome"] == Outcome.ACCEPTED) | (attempts["outcome"] == Outcome.UNANSWERED)
-    anybody = (attempts["asked"] == who.Asked.ANONYMOUS) | (attempts["identity"] == Identity.GUEST)
-    found: Mask = succeeded & anybody & (attempts["protocol"] == Protocol.SMB2) & (attempts["capture_no"] >= 0)
+    succeeded = (attempts["outcome"] == Outcome.ACCEPTED.value) | (attempts["outcome"] == Outcome.UNANSWERED.value)
+    anybody = (attempts["asked"] == who.Asked.ANONYMOUS.value) | (attempts["identity"] == Identity.GUEST.value)
+    found: Mask = succeeded & anybody & (attempts["protocol"] == Protocol.SMB2.value) & (attempts["capture_no"] >= 0)
     return found
 
 
@@ -1582,7 +1591,7 @@ def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
     """The last attempt on each session before each place that may have succeeded; if there is none, the last one."""
     found = np.full(len(session), NONE, dtype=np.int64)
     everything = np.arange(len(attempts))
-    for places in (everything[attempts["outcome"] != Outcome.REFUSED], everything):
+    for places in (everything[attempts["outcome"] != Outcome.REFUSED.value], everything):
         missing = np.flatnonzero((found < 0) & (session >= 0))
         if len(missing):
             known = attempts["session"][places].astype(np.int64)
@@ -1639,8 +1648,8 @@ def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -
     late: Mask = before >= 0
     last = attempts[before[late]]
     told = _one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
-    over = (last["protocol"] == Protocol.SMB2) & (last_success[late] < last["order"])
-    late[late] = (last["outcome"] == Outcome.REFUSED) & (told | over)
+    over = (last["protocol"] == Protocol.SMB2.value) & (last_success[late] < last["order"])
+    late[late] = (last["outcome"] == Outcome.REFUSED.value) & (told | over)
     return late
 
 
@@ -1664,7 +1673,7 @@ def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tup
 
 def is_housekeeping(calls: Rows) -> Mask:
     """True for calls (`CALL`) that an SMB client makes on its own account."""
-    is_fsctl: Mask = calls["protocol"] == CallProtocol.FSCTL
+    is_fsctl: Mask = calls["protocol"] == CallProtocol.FSCTL.value
     return is_fsctl & np.isin(calls["function"], list(knowledge.housekeeping()))
 
 
@@ -1715,12 +1724,12 @@ def _scope(
     protocol: npt.NDArray[np.generic], session: npt.NDArray[np.generic], connection: npt.NDArray[np.generic]
 ) -> Ints:
     """What tree and file ids belong to: an SMB 2 session, an SMB 1 connection. [MS-SMB2 3.3.1.9; MS-CIFS 2.2.3.1]"""
-    return np.where(protocol == Protocol.SMB2, session.astype(np.int64) * 2, connection.astype(np.int64) * 2 + 1)
+    return np.where(protocol == Protocol.SMB2.value, session.astype(np.int64) * 2, connection.astype(np.int64) * 2 + 1)
 
 
 def _followed_by_related(messages: Columns) -> Mask:
     related = np.zeros(len(messages), dtype=bool)
     if len(messages) > 1:
         number = messages["message"]
-        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (number[1:] == number[:-1])
+        related[:-1] = ((messages["flags"][1:] & Flag.RELATED.value) != 0) & (number[1:] == number[:-1])
     return related

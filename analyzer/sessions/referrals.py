@@ -30,10 +30,10 @@ def referral_answers(paired: Paired) -> Rows:
         return told
     asked = paired.bodies["call_requests"]
     asks = np.zeros(len(paired.messages) + 1, dtype=bool)  # the last item serves `NONE`
-    asks[asked["row"][asked["protocol"] == CallProtocol.DFS]] = True
+    asks[asked["row"][asked["protocol"] == CallProtocol.DFS.value]] = True
     answer = told["row"].astype(np.int64)
     request = paired.request[answer]
-    alone = (request < 0) & (paired.messages["protocol"][answer] == Protocol.SMB2)
+    alone = (request < 0) & (paired.messages["protocol"][answer] == Protocol.SMB2.value)
     return told[paired.ready[answer] & (asks[request] | alone)]
 
 
