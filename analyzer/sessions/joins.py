@@ -13,7 +13,20 @@ from analyzer.records import Rows
 from analyzer.sessions.lookup import NONE
 
 Keys = npt.NDArray[np.uint64]
-__all__ = ["NONE", "Growing", "GrowingTable", "Ints", "Keys", "Rows", "as_bytes", "as_of", "in_order", "mixed"]
+__all__ = [
+    "NONE",
+    "Growing",
+    "GrowingTable",
+    "Ints",
+    "Keys",
+    "Rows",
+    "as_bytes",
+    "as_of",
+    "in_order",
+    "is_in",
+    "mixed",
+    "one_of",
+]
 
 _ROOM = 2**62
 _SEED = np.uint64(secrets.randbits(64))
@@ -73,6 +86,22 @@ def in_order(keys: Ints) -> Ints:
     packed.sort()
     packed &= (1 << bits) - 1
     return packed
+
+
+def is_in(values: npt.NDArray[np.generic], known: Ints) -> npt.NDArray[np.bool_]:
+    """True where a value is one of those in `known`, which are sorted."""
+    if not len(known):
+        return np.zeros(len(values), dtype=bool)
+    found: npt.NDArray[np.bool_] = known.take(known.searchsorted(values), mode="clip") == values
+    return found
+
+
+def one_of(values: npt.NDArray[np.generic], few: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """True where a value is one of a few."""
+    found = np.zeros(len(values), dtype=bool)
+    for one in few:
+        found |= values == one
+    return found
 
 
 LARGE = 1024 * 1024

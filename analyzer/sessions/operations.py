@@ -27,7 +27,7 @@ from analyzer.rpc.pipes import (
     RESULT_UNREADABLE,
     Interface,
 )
-from analyzer.sessions.joins import NONE
+from analyzer.sessions.joins import NONE, is_in, one_of
 from analyzer.wire.texts import MISSING, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -170,13 +170,13 @@ def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
     success |= (kind == CallStatus.HRESULT.value) & (code < 0x80000000)
     refused = np.zeros(len(code), dtype=bool)
     for number in range(1, len(KINDS)):
-        which = kind == number
-        if which.any():
-            refused |= which & np.isin(code, _refusals(KINDS[number], RUNGS[number]))
+        which = np.flatnonzero(kind == number)
+        if len(which):
+            refused[which] = is_in(code[which], _refusals(KINDS[number], RUNGS[number]))
     result = calls["result"]
-    done = is_rpc & np.isin(result, (RESULT_DONE, RESULT_SHORT))
+    done = is_rpc & one_of(result, (RESULT_DONE, RESULT_SHORT))
     void = done & (returns == Returns.NONE.value)
-    hidden = is_rpc & np.isin(result, _HIDDEN)
+    hidden = is_rpc & one_of(result, _HIDDEN)
     unanswered = np.where(is_rpc, result == RESULT_NONE, calls["status"] < 0)
     return np.select(
         [

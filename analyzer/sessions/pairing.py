@@ -179,15 +179,18 @@ class Pairing:
         self._bodies["data_requests"]["payload_size"][requests] = TAKEN
 
     def give_up(self, places: Ints) -> None:
-        """Some requests without payload, by their places in what was paired last, do not wait any longer."""
-        stays = ~np.isin(self._places, places)
+        """Some requests without payload (one or more), by their places in what was paired last, do not wait any longer."""
+        given_up = np.zeros(int(max(self._places.max(initial=0), places.max())) + 1, dtype=bool)
+        given_up[places] = True
+        stays = ~given_up[self._places]
         place = np.cumsum(stays) - 1
         self._places = self._places[stays]
         self._messages = self._messages.take(np.flatnonzero(stays))
         for name, table in self._bodies.items():
-            kept = table[stays[table["row"]]]
-            kept["row"] = place[kept["row"]]
-            self._bodies[name] = kept
+            if len(table):
+                kept = table[stays[table["row"]]]
+                kept["row"] = place[kept["row"]]
+                self._bodies[name] = kept
 
     def finish(self) -> Paired:
         """All that still waits."""

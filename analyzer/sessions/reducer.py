@@ -65,7 +65,7 @@ from analyzer.sessions.files import (
     pieces_of,
 )
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
-from analyzer.sessions.joins import Growing, GrowingTable, as_of, mixed
+from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, mixed, one_of
 from analyzer.sessions.lookup import NONE, Chains, keys
 from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
@@ -532,31 +532,45 @@ class Reducer:
         waits = ~paired.ready[row]
         if not waits.any():
             return
-        group = mixed(messages["connection"][row], messages["session_id"][row])
         has_id = messages["session_id"][row] != 0
-        done, left = np.flatnonzero(~waits & has_id), np.flatnonzero(waits & has_id)
-        before = done[np.isin(group[done], group[left])]
-        next_one = as_of(group[left], -messages["order"][row[left]], group[before], -messages["order"][row[before]])
+        given_up = self._overdue(paired, row[waits & has_id], row[~waits & has_id])
+        paired.ready[given_up] = True
+        given_up = np.append(given_up, self._overdue_first_legs(paired, setups, row, waits))
+        if len(given_up):
+            self._pairing.give_up(given_up)
+
+    def _overdue(self, paired: Paired, left: Ints, done: Ints) -> Ints:
+        """Which of the setups that wait (`left`, by place) wait in vain. done: those that do not wait; all have ids."""
+        if not len(left):
+            return left
+        messages = paired.messages
+        connection, session_id, order = (messages[name] for name in ("connection", "session_id", "order"))
+        concerned = np.zeros(len(self._facts), dtype=bool)
+        concerned[connection[left]] = True
+        group, left_order = mixed(connection[left], session_id[left]), -order[left]
+        before = done[concerned[connection[done]]]
+        next_one = as_of(group, left_order, mixed(connection[before], session_id[before]), -order[before])
         # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
         # use is authenticated again, there may be requests all the same.
-        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
-        used_group = mixed(messages["connection"][used], messages["session_id"][used])
-        of_these = np.isin(used_group, group[left])
-        use_order = -messages["order"][used[of_these]]
-        use = as_of(group[left], -messages["order"][row[left]], used_group[of_these], use_order)
-        number = self._numbers.find(messages["connection"][row[left]], messages["session_id"][row[left]])
-        is_first = self._all_attempts.as_of(keys(number), messages["order"][row[left]]) < 0
-        overdue = row[left[(next_one >= 0) | ((use >= 0) & is_first)]]
-        if len(overdue):
-            paired.ready[overdue] = True
-            self._pairing.give_up(overdue)
+        used = np.flatnonzero(concerned[connection] & (paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
+        use = as_of(group, left_order, mixed(connection[used], session_id[used]), -order[used])
+        number = self._numbers.find(connection[left], session_id[left])
+        is_first = self._all_attempts.as_of(keys(number), order[left]) < 0
+        return left[(next_one >= 0) | ((use >= 0) & is_first)]
+
+    def _overdue_first_legs(self, paired: Paired, setups: Rows, row: Ints, waits: Mask) -> Ints:
+        """Which first legs wait in vain, by place; they are made ready. row: places of the setups; waits: whether they do."""
+        messages = paired.messages
+        overdue = np.empty(0, dtype=np.int64)
         first = row[waits & (messages["session_id"][row] == 0) & ~IS_CLAIM[setups["token"]["kind"]]]
         if not len(first):
-            return
+            return overdue
+        concerned = np.zeros(len(self._facts), dtype=bool)
+        concerned[messages["connection"][first]] = True
         second = row[
             ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE.value) & (messages["session_id"][row] != 0)
         ]
-        second = second[np.isin(messages["connection"][second], messages["connection"][first])]
+        second = second[concerned[messages["connection"][second]]]
         legs = self._legs
         others = np.flatnonzero(messages["kind"] == Kind.SETUP.value)
         for place in second[np.argsort(messages["order"][second])][:MAX_LATE].tolist():
@@ -568,7 +582,8 @@ class Reducer:
             before = before[~paired.ready[before]]
             if len(before) == 1 and not met.any() and not known.any():
                 paired.ready[before] = True
-                self._pairing.give_up(before)
+                overdue = np.append(overdue, before)
+        return overdue
 
     def _has_share_level(self, connections: Ints) -> Mask:
         """True for connections whose server wants passwords for shares."""
@@ -662,9 +677,11 @@ class Reducer:
         messages = paired.messages
         related = np.flatnonzero(((messages["flags"] & Flag.RELATED.value) != 0) & (paired.answer >= 0))
         related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC.value) == 0]
+        if not len(related):
+            return
         for name, none in (("session_id", (0, NONE)), ("tree_id", (0, NO_TREE[-1]))):
             given = messages[name][paired.answer[related]]
-            wanting = np.isin(messages[name][related], none) & ~np.isin(given, none)
+            wanting = one_of(messages[name][related], none) & ~one_of(given, none)
             messages[name][related[wanting]] = given[wanting]
 
     def _note_proofs(self, paired: Paired, session: Ints) -> None:
@@ -1114,7 +1131,7 @@ class Reducer:
         """Follow pipes whose open was not captured, too: those through which a DCE/RPC PDU goes. Sets items of `file`."""
         messages, answers = paired.messages, paired.bodies["data_answers"]
         may = (file < 0) & (rows["file_lo"] != ANY_FILE)
-        may &= np.isin(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
+        may &= one_of(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
         lost = np.flatnonzero(may)
         if not len(lost):
             return
@@ -1633,7 +1650,7 @@ def _smb_status(rows: Rows) -> Ints:
 def _may_be_too_late(rows: Rows) -> Ints:
     """Places of requests that met no session, or whose answer was not captured."""
     status = _smb_status(rows)
-    return np.flatnonzero((_one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
+    return np.flatnonzero((one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
 
 
 def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -> Mask:
@@ -1647,7 +1664,7 @@ def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -
     """
     late: Mask = before >= 0
     last = attempts[before[late]]
-    told = _one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
+    told = one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
     over = (last["protocol"] == Protocol.SMB2.value) & (last_success[late] < last["order"])
     late[late] = (last["outcome"] == Outcome.REFUSED.value) & (told | over)
     return late
@@ -1674,7 +1691,12 @@ def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tup
 def is_housekeeping(calls: Rows) -> Mask:
     """True for calls (`CALL`) that an SMB client makes on its own account."""
     is_fsctl: Mask = calls["protocol"] == CallProtocol.FSCTL.value
-    return is_fsctl & np.isin(calls["function"], list(knowledge.housekeeping()))
+    return is_fsctl & is_in(calls["function"], _housekeeping())
+
+
+@cache
+def _housekeeping() -> Ints:
+    return np.array(sorted(knowledge.housekeeping()), dtype=np.int64)
 
 
 def _set_guids(table: Rows, rows: Ints, guids: Rows, places: Ints) -> None:
@@ -1706,17 +1728,9 @@ def _refused(rows: Rows, rung: str) -> Mask:
     """True where the status says that this may not be done, on the rung of the way there that is meant."""
     status = rows["status"].astype(np.int64)
     dos = rows["dos_status"].copy()
-    found = _one_of(status, _refusal_codes(rung, "nt")) & ~dos
+    found = one_of(status, _refusal_codes(rung, "nt")) & ~dos
     if dos.any():
-        found |= _one_of(status, _refusal_codes(rung, "dos")) & dos
-    return found
-
-
-def _one_of(values: Ints, codes: tuple[int, ...]) -> Mask:
-    """True where a value is one of a few."""
-    found = np.zeros(len(values), dtype=bool)
-    for code in codes:
-        found |= values == code
+        found |= one_of(status, _refusal_codes(rung, "dos")) & dos
     return found
 
 
