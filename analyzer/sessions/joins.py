@@ -25,7 +25,9 @@ __all__ = [
     "in_order",
     "is_in",
     "mixed",
+    "nones",
     "one_of",
+    "places_of",
 ]
 
 _ROOM = 2**62
@@ -48,7 +50,7 @@ def mixed(*columns: npt.NDArray[np.generic]) -> Keys:
 
 def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[np.generic], known_orders: Ints) -> Ints:
     """For each (key, order) the place of the last known row with that key and a smaller order; `NONE` if there is none."""
-    found = np.full(len(keys), NONE, dtype=np.int64)
+    found = nones(len(keys))
     if not len(keys) or not len(known_keys):
         return found
     both_keys = np.concatenate([known_keys, keys])
@@ -56,7 +58,7 @@ def as_of(keys: npt.NDArray[np.generic], orders: Ints, known_keys: npt.NDArray[n
     is_asked = np.arange(len(both_keys)) >= len(known_keys)
     sequence = _by_key_and_order(both_keys, both_orders, is_asked)
     last_known = np.maximum.accumulate(np.where(is_asked[sequence], -1, np.arange(len(sequence))))
-    asked = np.flatnonzero(is_asked[sequence] & (last_known >= 0))
+    asked = places_of(is_asked[sequence] & (last_known >= 0))
     giver = sequence[last_known[asked]]
     taker = sequence[asked]
     same = both_keys[giver] == both_keys[taker]
@@ -88,7 +90,19 @@ def in_order(keys: Ints) -> Ints:
     return packed
 
 
-def is_in(values: npt.NDArray[np.generic], known: Ints) -> npt.NDArray[np.bool_]:
+def places_of(mask: npt.NDArray[np.bool_]) -> Ints:
+    """Where a mask is true."""
+    return mask.nonzero()[0]
+
+
+def nones(count: int) -> Ints:
+    """So many times `NONE`."""
+    made = np.empty(count, dtype=np.int64)
+    made.fill(NONE)
+    return made
+
+
+def is_in(values: npt.NDArray[np.generic], known: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """True where a value is one of those in `known`, which are sorted."""
     if not len(known):
         return np.zeros(len(values), dtype=bool)

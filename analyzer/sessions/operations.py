@@ -27,7 +27,7 @@ from analyzer.rpc.pipes import (
     RESULT_UNREADABLE,
     Interface,
 )
-from analyzer.sessions.joins import NONE, is_in, one_of
+from analyzer.sessions.joins import NONE, is_in, one_of, places_of
 from analyzer.wire.texts import MISSING, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -170,7 +170,7 @@ def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
     success |= (kind == CallStatus.HRESULT.value) & (code < 0x80000000)
     refused = np.zeros(len(code), dtype=bool)
     for number in range(1, len(KINDS)):
-        which = np.flatnonzero(kind == number)
+        which = places_of(kind == number)
         if len(which):
             refused[which] = is_in(code[which], _refusals(KINDS[number], RUNGS[number]))
     result = calls["result"]

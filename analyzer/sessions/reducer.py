@@ -65,7 +65,7 @@ from analyzer.sessions.files import (
     pieces_of,
 )
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
-from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, mixed, one_of
+from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, mixed, nones, one_of, places_of
 from analyzer.sessions.lookup import NONE, Chains, keys
 from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
@@ -250,7 +250,7 @@ class Reducer:
         attempts = self._attempts.rows
         protected = self._sessions.rows[attempts["session"], S_SIGNS] & int(Sign.HINT_SIGNED | Sign.HINT_ENCRYPTED)
         final_signed = (attempts["signs"] & np.uint64(Sign.FINAL_SIGNED)) != 0
-        self._again = np.flatnonzero(_is_open_to_all(attempts) & (final_signed | (protected != 0)))
+        self._again = places_of(_is_open_to_all(attempts) & (final_signed | (protected != 0)))
         self._attempts.rows["signs"][self._again] |= np.uint64(Sign.SIGNATURE_UNCHECKED)
         again = self._again[:MAX_AGAIN]
         logins = np.zeros(len(again), dtype=LOGIN)
@@ -295,8 +295,8 @@ class Reducer:
         hashed, wanted = mixed(known[:, E_CONNECTION], known[:, E_KEY]), mixed(connection, key)
         sequence = np.argsort(hashed, kind="stable")
         at = np.searchsorted(hashed[sequence], wanted)
-        found = np.full(len(wanted), NONE, dtype=np.int64)
-        is_inside = np.flatnonzero(at < len(sequence))
+        found = nones(len(wanted))
+        is_inside = places_of(at < len(sequence))
         place = sequence[at[is_inside]]
         same = hashed[place] == wanted[is_inside]
         found[is_inside[same]] = place[same]
@@ -405,7 +405,7 @@ class Reducer:
         """False for what no later message can mean: its connection is over, and its session had no other."""
         session = table["session"][rows].astype(np.int64)
         live = self._may_matter(table["connection"][rows].astype(np.int64))
-        known = np.flatnonzero(session >= 0)
+        known = places_of(session >= 0)
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         return live
 
@@ -414,7 +414,7 @@ class Reducer:
         connection = files[:, H_CONNECTION].copy()
         live = self._may_matter(connection)
         session = files[:, H_SESSION]
-        known = np.flatnonzero(session >= 0)
+        known = places_of(session >= 0)
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         closed = (files[:, H_CLOSED] != 0) & (self._facts.rows[connection, F_SEALED] == 0)
         closed[closed] = ~self._pairing.concerned(connection[closed])
@@ -459,12 +459,12 @@ class Reducer:
         answers = paired.bodies["negotiate_answers"]
         table, facts = self._connections.rows, self._facts.rows
         connection_of = paired.messages["connection"]
-        asked = np.flatnonzero(request_body >= 0)
+        asked = places_of(request_body >= 0)
         asked = asked[np.argsort(paired.messages["order"][request[asked]])]
         order = paired.messages["order"][request[asked]]
         connection = connection_of[request[asked]]
         # An SMB 1 request that is answered in SMB 2 waits for its own answer until the connection is over.
-        latest = np.flatnonzero(order >= table["offer_order"][connection])
+        latest = places_of(order >= table["offer_order"][connection])
         asked, connection = asked[latest], connection[latest]
         table["offer_order"][connection] = order[latest]
         table["dialects_offered"][connection] = requests["dialects"][request_body[asked]]
@@ -474,15 +474,15 @@ class Reducer:
         _set_guids(table["client_guid"], connection, requests["client_guid"], request_body[asked])
         guids = table["client_guid"][connection]
         facts[connection, F_GUID] = np.where(_tells(guids), mixed(guids["a"], guids["b"]).view(np.int64), 0)
-        told = np.flatnonzero(answer_body >= 0)
+        told = places_of(answer_body >= 0)
         told = told[np.argsort(paired.messages["order"][answer[told]])]
         order = paired.messages["order"][answer[told]]
         connection = connection_of[answer[told]]
-        latest = np.flatnonzero(order >= table["dialect_order"][connection])
+        latest = places_of(order >= table["dialect_order"][connection])
         told, order, connection = told[latest], order[latest], connection[latest]
         body = answer_body[told]
         dialects = answers["dialect"][body]
-        for place in np.flatnonzero((dialects == MISSING) & (request_body[told] >= 0)).tolist():
+        for place in places_of((dialects == MISSING) & (request_body[told] >= 0)).tolist():
             offered = (self.texts.text(int(requests["dialects"][request_body[told[place]]])) or "").split("|")
             index = int(answers["dialect_index"][body[place]])
             dialects[place] = self.texts.code(offered[index]) if index < len(offered) else MISSING
@@ -508,7 +508,7 @@ class Reducer:
         numbers, new = self._numbers.number(connections, ids)
         self._add_sessions(connections[new], ids[new], protocols[new])
         # Attempts that were given no session id stand each for themselves.
-        alone = np.flatnonzero(numbers < 0)
+        alone = places_of(numbers < 0)
         numbers[alone] = self._numbers.skip(len(alone))
         self._add_sessions(connections[alone], ids[alone], protocols[alone])
         attempts["session"] = numbers
@@ -517,7 +517,7 @@ class Reducer:
         self._has_proof.add(IS_CREDENTIALED[attempts["identity"]])
         order = attempts["order"].astype(np.int64)
         self._all_attempts.add(keys(numbers), order, rows)
-        accepted = np.flatnonzero(attempts["outcome"] != Outcome.REFUSED.value)
+        accepted = places_of(attempts["outcome"] != Outcome.REFUSED.value)
         self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
             self._bind(bindings)
@@ -552,7 +552,7 @@ class Reducer:
         next_one = as_of(group, left_order, mixed(connection[before], session_id[before]), -order[before])
         # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
         # use is authenticated again, there may be requests all the same.
-        used = np.flatnonzero(concerned[connection] & (paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
+        used = places_of(concerned[connection] & (paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
         use = as_of(group, left_order, mixed(connection[used], session_id[used]), -order[used])
         number = self._numbers.find(connection[left], session_id[left])
         is_first = self._all_attempts.as_of(keys(number), order[left]) < 0
@@ -572,7 +572,7 @@ class Reducer:
         ]
         second = second[concerned[messages["connection"][second]]]
         legs = self._legs
-        others = np.flatnonzero(messages["kind"] == Kind.SETUP.value)
+        others = places_of(messages["kind"] == Kind.SETUP.value)
         for place in second[np.argsort(messages["order"][second])][:MAX_LATE].tolist():
             connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
             met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
@@ -606,8 +606,8 @@ class Reducer:
     def _bind(self, bindings: Rows) -> None:
         """Second connections take part in sessions. [MS-SMB2 3.3.5.5.2]"""
         connection, session_id = bindings["connection"].astype(np.int64), bindings["session_id"].view(np.int64)
-        number = np.full(len(bindings), NONE, dtype=np.int64)
-        done = np.flatnonzero((bindings["status"] == STATUS_SUCCESS) | (bindings["status"] < 0))
+        number = nones(len(bindings))
+        done = places_of((bindings["status"] == STATUS_SUCCESS) | (bindings["status"] < 0))
         number[done] = self._find_bound(connection[done], session_id[done])
         unknown = done[number[done] < 0]
         number[unknown] = self._add_sessions(connection[unknown], session_id[unknown], bindings["protocol"][unknown])
@@ -629,7 +629,7 @@ class Reducer:
 
     def _find_bound(self, connection: Ints, session_id: Ints) -> Ints:
         """For each the latest session of its id on the same server that began on another connection, or `NONE`."""
-        found = np.full(len(connection), NONE, dtype=np.int64)
+        found = nones(len(connection))
         before = np.full(len(connection), np.iinfo(np.int64).max)
         left = np.arange(len(connection))
         for _ in range(MAX_NAMESAKES):
@@ -664,7 +664,7 @@ class Reducer:
         In an SMB 1 chain later elements use ids that its first elements made: the answer has them.
         """
         messages = paired.messages
-        chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED.value) != 0) & (paired.answer >= 0))
+        chained = places_of(((messages["flags"] & Flag.CHAINED.value) != 0) & (paired.answer >= 0))
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
         self._take_made_ids(paired)
@@ -675,7 +675,7 @@ class Reducer:
     def _take_made_ids(self, paired: Paired) -> None:
         """In a related compound a request may use the session or tree that one before it makes: the answer has its id."""
         messages = paired.messages
-        related = np.flatnonzero(((messages["flags"] & Flag.RELATED.value) != 0) & (paired.answer >= 0))
+        related = places_of(((messages["flags"] & Flag.RELATED.value) != 0) & (paired.answer >= 0))
         related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC.value) == 0]
         if not len(related):
             return
@@ -690,12 +690,12 @@ class Reducer:
         if not len(messages):
             return
         order = messages["order"].copy()
-        asked = np.flatnonzero(paired.answer >= 0)
+        asked = places_of(paired.answer >= 0)
         order[paired.answer[asked]] = order[asked]
         encrypted, plain_trees = (np.empty(len(messages) + 1, dtype=np.int64) for _ in range(2))
         ready = paired.ready.view(np.uint8)
         self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
-        packed = np.flatnonzero((messages["kind"] == Kind.COMPRESSED.value) & paired.ready)
+        packed = places_of((messages["kind"] == Kind.COMPRESSED.value) & paired.ready)
         np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
         for places, count in ((encrypted, True), (plain_trees, False)):
             found = places[: int(np.argmin(places >= 0))]
@@ -720,8 +720,8 @@ class Reducer:
 
     def _in_force(self, session: Ints, order: Ints) -> Ints:
         """`in_force` as far as is known yet."""
-        found = np.full(len(session), NONE, dtype=np.int64)
-        missing = np.flatnonzero(session >= 0)
+        found = nones(len(session))
+        missing = places_of(session >= 0)
         for chains in (self._accepted, self._all_attempts):
             if len(missing):
                 found[missing] = chains.as_of(keys(session[missing]), order[missing])
@@ -733,9 +733,9 @@ class Reducer:
         session = rows["session"].astype(np.int64)
         attempt = self._in_force(session, rows["order"].astype(np.int64))
         found = np.zeros(len(rows), dtype=bool)
-        known = np.flatnonzero(attempt >= 0)
+        known = places_of(attempt >= 0)
         found[known] = self._has_proof.rows[attempt[known]]
-        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
+        unseen = places_of((attempt < 0) & (session >= 0))
         found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
         doubtful = _may_be_too_late(rows)
         if len(doubtful):
@@ -750,7 +750,7 @@ class Reducer:
         """Rows of a kind of thing with what all of them have: whose, where, and the answer's status."""
         messages = paired.messages
         rows = np.zeros(len(request), dtype=record)
-        asked, answered = np.flatnonzero(request >= 0), np.flatnonzero(answer >= 0)
+        asked, answered = places_of(request >= 0), places_of(answer >= 0)
         any_message = np.where(request >= 0, request, answer)
         rows["session"] = session[any_message]
         for name in ("connection", "order", "place", "time_ns"):
@@ -769,20 +769,20 @@ class Reducer:
         requests, request_body, request, answer, answer_body = paired.exchanges("tree")
         failed = paired.failed(Kind.TREE_CONNECT)
         if len(failed):
-            request = np.concatenate([request, np.full(len(failed), NONE)])
-            request_body = np.concatenate([request_body, np.full(len(failed), NONE)])
+            request = np.concatenate([request, nones(len(failed))])
+            request_body = np.concatenate([request_body, nones(len(failed))])
             answer = np.concatenate([answer, failed])
-            answer_body = np.concatenate([answer_body, np.full(len(failed), NONE)])
+            answer_body = np.concatenate([answer_body, nones(len(failed))])
         messages, answers = paired.messages, paired.bodies["tree_answers"]
         rows = self._exchange_rows(paired, session, request, answer, TREE)
         if not len(rows):
             return
-        asked = np.flatnonzero(request_body >= 0)
+        asked = places_of(request_body >= 0)
         rows["path"] = MISSING
         rows["path"][asked] = requests["path"][request_body[asked]]
         rows["password_size"][asked] = requests["password_size"][request_body[asked]]
         success = rows["status"] == STATUS_SUCCESS
-        told = np.flatnonzero(answer_body >= 0)
+        told = places_of(answer_body >= 0)
         rows["kind"][told] = np.minimum(answers["kind"][answer_body[told]], TreeKind.PRINT)
         shares = self._names.share(rows["path"])
         is_ipc = shares == self._ipc
@@ -794,7 +794,7 @@ class Reducer:
         rows["live"] = success
         in_order = np.argsort(rows["order"], kind="stable")
         places = self._trees.add(rows[in_order])
-        usable = np.flatnonzero(success[in_order])
+        usable = places_of(success[in_order])
         added = in_order[usable]
         self._trees_by_id.add(keys(rows["scope"][added], rows["tree_id"][added]), rows["order"][added], places[usable])
         self._count_uses(rows, shares, "tree_connect")
@@ -821,9 +821,9 @@ class Reducer:
     ) -> None:
         named = resources >= 0 if which is None else which & (resources >= 0)
         operations = np.full(len(rows), MISSING, dtype=np.int64) if operations is None else operations
-        refused = np.flatnonzero(named & ~credentialed & _refused(rows, rung))
+        refused = places_of(named & ~credentialed & _refused(rows, rung))
         self._uses.refused(self._used(rows, refused, resources, operations))
-        used = np.flatnonzero(named & credentialed & (rows["status"] >= 0))
+        used = places_of(named & credentialed & (rows["status"] >= 0))
         self._uses.add(self._used(rows, used, resources, operations))
 
     def _used(
@@ -846,21 +846,21 @@ class Reducer:
     def _trees_in_use(self, paired: Paired, session: Ints) -> Ints:
         """The row of the tree that each request means, as far as it matters for what is asked."""
         messages = paired.messages
-        wanted = np.flatnonzero(
+        wanted = places_of(
             MATTERS_WHICH_TREE[messages["kind"]]
             & (messages["tree_id"] != NO_TREE[-1])
             & (messages["from_server"] == 0)
             & paired.ready
         )
         scope = _scope(messages["protocol"][wanted], session[wanted], messages["connection"][wanted])
-        found = np.full(len(messages), NONE, dtype=np.int64)
+        found = nones(len(messages))
         found[wanted] = self._trees_by_id.as_of(keys(scope, messages["tree_id"][wanted]), messages["order"][wanted])
         return found
 
     def _kind_of(self, tree: Rows) -> npt.NDArray[np.uint8]:
         """The kind of each tree (by row, -1: not known)."""
         kind = np.full(len(tree), TreeKind.UNKNOWN, dtype=np.uint8)
-        known = np.flatnonzero(tree >= 0)
+        known = places_of(tree >= 0)
         kind[known] = self._trees.rows["kind"][tree[known]]
         return kind
 
@@ -873,8 +873,8 @@ class Reducer:
         rows = self._exchange_rows(paired, session, request, answer, OPEN)
         any_message = np.where(request >= 0, request, answer)
         rows["tree"] = tree[any_message]
-        asked, is_told = np.flatnonzero(request_body >= 0), answer_body >= 0
-        told = np.flatnonzero(is_told)
+        asked, is_told = places_of(request_body >= 0), answer_body >= 0
+        told = places_of(is_told)
         rows["name"] = MISSING
         for name in ("name", "via", "access_mask"):
             rows[name][asked] = requests[name][request_body[asked]]
@@ -898,27 +898,27 @@ class Reducer:
         may_be = sure | unknown
         rows["live"] = is_told & may_be
         credentialed = self._count_uses(rows, names, "open", which=sure)
-        kept = np.flatnonzero(may_be if self._keep_all else may_be & ~credentialed)
-        self._note_disk(rows, np.flatnonzero(~may_be & ~credentialed))
+        kept = places_of(may_be if self._keep_all else may_be & ~credentialed)
+        self._note_disk(rows, places_of(~may_be & ~credentialed))
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
         added = rows[in_order]
         places = self._opens.add(added)
         tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE.value)
-        for place in np.flatnonzero((added["status"] < 0) & tells_id).tolist():
+        for place in places_of((added["status"] < 0) & tells_id).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
                 if len(waiting) < MAX_UNANSWERED_OF_ONE:
                     waiting.append(int(places[place]))
-        row_of = np.full(len(rows), NONE, dtype=np.int64)
+        row_of = nones(len(rows))
         row_of[in_order] = places
         in_compound = (messages["flags"][any_message] & Flag.RELATED.value) != 0
         in_compound |= _followed_by_related(messages)[any_message]
         in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
-        used = np.flatnonzero(may_be & (rows["live"] | in_compound))
+        used = places_of(may_be & (rows["live"] | in_compound))
         used = used[np.argsort(rows["order"][used], kind="stable")]
         numbers = self._add_files(rows[used], row_of[used])
         self._files.rows[numbers[in_one[used]], H_CLOSED] = 1
-        chosen = np.flatnonzero(in_compound[used])
+        chosen = places_of(in_compound[used])
         return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
 
     def _add_files(self, opens: Rows, row: Ints) -> Ints:
@@ -962,7 +962,7 @@ class Reducer:
         in_open = ((messages["flags"][request] & Flag.RELATED.value) != 0) | (
             messages["kind"][request] == Kind.OPEN.value
         )
-        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & in_open)
+        chained = places_of((rows["file_lo"] == ANY_FILE) & in_open)
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
@@ -976,7 +976,7 @@ class Reducer:
         messages, row = paired.messages, opens["row"].astype(np.int64)
         of_open = _scope(messages["protocol"][row], session[row], messages["connection"][row])
         request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
-        new = np.flatnonzero(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
+        new = places_of(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
         overdue: list[int] = []
         for place in new[np.argsort(messages["order"][request[new]], kind="stable")][:MAX_LATE].tolist():
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
@@ -1003,7 +1003,7 @@ class Reducer:
         answer = paired.answer[request]
         may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
         may &= (answer < 0) | _worked(messages["status"][answer])
-        places = np.flatnonzero(may & np.isin(scope, scopes))
+        places = places_of(may & np.isin(scope, scopes))
         return request[places], scope[places], hi[places], lo[places]
 
     def _infer_opens(self, paired: Paired, session: Ints) -> None:
@@ -1054,7 +1054,7 @@ class Reducer:
         Bytes of requests that failed did not move.
         """
         requests, request_body, request, answer, answer_body = paired.exchanges("data")
-        with_request = np.flatnonzero(request_body >= 0)
+        with_request = places_of(request_body >= 0)
         if not len(with_request):
             return
         request_body, request = request_body[with_request], request[with_request]
@@ -1063,23 +1063,23 @@ class Reducer:
         rows = requests[request_body]
         file = self._files_of(paired, session, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
-        stray = request[np.flatnonzero((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
+        stray = request[places_of((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
         np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
         self._find_strays(paired, session, tree, rows, request, answer_body, file)
-        known = np.flatnonzero(file >= 0)
+        known = places_of(file >= 0)
         if not len(known):
             return
         files = self._files.rows
-        row = np.full(len(file), NONE, dtype=np.int64)
+        row = nones(len(file))
         row[known] = files[file[known], H_OPEN]
         opens, kept = self._opens.rows, row >= 0
-        wrote = np.flatnonzero(kept & moved)
+        wrote = places_of(kept & moved)
         np.add.at(opens["bytes_written"], row[wrote], rows["bytes"][wrote])
-        has_answer = np.flatnonzero(kept & moved & (answer_body >= 0))
+        has_answer = places_of(kept & moved & (answer_body >= 0))
         np.add.at(opens["bytes_read"], row[has_answer], answers["bytes"][answer_body[has_answer]])
         opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT.value)]] = True
         early, early_file = self._overtaken(paired, session, opened, requests, request[known], file[known])
-        nothing = np.full(len(early), NONE, dtype=np.int64)
+        nothing = nones(len(early))
         pieces = pieces_of(
             messages,
             session,
@@ -1103,16 +1103,16 @@ class Reducer:
         requests and their files. Their counts are added when they are worked off themselves.
         """
         waiting = requests[~paired.ready[requests["row"]]]
-        places = np.flatnonzero((waiting["way"] != Way.READ.value) & (waiting["payload_size"] > 0))
+        places = places_of((waiting["way"] != Way.READ.value) & (waiting["payload_size"] > 0))
         if not len(places):
             return waiting[:0], np.empty(0, dtype=np.int64)
         order = paired.messages["order"]
-        last = np.full(len(self._files.rows), NONE, dtype=np.int64)
+        last = nones(len(self._files.rows))
         np.maximum.at(last, file, order[request])
         rows = waiting[places]
         asked = rows["row"].astype(np.int64)
         theirs = self._files_of(paired, session, rows, asked, opened)
-        chosen = np.flatnonzero((theirs >= 0) & (last[theirs] > order[asked]))
+        chosen = places_of((theirs >= 0) & (last[theirs] > order[asked]))
         self._pairing.take_payload(places[chosen])
         rows = rows[chosen]
         rows["way"] = Way.WRITE
@@ -1132,11 +1132,11 @@ class Reducer:
         messages, answers = paired.messages, paired.bodies["data_answers"]
         may = (file < 0) & (rows["file_lo"] != ANY_FILE)
         may &= one_of(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
-        lost = np.flatnonzero(may)
+        lost = places_of(may)
         if not len(lost):
             return
         seems = begin_pdus(paired.arena, rows["payload_at"][lost], rows["payload_size"][lost])
-        told = np.flatnonzero(answer_body[lost] >= 0)
+        told = places_of(answer_body[lost] >= 0)
         body = answer_body[lost[told]]
         seems[told] |= begin_pdus(paired.arena, answers["payload_at"][body], answers["payload_size"][body])
         first = lost[seems]
@@ -1175,7 +1175,7 @@ class Reducer:
                 ("secondary", rpc.O_NAME),
             ):
                 rows[name] = heard.binds[:, column]
-            told = np.flatnonzero((rows["open"] >= 0) & (rows["secondary"] >= 0))
+            told = places_of((rows["open"] >= 0) & (rows["secondary"] >= 0))
             self._opens.rows["secondary"][rows["open"][told]] = rows["secondary"][told]
             self._binds.add(rows if self._keep_all else rows[~self._has_credentials(rows)])
         if len(heard.calls):
@@ -1197,7 +1197,7 @@ class Reducer:
     def _note_forms(self) -> None:
         """What each pipe carries, and how it begins if that is no DCE/RPC."""
         row = self._files.rows[:, H_OPEN]
-        kept = np.flatnonzero(row >= 0)
+        kept = places_of(row >= 0)
         forms = self._files.pipes.forms(kept)
         opens = self._opens.rows
         for column, name in enumerate(("form", "first_bytes", "first_size")):
@@ -1237,10 +1237,10 @@ class Reducer:
         interface, operation, returns, _ = self._operations.look_up(rows["interface"], rows["function"])
         result = results(rows, returns)
         named = (rows["pipe"] >= 0) & (rows["capture_no"] >= 0)
-        refused = np.flatnonzero(named & ~credentialed & (result == CallResult.REFUSED.value))
+        refused = places_of(named & ~credentialed & (result == CallResult.REFUSED.value))
         resources = rows["pipe"].astype(np.int64)
         self._uses.refused(self._used(rows, refused, resources, operation, interface))
-        used = np.flatnonzero(named & credentialed & (result != CallResult.UNANSWERED.value))
+        used = places_of(named & credentialed & (result != CallResult.UNANSWERED.value))
         counted = self._used(rows, used, resources, operation, interface)
         counted[U_SUCCEEDED] = result[used] == CallResult.WORKED.value
         self._uses.add(counted)
@@ -1252,17 +1252,17 @@ class Reducer:
         if not len(request):
             return
         file = self._files_of(paired, session, closes, request, opened)
-        known = np.flatnonzero(file >= 0)
+        known = places_of(file >= 0)
         files = self._files.rows
         files[file[known], H_CLOSED] = 1
         row = files[file[known], H_OPEN]
-        kept = np.flatnonzero(row >= 0)
+        kept = places_of(row >= 0)
         self._opens.rows["closed_ns"][row[kept]] = paired.messages["time_ns"][request[known[kept]]]
 
     def _note_calls(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Operations that need no open: RAP, DFS referrals, FSCTLs."""
         requests, request_body, request, answer, answer_body = paired.exchanges("call")
-        with_request = np.flatnonzero(request_body >= 0)
+        with_request = places_of(request_body >= 0)
         if not len(with_request):
             return
         request_body, request = request_body[with_request], request[with_request]
@@ -1274,8 +1274,8 @@ class Reducer:
             rows[name] = NONE
         for name in ("protocol", "function", "name"):
             rows[name] = requests[name][request_body]
-        code = np.full(len(rows), NONE, dtype=np.int64)
-        told = np.flatnonzero((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP.value))
+        code = nones(len(rows))
+        told = places_of((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP.value))
         code[told] = answers["code"][answer_body[told]]
         rows["code"] = code
         kind = self._kind_of(rows["tree"])
@@ -1313,7 +1313,7 @@ class Reducer:
     def _end_sessions(self, paired: Paired, session: Ints) -> None:
         """A LOGOFF ends the period in force; trees and files of SMB 2 sessions end with it."""
         messages = paired.messages
-        logoff = np.flatnonzero(
+        logoff = places_of(
             (messages["kind"] == Kind.LOGOFF.value) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
         )
         if len(logoff):
@@ -1341,7 +1341,7 @@ class Reducer:
             & paired.ready
             & (paired.answer >= 0)
         )
-        at = np.flatnonzero(asked & (session >= 0) & (tree >= 0))
+        at = places_of(asked & (session >= 0) & (tree >= 0))
         at = at[self._kind_of(tree[at]) == TreeKind.PIPE.value]
         at = at[_worked(messages["status"][paired.answer[at]])]
         np.add.at(self._sessions.rows[:, S_OTHERS], session[at], 1)
@@ -1360,7 +1360,7 @@ class Reducer:
         proven_before = ((sessions["first_success"] >= 0) & (sessions["first_success"] < first_attempt)) | (
             (sessions["signs"] & np.uint64(Sign.HINT_ENCRYPTED | Sign.BIND_SUCCESS)) != 0
         )
-        unseen = np.flatnonzero(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
+        unseen = places_of(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
         rows = _blank_attempts(len(unseen))
         known = sessions[unseen]
         rows["session"] = unseen
@@ -1387,7 +1387,7 @@ class Reducer:
         logged_in = np.zeros(len(connections), dtype=bool)
         logged_in[self._attempts.rows["connection"]] = True
         anybody = connections["share_level"] & ~logged_in
-        connected = np.flatnonzero(
+        connected = places_of(
             (trees["session"] < 0) & (trees["status"] == STATUS_SUCCESS) & anybody[trees["connection"]]
         )
         where, first = np.unique(trees["connection"][connected], return_index=True)
@@ -1413,7 +1413,7 @@ class Reducer:
             new[name] = NONE
         rows["session"] = known_sessions.add(new)
         self._attempts.add(rows)
-        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of = nones(len(connections))
         session_of[where] = rows["session"]
         for store in (self._trees, self._opens, self._calls, self._binds):
             things = store.rows
@@ -1429,7 +1429,7 @@ class Reducer:
         """
         attempts, connections = self._attempts.rows, self._connections.rows
         whole = ~connections["midstream"] & (connections["missing_bytes"] == 0) & (connections["client_bytes"] > 0)
-        orphans = np.flatnonzero(
+        orphans = places_of(
             (attempts["outcome"] == Outcome.UNANSWERED.value)
             & (attempts["session_id"] == 0)
             & (attempts["capture_no"] >= 0)
@@ -1440,9 +1440,9 @@ class Reducer:
             return
         has_login = np.zeros(len(sessions), dtype=bool)
         has_login[attempts["session"]] = True
-        unknown = np.flatnonzero(~has_login & ~sessions["bound"] & (sessions["first_order"] >= 0))
+        unknown = places_of(~has_login & ~sessions["bound"] & (sessions["first_order"] >= 0))
         unknown = unknown[np.bincount(sessions["connection"][unknown])[sessions["connection"][unknown]] == 1]
-        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of = nones(len(connections))
         session_of[sessions["connection"][unknown]] = unknown
         session = session_of[attempts["connection"][orphans]]
         begun = attempts["order"][orphans]
@@ -1460,7 +1460,7 @@ class Reducer:
         following = np.full(len(attempts), np.iinfo(np.int64).max)
         same = attempts["session"][order[1:]] == attempts["session"][order[:-1]]
         following[order[:-1][same]] = attempts["order"][order[1:][same]]
-        open_ended = np.flatnonzero(attempts["outcome"] == Outcome.UNANSWERED.value)
+        open_ended = places_of(attempts["outcome"] == Outcome.UNANSWERED.value)
         of = sessions[attempts["session"][open_ended]]
         after, before = attempts["order"][open_ended], following[open_ended]
 
@@ -1489,7 +1489,7 @@ class Reducer:
         Some servers number the sessions of each connection from the start, so the id alone proves nothing.
         """
         attempts, connections = self._attempts.rows, self._connections.rows
-        accepted = np.flatnonzero(
+        accepted = places_of(
             (attempts["outcome"] == Outcome.ACCEPTED.value) & (attempts["protocol"] == Protocol.SMB2.value)
         )
         pair = connections["pair"]
@@ -1498,7 +1498,7 @@ class Reducer:
         in_order = np.lexsort((attempts["order"][accepted], theirs))
         accepted, theirs = accepted[in_order], theirs[in_order]
         first, behind = (np.searchsorted(theirs, mine, side) for side in ("left", "right"))
-        for place in np.flatnonzero((first < behind) & (rows["protocol"] == Protocol.SMB2.value)).tolist():
+        for place in places_of((first < behind) & (rows["protocol"] == Protocol.SMB2.value)).tolist():
             same = accepted[first[place] : behind[place]]
             at = int(np.searchsorted(attempts["order"][same], rows["order"][place]))
             # The last one before it, else the first after it; of a great many only the nearest are looked at.
@@ -1535,7 +1535,7 @@ class Reducer:
         opens = self._opens.rows
         credentialed = self._had_credentials(opens, sessions)
         sure = opens["sure"].copy()
-        self._note_disk(opens, np.flatnonzero(~sure & ~credentialed))
+        self._note_disk(opens, places_of(~sure & ~credentialed))
         kept = sure
         if not self._keep_all:
             late = opens[sure & credentialed]
@@ -1568,9 +1568,9 @@ class Reducer:
         session = rows["session"].astype(np.int64)
         attempt = _whose(self._attempts.rows, sessions, rows)
         found = np.zeros(len(rows), dtype=bool)
-        known = np.flatnonzero(attempt >= 0)
+        known = places_of(attempt >= 0)
         found[known] = IS_CREDENTIALED[self._attempts.rows["identity"][attempt[known]]]
-        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
+        unseen = places_of((attempt < 0) & (session >= 0))
         found[unseen] = (sessions["signs"][session[unseen]] & np.uint64(Sign.BIND_SUCCESS)) != 0
         return found
 
@@ -1606,10 +1606,10 @@ def _blank_attempts(count: int) -> Rows:
 
 def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
     """The last attempt on each session before each place that may have succeeded; if there is none, the last one."""
-    found = np.full(len(session), NONE, dtype=np.int64)
+    found = nones(len(session))
     everything = np.arange(len(attempts))
     for places in (everything[attempts["outcome"] != Outcome.REFUSED.value], everything):
-        missing = np.flatnonzero((found < 0) & (session >= 0))
+        missing = places_of((found < 0) & (session >= 0))
         if len(missing):
             known = attempts["session"][places].astype(np.int64)
             at = as_of(session[missing], order[missing], known, attempts["order"][places])
@@ -1650,7 +1650,7 @@ def _smb_status(rows: Rows) -> Ints:
 def _may_be_too_late(rows: Rows) -> Ints:
     """Places of requests that met no session, or whose answer was not captured."""
     status = _smb_status(rows)
-    return np.flatnonzero((one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
+    return places_of((one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
 
 
 def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -> Mask:
@@ -1701,7 +1701,7 @@ def _housekeeping() -> Ints:
 
 def _set_guids(table: Rows, rows: Ints, guids: Rows, places: Ints) -> None:
     """Set those of the GUIDs at `places` that are known."""
-    known = np.flatnonzero(guids["known"][places])
+    known = places_of(guids["known"][places])
     rows, places = rows[known], places[known]
     table["known"][rows] = True
     for name in ("a", "b"):

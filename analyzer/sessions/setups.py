@@ -24,7 +24,7 @@ from analyzer.sessions.identity import (
     note_answers,
     note_claims,
 )
-from analyzer.sessions.joins import NONE, mixed
+from analyzer.sessions.joins import NONE, mixed, nones, places_of
 from analyzer.sessions.names import Names
 from analyzer.sessions.pairing import Paired
 
@@ -99,7 +99,7 @@ def read_legs(paired: Paired) -> Columns:
     requests, request_body, request, answer, answer_body = paired.exchanges("setup")
     failed = paired.failed(Kind.SETUP)
     if len(failed):
-        nothing = np.full(len(failed), NONE)
+        nothing = nones(len(failed))
         request, request_body, answer_body = (np.append(one, nothing) for one in (request, request_body, answer_body))
         answer = np.append(answer, failed)
     messages, answers = paired.messages, paired.bodies["setup_answers"]
@@ -113,7 +113,7 @@ def read_legs(paired: Paired) -> Columns:
         legs[name] = messages[name][any_message]
     legs["answer_ns"] = legs["time_ns"]
     asked = slice(int(np.count_nonzero(request >= 0)))  # they come first
-    answered, told = (np.flatnonzero(places >= 0) for places in (answer, answer_body))
+    answered, told = (places_of(places >= 0) for places in (answer, answer_body))
     message, body = request[asked], request_body[asked]
     for name in ("capture_no", "frame"):
         legs[name][asked] = messages[name][message]
@@ -168,10 +168,10 @@ def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -
     final = _is_final(legs["status"][sequence], legs["kind"][sequence])
     begins = np.concatenate([[True], ~same | final[:-1]])
     attempt = np.cumsum(begins) - 1
-    last = np.concatenate([np.flatnonzero(begins)[1:], [len(legs)]]) - 1
+    last = np.concatenate([places_of(begins)[1:], [len(legs)]]) - 1
     complete = final[last] | is_over(connection[last])
     done = complete[attempt]
-    return legs.take(sequence[done]), np.flatnonzero(begins[done]), legs.take(sequence[~done])
+    return legs.take(sequence[done]), places_of(begins[done]), legs.take(sequence[~done])
 
 
 def _take_up_continued(legs: Columns, sequence: Ints, same: Mask) -> None:
@@ -184,7 +184,7 @@ def _take_up_continued(legs: Columns, sequence: Ints, same: Mask) -> None:
     if not continues.any():
         return
     kind, status = legs["kind"], legs["status"]
-    for at in np.flatnonzero(continues[sequence]).tolist():
+    for at in places_of(continues[sequence]).tolist():
         while at < len(same) and same[at] and status[sequence[at]] in (NONE, STATUS_MORE_PROCESSING_REQUIRED):
             at += 1  # noqa: PLW2901
             if kind[sequence[at]] not in IS_REST:
@@ -207,9 +207,9 @@ def _adopt_first_legs(legs: Columns) -> None:
     connection = legs["connection"]
     concerned = np.zeros(int(connection.max()) + 1, dtype=bool)
     concerned[connection[orphan]] = True
-    among = np.flatnonzero(concerned[connection])
+    among = places_of(concerned[connection])
     among = among[np.lexsort((legs["order"][among], connection[among]))]
-    begins = np.flatnonzero(np.diff(connection[among]))
+    begins = places_of(np.diff(connection[among]))
     for places in np.split(among, begins + 1):
         _adopt(legs, places, orphan[places])
 
@@ -222,7 +222,7 @@ def _adopt(legs: Columns, places: Ints, orphan: Mask) -> None:
     for place, session_id in enumerate(ids):
         met.setdefault(session_id, place)
     taken: set[int] = set()
-    for place in np.flatnonzero(orphan).tolist():
+    for place in places_of(orphan).tolist():
         for other in range(place + 1, min(place + 9, len(ids))):
             session_id = ids[other]
             if authenticates[other] and session_id and session_id not in taken and met[session_id] == other:
