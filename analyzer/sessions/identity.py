@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from analyzer.records import Form, Mechanism, Rows, TokenKind
 from analyzer.sessions.columns import Columns
+from analyzer.sessions.joins import first_of
 from analyzer.sessions.names import Names
 
 Mask = npt.NDArray[np.bool_]
@@ -258,7 +259,7 @@ def note_claims(attempts: Rows, legs: Columns, share_level: Mask, names: Names) 
     machine = named & (names.is_machine(legs["user"]) != 0)
     kerberos = kind == TokenKind.KERBEROS_REQUEST.value
     other = (kind == TokenKind.NEGOEX.value) | (kind == TokenKind.OTHER.value)
-    attempts["asked"] = _first_of(
+    attempts["asked"] = first_of(
         (anonymous | (passwords & no_user), Asked.ANONYMOUS),
         (named, Asked.NAMED),
         (kerberos, Asked.KERBEROS),
@@ -310,7 +311,7 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
     known = success & has_body
     attempts["session_flags"] = np.where(known, flags, -1)
     no_claim = _has(attempts, Sign.TOKEN_MISSING | Sign.REQUEST_MISSING)
-    attempts["outcome"] = _first_of(
+    attempts["outcome"] = first_of(
         (success, Outcome.ACCEPTED),
         (error, Outcome.REFUSED),
         (more | (no_claim & ~answered), Outcome.ABANDONED),
@@ -411,14 +412,6 @@ def _signs(*pairs: tuple[Sign, Mask]) -> npt.NDArray[np.uint64]:
     for sign, holds in pairs:
         np.bitwise_or(signs, np.uint64(sign), out=signs, where=holds)
     return signs
-
-
-def _first_of(*cases: tuple[Mask, int], default: int) -> npt.NDArray[np.uint8]:
-    """The value of the first case that holds."""
-    found = np.full(len(cases[0][0]), default, dtype=np.uint8)
-    for holds, value in reversed(cases):
-        found[holds] = value
-    return found
 
 
 # What an attempt is judged by, as one number: its signs, and above them what it asked for and what its name is. #

@@ -22,8 +22,10 @@ __all__ = [
     "Rows",
     "as_bytes",
     "as_of",
+    "first_of",
     "in_order",
     "is_in",
+    "joined",
     "mixed",
     "nones",
     "one_of",
@@ -102,6 +104,15 @@ def nones(count: int) -> Ints:
     return made
 
 
+def first_of(*cases: tuple[npt.NDArray[np.bool_], int], default: int) -> Ints:
+    """The value of the first case that holds."""
+    found = np.empty(len(cases[0][0]), dtype=np.int64)
+    found.fill(default)
+    for holds, value in reversed(cases):
+        found[holds] = value
+    return found
+
+
 def is_in(values: npt.NDArray[np.generic], known: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """True where a value is one of those in `known`, which are sorted."""
     if not len(known):
@@ -161,8 +172,20 @@ class Growing:
 
 
 def as_bytes(rows: Rows) -> npt.NDArray[np.uint8]:
-    """Rows as bytes, a row each: NumPy copies structured arrays field by field."""
+    """Rows as bytes, a row each.
+
+    NumPy copies structured arrays field by field: a few rows picked with brackets, or two tables joined, take twenty times
+    as long as with `take` and `compress`, or as bytes.
+    """
     return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+
+
+def joined(one: Rows, other: Rows) -> Rows:
+    """Rows behind others of the same kind."""
+    both = np.empty(len(one) + len(other), dtype=one.dtype)
+    as_bytes(both)[: len(one)] = as_bytes(np.ascontiguousarray(one))
+    as_bytes(both)[len(one) :] = as_bytes(np.ascontiguousarray(other))
+    return both
 
 
 class GrowingTable:

@@ -27,7 +27,7 @@ from analyzer.rpc.pipes import (
     RESULT_UNREADABLE,
     Interface,
 )
-from analyzer.sessions.joins import NONE, is_in, one_of, places_of
+from analyzer.sessions.joins import NONE, first_of, is_in, one_of, places_of
 from analyzer.wire.texts import MISSING, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -138,18 +138,16 @@ def statuses(calls: Rows, returns: Ints) -> tuple[Ints, Ints]:
     is_rpc = calls["protocol"] == CallProtocol.DCERPC.value
     status, code = calls["status"].astype(np.int64), calls["code"].astype(np.int64)
     own = ~is_rpc & (code >= 0) & (status == 0)
-    kind = np.where(calls["dos_status"], CallStatus.DOS, CallStatus.SMB)
-    kind = np.where(own, CallStatus.RAP, kind)
+    of_smb = np.where(calls["dos_status"], CallStatus.DOS.value, CallStatus.SMB.value)
+    kind = np.where(own, CallStatus.RAP.value, of_smb)
     value = np.where(own, code, status)
     result = calls["result"]
-    rpc_kind = np.select(
-        [result == RESULT_DONE, result == RESULT_FAULT, result == RESULT_SMB],
-        [_OF_RETURNS[returns], CallStatus.FAULT, np.where(calls["dos_status"], CallStatus.DOS, CallStatus.SMB)],
-        CallStatus.MISSING,
-    )
+    rpc_kind = np.where(result == RESULT_DONE, _OF_RETURNS[returns], CallStatus.MISSING.value)
+    rpc_kind[result == RESULT_FAULT] = CallStatus.FAULT
+    rpc_kind = np.where(result == RESULT_SMB, of_smb, rpc_kind)
     kind = np.where(is_rpc, rpc_kind, kind)
     value = np.where(is_rpc, code, value)
-    kind = np.where(value < 0, CallStatus.MISSING, kind)
+    kind[value < 0] = CallStatus.MISSING
     return np.where(kind == CallStatus.MISSING.value, NONE, value), kind
 
 
@@ -178,24 +176,15 @@ def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
     void = done & (returns == Returns.NONE.value)
     hidden = is_rpc & one_of(result, _HIDDEN)
     unanswered = np.where(is_rpc, result == RESULT_NONE, calls["status"] < 0)
-    return np.select(
-        [
-            unanswered,
-            refused,
-            (kind != CallStatus.MISSING.value) & success,
-            kind != CallStatus.MISSING.value,
-            void,
-            hidden,
-        ],
-        [
-            CallResult.UNANSWERED,
-            CallResult.REFUSED,
-            CallResult.WORKED,
-            CallResult.FAILED,
-            CallResult.WORKED,
-            CallResult.NOT_TOLD,
-        ],
-        CallResult.UNANSWERED,
+    told = kind != CallStatus.MISSING.value
+    return first_of(
+        (unanswered, CallResult.UNANSWERED),
+        (refused, CallResult.REFUSED),
+        (told & success, CallResult.WORKED),
+        (told, CallResult.FAILED),
+        (void, CallResult.WORKED),
+        (hidden, CallResult.NOT_TOLD),
+        default=CallResult.UNANSWERED,
     )
 
 

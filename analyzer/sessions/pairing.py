@@ -27,7 +27,7 @@ from analyzer.sessions.columns import (
     C_PROTOCOL,
     Columns,
 )
-from analyzer.sessions.joins import NONE, as_bytes, is_in, mixed, nones, places_of
+from analyzer.sessions.joins import NONE, is_in, joined, mixed, nones, places_of
 from analyzer.sessions.lookup import SEED
 from analyzer.wire.loads import copy_bytes, mix
 
@@ -188,7 +188,7 @@ class Pairing:
         self._messages = self._messages.take(places_of(stays))
         for name, table in self._bodies.items():
             if len(table):
-                kept = table[stays[table["row"]]]
+                kept = table.compress(stays[table["row"]])
                 kept["row"] = place[kept["row"]]
                 self._bodies[name] = kept
 
@@ -208,7 +208,7 @@ class Pairing:
         self._messages = messages.take(places)
         self._places = places
         for name, table in bodies.items():
-            kept = table[waits[table["row"]]] if len(places) else np.empty(0, dtype=table.dtype)
+            kept = table.compress(waits[table["row"]]) if len(places) else np.empty(0, dtype=table.dtype)
             if len(kept):
                 kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
@@ -245,11 +245,9 @@ class Pairing:
 def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
     if not offset or not len(waiting) + len(new):
         return new
-    joined = np.empty(len(waiting) + len(new), dtype=new.dtype)
-    as_bytes(joined)[: len(waiting)] = as_bytes(waiting)
-    as_bytes(joined)[len(waiting) :] = as_bytes(np.ascontiguousarray(new))
-    joined["row"][len(waiting) :] += offset
-    return joined
+    both = joined(waiting, new)
+    both["row"][len(waiting) :] += offset
+    return both
 
 
 def _can_wait(kind: Ints, key: Ints) -> Mask:

@@ -65,7 +65,7 @@ from analyzer.sessions.files import (
     pieces_of,
 )
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
-from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, mixed, nones, one_of, places_of
+from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, joined, mixed, nones, one_of, places_of
 from analyzer.sessions.lookup import NONE, Chains, keys
 from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
@@ -324,7 +324,7 @@ class Reducer:
         calls = self._settle_calls(sessions.rows)
         binds = self._binds.rows
         if not self._keep_all:
-            binds = binds[~self._had_credentials(binds, sessions.rows)]
+            binds = binds.compress(~self._had_credentials(binds, sessions.rows))
         del facts, self._facts, self._opens, self._calls, self._binds
         return Reduced(
             texts=self.texts,
@@ -500,9 +500,10 @@ class Reducer:
         if not len(legs):
             return
         attempts = make_attempts(legs, starts, self._has_share_level, self._names)
-        bindings = attempts[attempts["binding"]]
+        binding = attempts["binding"]
+        bindings = attempts.compress(binding)
         if len(bindings):
-            attempts = attempts[~attempts["binding"]]
+            attempts = attempts.compress(~binding)
         connections, ids = attempts["connection"].astype(np.int64), attempts["session_id"].view(np.int64)
         protocols = attempts["protocol"]
         numbers, new = self._numbers.number(connections, ids)
@@ -711,7 +712,7 @@ class Reducer:
         """Remember the encrypted messages that may be opened."""
         attempt = self._in_force(session[found], messages["order"][found])
         found, attempt = found[attempt >= 0], attempt[attempt >= 0]
-        found = found[_is_open_to_all(self._attempts.rows[attempt])][: MAX_SEALED - len(self._sealed)]
+        found = found[_is_open_to_all(self._attempts.rows.take(attempt))][: MAX_SEALED - len(self._sealed)]
         new = self._sealed.add(len(found))
         for column, name in ((E_CONNECTION, "connection"), (E_KEY, "key"), (E_ORDER, "order")):
             new[:, column] = messages[name][found]
@@ -741,7 +742,7 @@ class Reducer:
         if len(doubtful):
             before = self._all_attempts.as_of(keys(session[doubtful]), rows["order"][doubtful].astype(np.int64))
             last_success = self._sessions.rows[session[doubtful], S_LAST_SUCCESS]
-            found[doubtful[_is_too_late(rows[doubtful], self._attempts.rows, before, last_success)]] = False
+            found[doubtful[_is_too_late(rows.take(doubtful), self._attempts.rows, before, last_success)]] = False
         return found
 
     def _exchange_rows(
@@ -786,14 +787,14 @@ class Reducer:
         rows["kind"][told] = np.minimum(answers["kind"][answer_body[told]], TreeKind.PRINT)
         shares = self._names.share(rows["path"])
         is_ipc = shares == self._ipc
-        rows["kind"] = np.where((rows["kind"] == TreeKind.UNKNOWN.value) & is_ipc, TreeKind.PIPE, rows["kind"])
+        rows["kind"][(rows["kind"] == TreeKind.UNKNOWN.value) & is_ipc] = TreeKind.PIPE
         rows["tree_id"] = NONE
         rows["tree_id"][success] = messages["tree_id"][answer[success]]
         protocol = messages["protocol"][np.where(request >= 0, request, answer)]
         rows["scope"] = _scope(protocol, rows["session"], rows["connection"])
         rows["live"] = success
         in_order = np.argsort(rows["order"], kind="stable")
-        places = self._trees.add(rows[in_order])
+        places = self._trees.add(rows.take(in_order))
         usable = places_of(success[in_order])
         added = in_order[usable]
         self._trees_by_id.add(keys(rows["scope"][added], rows["tree_id"][added]), rows["order"][added], places[usable])
@@ -822,9 +823,11 @@ class Reducer:
         named = resources >= 0 if which is None else which & (resources >= 0)
         operations = np.full(len(rows), MISSING, dtype=np.int64) if operations is None else operations
         refused = places_of(named & ~credentialed & _refused(rows, rung))
-        self._uses.refused(self._used(rows, refused, resources, operations))
+        if len(refused):
+            self._uses.refused(self._used(rows, refused, resources, operations))
         used = places_of(named & credentialed & (rows["status"] >= 0))
-        self._uses.add(self._used(rows, used, resources, operations))
+        if len(used):
+            self._uses.add(self._used(rows, used, resources, operations))
 
     def _used(
         self, rows: Rows, places: Ints, resources: Ints, operations: Ints, interfaces: Ints | None = None
@@ -859,7 +862,7 @@ class Reducer:
 
     def _kind_of(self, tree: Rows) -> npt.NDArray[np.uint8]:
         """The kind of each tree (by row, -1: not known)."""
-        kind = np.full(len(tree), TreeKind.UNKNOWN, dtype=np.uint8)
+        kind = np.full(len(tree), TreeKind.UNKNOWN.value, dtype=np.uint8)
         known = places_of(tree >= 0)
         kind[known] = self._trees.rows["kind"][tree[known]]
         return kind
@@ -901,7 +904,7 @@ class Reducer:
         kept = places_of(may_be if self._keep_all else may_be & ~credentialed)
         self._note_disk(rows, places_of(~may_be & ~credentialed))
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
-        added = rows[in_order]
+        added = rows.take(in_order)
         places = self._opens.add(added)
         tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE.value)
         for place in places_of((added["status"] < 0) & tells_id).tolist():
@@ -916,7 +919,7 @@ class Reducer:
         in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
         used = places_of(may_be & (rows["live"] | in_compound))
         used = used[np.argsort(rows["order"][used], kind="stable")]
-        numbers = self._add_files(rows[used], row_of[used])
+        numbers = self._add_files(rows.take(used), row_of[used])
         self._files.rows[numbers[in_one[used]], H_CLOSED] = 1
         chosen = places_of(in_compound[used])
         return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
@@ -941,6 +944,8 @@ class Reducer:
 
     def _note_disk(self, rows: Rows, places: Ints) -> None:
         """Count opens on disk shares by session and tree, with a few names."""
+        if not len(places):
+            return
         opens = np.empty((O_WIDTH, len(places)), dtype=np.int64)
         for column, name in (
             (O_SESSION, "session"),
@@ -970,7 +975,7 @@ class Reducer:
     def _stop_waiting_for_opens(self, paired: Paired, session: Ints) -> None:
         """An open waits for no answer any more if a file id comes into use that only this answer can have given."""
         opens = paired.bodies["open_requests"]
-        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE.value)]
+        opens = opens.compress(~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE.value))
         if not len(opens):
             return
         messages, row = paired.messages, opens["row"].astype(np.int64)
@@ -994,7 +999,7 @@ class Reducer:
             self._open_files(alone, session, self._trees_in_use(alone, session))
 
     def _uses_of_ids(self, paired: Paired, session: Ints, scopes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """Requests that use a file id of these scopes, and did not fail: their places, scopes, and the id's halves."""
+        """Requests that use a file id of these scopes (sorted), and did not fail: their places, scopes, and the id's halves."""
         used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
         request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
         hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
@@ -1003,7 +1008,7 @@ class Reducer:
         answer = paired.answer[request]
         may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
         may &= (answer < 0) | _worked(messages["status"][answer])
-        places = places_of(may & np.isin(scope, scopes))
+        places = places_of(may & is_in(scope, scopes))
         return request[places], scope[places], hi[places], lo[places]
 
     def _infer_opens(self, paired: Paired, session: Ints) -> None:
@@ -1015,7 +1020,7 @@ class Reducer:
         if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
             return
         messages = paired.messages
-        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(list(self._unanswered)))
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(sorted(self._unanswered)))
         opens = self._opens.rows
         for place in np.argsort(messages["order"][request], kind="stable").tolist():
             order = messages["order"][request[place : place + 1]]
@@ -1038,7 +1043,7 @@ class Reducer:
             row = waiting[0]
             opens["file_hi"][row], opens["file_lo"][row] = hi[place], lo[place]
             opens["inferred"][row] = opens["live"][row] = True
-            self._add_files(opens[waiting], np.array(waiting))
+            self._add_files(opens.take(waiting), np.array(waiting))
             of_one.remove(row)
             if not of_one:
                 del self._unanswered[key[0]]
@@ -1060,7 +1065,7 @@ class Reducer:
         request_body, request = request_body[with_request], request[with_request]
         answer, answer_body = answer[with_request], answer_body[with_request]
         messages, answers = paired.messages, paired.bodies["data_answers"]
-        rows = requests[request_body]
+        rows = requests.take(request_body)
         file = self._files_of(paired, session, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
         stray = request[places_of((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
@@ -1083,7 +1088,7 @@ class Reducer:
         pieces = pieces_of(
             messages,
             session,
-            np.concatenate([rows[known], early]),
+            joined(rows.take(known), early),
             np.concatenate([request[known], early["row"].astype(np.int64)]),
             np.concatenate([answer[known], nothing]),
             answers,
@@ -1102,19 +1107,19 @@ class Reducer:
         An answer may not be in the captures at all: a bind would else be known after the calls that need it. Returns the
         requests and their files. Their counts are added when they are worked off themselves.
         """
-        waiting = requests[~paired.ready[requests["row"]]]
+        waiting = requests.compress(~paired.ready[requests["row"]])
         places = places_of((waiting["way"] != Way.READ.value) & (waiting["payload_size"] > 0))
         if not len(places):
             return waiting[:0], np.empty(0, dtype=np.int64)
         order = paired.messages["order"]
         last = nones(len(self._files.rows))
         np.maximum.at(last, file, order[request])
-        rows = waiting[places]
+        rows = waiting.take(places)
         asked = rows["row"].astype(np.int64)
         theirs = self._files_of(paired, session, rows, asked, opened)
         chosen = places_of((theirs >= 0) & (last[theirs] > order[asked]))
         self._pairing.take_payload(places[chosen])
-        rows = rows[chosen]
+        rows = rows.take(chosen)
         rows["way"] = Way.WRITE
         return rows, theirs[chosen]
 
@@ -1131,7 +1136,7 @@ class Reducer:
         """Follow pipes whose open was not captured, too: those through which a DCE/RPC PDU goes. Sets items of `file`."""
         messages, answers = paired.messages, paired.bodies["data_answers"]
         may = (file < 0) & (rows["file_lo"] != ANY_FILE)
-        may &= one_of(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
+        may &= one_of(self._kind_of(tree[request]), (TreeKind.PIPE.value, TreeKind.UNKNOWN.value))
         lost = places_of(may)
         if not len(lost):
             return
@@ -1177,7 +1182,7 @@ class Reducer:
                 rows[name] = heard.binds[:, column]
             told = places_of((rows["open"] >= 0) & (rows["secondary"] >= 0))
             self._opens.rows["secondary"][rows["open"][told]] = rows["secondary"][told]
-            self._binds.add(rows if self._keep_all else rows[~self._has_credentials(rows)])
+            self._binds.add(rows if self._keep_all else rows.compress(~self._has_credentials(rows)))
         if len(heard.calls):
             rows = self._heard_rows(heard.calls, CALL)
             rows["protocol"] = CallProtocol.DCERPC
@@ -1192,7 +1197,7 @@ class Reducer:
             rows["status"] = np.where(answered, np.where(rows["result"] == rpc.RESULT_SMB, rows["code"], 0), NONE)
             credentialed = self._has_credentials(rows)
             self._count_rpc(rows, credentialed)
-            self._calls.add(rows if self._keep_all else rows[~credentialed])
+            self._calls.add(rows if self._keep_all else rows.compress(~credentialed))
 
     def _note_forms(self) -> None:
         """What each pipe carries, and how it begins if that is no DCE/RPC."""
@@ -1239,7 +1244,8 @@ class Reducer:
         named = (rows["pipe"] >= 0) & (rows["capture_no"] >= 0)
         refused = places_of(named & ~credentialed & (result == CallResult.REFUSED.value))
         resources = rows["pipe"].astype(np.int64)
-        self._uses.refused(self._used(rows, refused, resources, operation, interface))
+        if len(refused):
+            self._uses.refused(self._used(rows, refused, resources, operation, interface))
         used = places_of(named & credentialed & (result != CallResult.UNANSWERED.value))
         counted = self._used(rows, used, resources, operation, interface)
         counted[U_SUCCEEDED] = result[used] == CallResult.WORKED.value
@@ -1247,7 +1253,7 @@ class Reducer:
 
     def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
         closes = paired.bodies["close_requests"]
-        closes = closes[paired.ready[closes["row"]]]
+        closes = closes.compress(paired.ready[closes["row"]])
         request = closes["row"].astype(np.int64)
         if not len(request):
             return
@@ -1282,7 +1288,7 @@ class Reducer:
         on_files = (kind == TreeKind.DISK.value) | (kind == TreeKind.PRINT.value)
         is_use = ~on_files & ~is_housekeeping(rows)
         credentialed = self._count_uses(rows, *self._call_names(rows), is_use)
-        self._calls.add(rows[(~credentialed | self._keep_all) & ~on_files])
+        self._calls.add(rows.compress((~credentialed | self._keep_all) & ~on_files))
 
     def _note_referrals(self, paired: Paired) -> None:
         """Which servers the answers to DFS referrals name, whoever asked; and what of these could not be read."""
@@ -1290,8 +1296,8 @@ class Reducer:
         if not len(told):
             return
         is_target = told["field"] < 0
-        self._referrals.add(paired, told[is_target], self._facts.rows[:, F_PAIR])
-        faults = told[~is_target]
+        self._referrals.add(paired, told.compress(is_target), self._facts.rows[:, F_PAIR])
+        faults = told.compress(~is_target)
         problems = np.zeros(len(faults), dtype=PROBLEM)
         for name in ("capture_no", "frame", "connection"):
             problems[name] = paired.messages[name][faults["row"]]
@@ -1362,7 +1368,7 @@ class Reducer:
         )
         unseen = places_of(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
         rows = _blank_attempts(len(unseen))
-        known = sessions[unseen]
+        known = sessions.take(unseen)
         rows["session"] = unseen
         rows["connection"] = known["connection"]
         rows["session_id"] = known["session_id"]
@@ -1538,30 +1544,30 @@ class Reducer:
         self._note_disk(opens, places_of(~sure & ~credentialed))
         kept = sure
         if not self._keep_all:
-            late = opens[sure & credentialed]
+            late = opens.compress(sure & credentialed)
             self._count(late, np.ones(len(late), dtype=bool), late["name"].astype(np.int64), "open")
             kept = sure & ~credentialed
         row = np.where(kept, np.cumsum(kept) - 1, NONE)
         for things in (self._calls.rows, self._binds.rows):
             known = things["open"] >= 0
             things["open"][known] = row[things["open"][known]]
-        return opens[kept]
+        return opens.compress(kept)
 
     def _settle_calls(self, sessions: Rows) -> Rows:
         calls = self._calls.rows
         if self._keep_all:
             return calls
         credentialed = self._had_credentials(calls, sessions)
-        late = calls[credentialed]
+        late = calls.compress(credentialed)
         through_pipes = late["protocol"] == CallProtocol.DCERPC.value
-        self._count_rpc(late[through_pipes], np.ones(np.count_nonzero(through_pipes), dtype=bool))
-        late = late[~through_pipes]
+        self._count_rpc(late.compress(through_pipes), np.ones(np.count_nonzero(through_pipes), dtype=bool))
+        late = late.compress(~through_pipes)
         self._count(late, np.ones(len(late), dtype=bool), *self._call_names(late), ~is_housekeeping(late))
-        return calls[~credentialed]
+        return calls.compress(~credentialed)
 
     def _settle_disks(self, sessions: Rows) -> Rows:
         disks = self._disks.finish()
-        return disks[~self._had_credentials(disks, sessions)]
+        return disks.compress(~self._had_credentials(disks, sessions))
 
     def _had_credentials(self, rows: Rows, sessions: Rows) -> Mask:
         """`_has_credentials`, now that all is known."""
@@ -1630,7 +1636,7 @@ def _whose(attempts: Rows, sessions: Rows, rows: Rows) -> Ints:
     if len(doubtful):
         known = attempts["session"].astype(np.int64)
         before = as_of(session[doubtful], rows["order"][doubtful], known, attempts["order"])
-        late = _is_too_late(rows[doubtful], attempts, before, sessions["last_success"][session[doubtful]])
+        late = _is_too_late(rows.take(doubtful), attempts, before, sessions["last_success"][session[doubtful]])
         found[doubtful[late]] = before[late]
     return found
 
@@ -1663,8 +1669,8 @@ def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -
     before: the last attempt on the session before each; last_success: place of the last success on the session.
     """
     late: Mask = before >= 0
-    last = attempts[before[late]]
-    told = one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
+    last = attempts.take(before[late])
+    told = one_of(_smb_status(rows.compress(late)), NO_SUCH_SESSION)
     over = (last["protocol"] == Protocol.SMB2.value) & (last_success[late] < last["order"])
     late[late] = (last["outcome"] == Outcome.REFUSED.value) & (told | over)
     return late

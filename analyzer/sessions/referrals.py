@@ -30,7 +30,7 @@ def referral_answers(paired: Paired) -> Rows:
     answer = told["row"].astype(np.int64)
     request = paired.request[answer]
     alone = (request < 0) & (paired.messages["protocol"][answer] == Protocol.SMB2.value)
-    return told[paired.ready[answer] & (asks[request] | alone)]
+    return told.compress(paired.ready[answer] & (asks[request] | alone))
 
 
 class ReferralCounter:
