@@ -89,17 +89,6 @@ def key_slot(m: Index, wanted: Table, i: int) -> int:
 
 
 @kernel
-def is_repeated(wanted: Table, i: int) -> int:
-    """1 if the key in column `i` is that of the column before it: a request and its answer often stand together."""
-    if i == 0:
-        return 0
-    c = 0
-    while c < wanted.shape[0] and wanted[c, i] == wanted[c, i - 1]:
-        c += 1
-    return 1 if c == wanted.shape[0] else 0
-
-
-@kernel
 def key_of(m: Index, wanted: Table, i: int) -> int:
     """The number of the key in column `i` of `wanted`, which is added where it is new. There must be room for it."""
     slot = key_slot(m, wanted, i)
@@ -122,10 +111,8 @@ def number_keys(m: Index, wanted: Table, numbers: Ints, first: Ints, next_number
     """
     new = 0
     width = wanted.shape[0]
-    key = 0
     for i in range(wanted.shape[1]):
-        if not is_repeated(wanted, i):
-            key = key_of(m, wanted, i)
+        key = key_of(m, wanted, i)
         if m.keys[key, width] == NONE:
             m.keys[key, width] = next_number + new
             first[new] = i
@@ -203,11 +190,9 @@ def set_jump(links: Table, link: int, older: int) -> None:
 @entry
 def rows_as_of(m: Index, wanted: Table, orders: Ints, found: Ints) -> int:
     """Set `found` to the last row under each key with a smaller order, -1 if there is none."""
-    slot = 0
     for i in range(wanted.shape[1]):
         found[i] = NONE
-        if not is_repeated(wanted, i):
-            slot = key_slot(m, wanted, i)
+        slot = key_slot(m, wanted, i)
         if m.slots[slot]:
             link = m.keys[m.slots[slot] - 1, wanted.shape[0]]
             while link >= 0 and m.links[link, LINK_ORDER] >= orders[i]:

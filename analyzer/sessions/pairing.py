@@ -10,7 +10,7 @@ those of connections that are over. They are handed on as they are: unanswered, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,7 @@ class Paired:
 
     request: the other way round. ready: what may be worked off now: paired, or given up waiting for. void: SMB 1
     requests that were never carried out. bodies: those of the new messages and of those that had waited. arena: what their
-    payloads point into.
+    payloads point into. scope: what tree and file ids of each message belong to; who has numbered the sessions sets it.
     """
 
     messages: Columns
@@ -73,6 +73,7 @@ class Paired:
     ready: Mask
     void: Mask
     arena: Bytes
+    scope: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def failed(self, kind: Kind) -> Ints:
         """Error answers of a kind that were given up waiting for their requests: they have no body.

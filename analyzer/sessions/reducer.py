@@ -436,12 +436,12 @@ class Reducer:
         session = self._number(paired)
         self._note_proofs(paired, session)
         self._connect_trees(paired, session)
-        tree = self._trees_in_use(paired, session)
+        tree = self._trees_in_use(paired)
         opened = self._open_files(paired, session, tree)
         self._stop_waiting_for_opens(paired, session)
         self._infer_opens(paired, session)
         self._move_data(paired, session, tree, opened)
-        self._close_files(paired, session, opened)
+        self._close_files(paired, opened)
         self._note_calls(paired, session, tree)
         self._note_referrals(paired)
         self._end_sessions(paired, session)
@@ -482,10 +482,12 @@ class Reducer:
         told, order, connection = told[latest], order[latest], connection[latest]
         body = answer_body[told]
         dialects = answers["dialect"][body]
+        met: dict[tuple[int, int], int] = {}
         for place in places_of((dialects == MISSING) & (request_body[told] >= 0)).tolist():
-            offered = (self.texts.text(int(requests["dialects"][request_body[told[place]]])) or "").split("|")
-            index = int(answers["dialect_index"][body[place]])
-            dialects[place] = self.texts.code(offered[index]) if index < len(offered) else MISSING
+            chosen = int(requests["dialects"][request_body[told[place]]]), int(answers["dialect_index"][body[place]])
+            if chosen not in met:
+                met[chosen] = self._dialect(*chosen)
+            dialects[place] = met[chosen]
         table["dialect"][connection] = dialects
         table["dialect_order"][connection] = order
         for name in ("signing_required", "share_level"):
@@ -494,12 +496,18 @@ class Reducer:
         facts[connection, F_IS_311] = dialects == self.texts.code("3.1.1")
         _set_guids(table["server_guid"], connection, answers["server_guid"], body)
 
+    def _dialect(self, offered: int, index: int) -> int:
+        """The code of one of the dialects that a text lists, `MISSING` if there are not so many."""
+        dialects = (self.texts.text(offered) or "").split("|")
+        return self.texts.code(dialects[index]) if index < len(dialects) else MISSING
+
     def _log_in(self, paired: Paired) -> None:
         """Join the legs of logins, and add the attempts that are complete; bindings add channels."""
-        legs, starts, self._legs = join_legs(self._legs, read_legs(paired), self._is_over)
-        if not len(legs):
+        legs = read_legs(paired, self._legs)
+        sequence, starts, self._legs = join_legs(legs, self._is_over)
+        if not len(sequence):
             return
-        attempts = make_attempts(legs, starts, self._has_share_level, self._names)
+        attempts = make_attempts(legs, sequence, starts, self._has_share_level, self._names)
         binding = attempts["binding"]
         bindings = attempts.compress(binding)
         if len(bindings):
@@ -669,8 +677,15 @@ class Reducer:
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
         self._take_made_ids(paired)
-        numbers, new = self._numbers.number(messages["connection"], messages["session_id"])
-        self._add_sessions(*(messages[name][new] for name in ("connection", "session_id", "protocol")))
+        connection, session_id, request = messages["connection"], messages["session_id"], paired.request
+        # What is answered has been numbered; an answer may have another id, or come first.
+        is_told = (request >= 0) & (request < np.arange(len(messages))) & (session_id[request] == session_id)
+        asked, told = places_of(~is_told), places_of(is_told)
+        numbers = np.empty(len(messages), dtype=np.int64)
+        numbers[asked], new = self._numbers.number(connection[asked], session_id[asked])
+        numbers[told] = numbers[request[told]]
+        self._add_sessions(*(messages[name][asked[new]] for name in ("connection", "session_id", "protocol")))
+        paired.scope = _scope(messages["protocol"], numbers, connection)
         return numbers
 
     def _take_made_ids(self, paired: Paired) -> None:
@@ -790,8 +805,7 @@ class Reducer:
         rows["kind"][(rows["kind"] == TreeKind.UNKNOWN.value) & is_ipc] = TreeKind.PIPE
         rows["tree_id"] = NONE
         rows["tree_id"][success] = messages["tree_id"][answer[success]]
-        protocol = messages["protocol"][np.where(request >= 0, request, answer)]
-        rows["scope"] = _scope(protocol, rows["session"], rows["connection"])
+        rows["scope"] = paired.scope[np.where(request >= 0, request, answer)]
         rows["live"] = success
         in_order = np.argsort(rows["order"], kind="stable")
         places = self._trees.add(rows.take(in_order))
@@ -846,7 +860,7 @@ class Reducer:
         used[U_FRAME] = rows["frame"][places]
         return used
 
-    def _trees_in_use(self, paired: Paired, session: Ints) -> Ints:
+    def _trees_in_use(self, paired: Paired) -> Ints:
         """The row of the tree that each request means, as far as it matters for what is asked."""
         messages = paired.messages
         wanted = places_of(
@@ -855,9 +869,10 @@ class Reducer:
             & (messages["from_server"] == 0)
             & paired.ready
         )
-        scope = _scope(messages["protocol"][wanted], session[wanted], messages["connection"][wanted])
         found = nones(len(messages))
-        found[wanted] = self._trees_by_id.as_of(keys(scope, messages["tree_id"][wanted]), messages["order"][wanted])
+        found[wanted] = self._trees_by_id.as_of(
+            keys(paired.scope[wanted], messages["tree_id"][wanted]), messages["order"][wanted]
+        )
         return found
 
     def _kind_of(self, tree: Rows) -> npt.NDArray[np.uint8]:
@@ -885,7 +900,7 @@ class Reducer:
         is_pipe[told] = answers["is_pipe"][answer_body[told]]
         for name in ("file_hi", "file_lo"):
             rows[name][told] = answers[name][answer_body[told]]
-        rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
+        rows["scope"] = paired.scope[any_message]
         rows["closed_ns"] = rows["secondary"] = NONE
         # CallNmPipe opens, writes, reads and closes in one: nobody is told a file id. [MS-CIFS 2.2.5.11]
         in_one = rows["via"] == Via.CALL_NMPIPE.value
@@ -959,11 +974,10 @@ class Reducer:
         opens[O_DENIED] = _refused(rows, "open")[places]
         self._disks.add(opens)
 
-    def _files_of(self, paired: Paired, session: Ints, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
+    def _files_of(self, paired: Paired, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
         """The file that each request's file id means, `NONE` if it is not known."""
         messages = paired.messages
-        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
-        found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
+        found = self._files.find(paired.scope[request], rows["file_hi"], rows["file_lo"], messages["order"][request])
         in_open = ((messages["flags"][request] & Flag.RELATED.value) != 0) | (
             messages["kind"][request] == Kind.OPEN.value
         )
@@ -979,7 +993,7 @@ class Reducer:
         if not len(opens):
             return
         messages, row = paired.messages, opens["row"].astype(np.int64)
-        of_open = _scope(messages["protocol"][row], session[row], messages["connection"][row])
+        of_open = paired.scope[row]
         request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
         new = places_of(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
         overdue: list[int] = []
@@ -996,7 +1010,7 @@ class Reducer:
             ready = np.zeros(len(messages), dtype=bool)
             ready[given_up] = True
             alone = replace(paired, ready=ready)
-            self._open_files(alone, session, self._trees_in_use(alone, session))
+            self._open_files(alone, session, self._trees_in_use(alone))
 
     def _uses_of_ids(self, paired: Paired, session: Ints, scopes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         """Requests that use a file id of these scopes (sorted), and did not fail: their places, scopes, and the id's halves."""
@@ -1004,7 +1018,7 @@ class Reducer:
         request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
         hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
         messages = paired.messages
-        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
+        scope = paired.scope[request]
         answer = paired.answer[request]
         may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
         may &= (answer < 0) | _worked(messages["status"][answer])
@@ -1066,7 +1080,7 @@ class Reducer:
         answer, answer_body = answer[with_request], answer_body[with_request]
         messages, answers = paired.messages, paired.bodies["data_answers"]
         rows = requests.take(request_body)
-        file = self._files_of(paired, session, rows, request, opened)
+        file = self._files_of(paired, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
         stray = request[places_of((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
         np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
@@ -1083,7 +1097,7 @@ class Reducer:
         has_answer = places_of(kept & moved & (answer_body >= 0))
         np.add.at(opens["bytes_read"], row[has_answer], answers["bytes"][answer_body[has_answer]])
         opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT.value)]] = True
-        early, early_file = self._overtaken(paired, session, opened, requests, request[known], file[known])
+        early, early_file = self._overtaken(paired, opened, requests, request[known], file[known])
         nothing = nones(len(early))
         pieces = pieces_of(
             messages,
@@ -1100,7 +1114,7 @@ class Reducer:
             self._take_heard(heard)
 
     def _overtaken(
-        self, paired: Paired, session: Ints, opened: dict[int, int], requests: Rows, request: Ints, file: Ints
+        self, paired: Paired, opened: dict[int, int], requests: Rows, request: Ints, file: Ints
     ) -> tuple[Rows, Ints]:
         """What was written to a pipe by requests that still wait for their answers, before something that does not.
 
@@ -1116,7 +1130,7 @@ class Reducer:
         np.maximum.at(last, file, order[request])
         rows = waiting.take(places)
         asked = rows["row"].astype(np.int64)
-        theirs = self._files_of(paired, session, rows, asked, opened)
+        theirs = self._files_of(paired, rows, asked, opened)
         chosen = places_of((theirs >= 0) & (last[theirs] > order[asked]))
         self._pairing.take_payload(places[chosen])
         rows = rows.take(chosen)
@@ -1148,7 +1162,7 @@ class Reducer:
         if not len(first):
             return
         asked = request[first]
-        scope = _scope(messages["protocol"][asked], session[asked], messages["connection"][asked])
+        scope = paired.scope[asked]
         order = messages["order"][asked]
         hi, lo = (rows[name][first].view(np.int64) for name in ("file_hi", "file_lo"))
         sequence = np.lexsort((order, lo, hi, scope))
@@ -1164,9 +1178,8 @@ class Reducer:
         files[:, H_CLOSED] = 0
         self._files.add(files)
         lost_request = request[lost]
-        scope = _scope(messages["protocol"][lost_request], session[lost_request], messages["connection"][lost_request])
         file[lost] = self._files.find(
-            scope, rows["file_hi"][lost], rows["file_lo"][lost], messages["order"][lost_request]
+            paired.scope[lost_request], rows["file_hi"][lost], rows["file_lo"][lost], messages["order"][lost_request]
         )
 
     def _take_heard(self, heard: Heard) -> None:
@@ -1251,13 +1264,13 @@ class Reducer:
         counted[U_SUCCEEDED] = result[used] == CallResult.WORKED.value
         self._uses.add(counted)
 
-    def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
+    def _close_files(self, paired: Paired, opened: dict[int, int]) -> None:
         closes = paired.bodies["close_requests"]
         closes = closes.compress(paired.ready[closes["row"]])
         request = closes["row"].astype(np.int64)
         if not len(request):
             return
-        file = self._files_of(paired, session, closes, request, opened)
+        file = self._files_of(paired, closes, request, opened)
         known = places_of(file >= 0)
         files = self._files.rows
         files[file[known], H_CLOSED] = 1

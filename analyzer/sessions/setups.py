@@ -94,8 +94,8 @@ def no_legs() -> Columns:
     return columns.empty(LEG)
 
 
-def read_legs(paired: Paired) -> Columns:
-    """The legs of a window, in order."""
+def read_legs(paired: Paired, waiting: Columns) -> Columns:
+    """The legs that an earlier window left, and those of a window, in order."""
     requests, request_body, request, answer, answer_body = paired.exchanges("setup")
     failed = paired.failed(Kind.SETUP)
     if len(failed):
@@ -103,11 +103,13 @@ def read_legs(paired: Paired) -> Columns:
         request, request_body, answer_body = (np.append(one, nothing) for one in (request, request_body, answer_body))
         answer = np.append(answer, failed)
     messages, answers = paired.messages, paired.bodies["setup_answers"]
-    legs = columns.empty(LEG, len(request))
+    if not len(request):
+        return waiting
+    all_legs = columns.empty(LEG, len(waiting) + len(request))
+    all_legs.table[:, : len(waiting)] = waiting.table
+    legs = Columns(all_legs.names, all_legs.table[:, len(waiting) :])
     for name in NONE_AT_FIRST:
         legs[name] = NONE
-    if not len(legs):
-        return legs
     any_message = np.where(request >= 0, request, answer)
     for name in ("connection", "protocol", "order", "place", "time_ns", "session_id"):
         legs[name] = messages[name][any_message]
@@ -141,19 +143,17 @@ def read_legs(paired: Paired) -> Columns:
     ):
         best = token[first][body]
         legs[name][told] = np.where(best >= 0, best, token[second][body])
-    return legs
+    return all_legs
 
 
-def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -> tuple[Columns, Ints, Columns]:
+def join_legs(legs: Columns, is_over: Callable[[Ints], Mask]) -> tuple[Ints, Ints, Columns]:
     """Group legs to attempts.
 
-    waiting: the legs that an earlier window left. is_over: True for connections (by number) if nothing more can come.
-    Returns the legs of the attempts that are complete, sorted by attempt and order; where each attempt begins among
-    them; and the legs that go on waiting.
+    is_over: True for connections (by number) if nothing more can come. Returns the places of the legs of the attempts that
+    are complete, by attempt and order; where each attempt begins among them; and the legs that go on waiting.
     """
-    legs = waiting.followed_by(new) if len(waiting) else new
     if not len(legs):
-        return legs, np.empty(0, dtype=np.int64), legs
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), legs
     _adopt_first_legs(legs)
     group = mixed(legs["connection"], legs["protocol"], legs["session_id"])
     sequence = np.lexsort((legs["order"], group))
@@ -171,7 +171,7 @@ def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -
     last = np.concatenate([places_of(begins)[1:], [len(legs)]]) - 1
     complete = final[last] | is_over(connection[last])
     done = complete[attempt]
-    return legs.take(sequence[done]), places_of(begins[done]), legs.take(sequence[~done])
+    return sequence[done], places_of(begins[done]), legs.take(sequence[~done])
 
 
 def _take_up_continued(legs: Columns, sequence: Ints, same: Mask) -> None:
@@ -233,27 +233,29 @@ def _adopt(legs: Columns, places: Ints, orphan: Mask) -> None:
     legs["session_id"][places] = ids
 
 
-def make_attempts(legs: Columns, starts: Ints, share_level: Callable[[Ints], Mask], names: Names) -> Rows:
+def make_attempts(
+    legs: Columns, sequence: Ints, starts: Ints, share_level: Callable[[Ints], Mask], names: Names
+) -> Rows:
     """Attempts from their legs, judged only as far as request and answer go: `session` and identity are still open.
 
-    share_level: True for connections (by number) whose server wants passwords for shares.
+    sequence, starts: see `join_legs`. share_level: True for connections (by number) whose server wants passwords for shares.
     """
-    if not len(legs):
+    if not len(sequence):
         return np.empty(0, dtype=ATTEMPT)
     made = np.zeros(len(starts), dtype=ATTEMPT)
-    ends = np.concatenate([starts[1:], [len(legs)]])
-    places = np.arange(len(legs))
+    ends = np.concatenate([starts[1:], [len(sequence)]])
+    places = np.arange(len(sequence))
 
     def last(holds: Mask) -> Ints:
         """Of each attempt the last leg for which this holds, `NONE` if it holds for none."""
         found: Ints = np.maximum.reduceat(np.where(holds, places, NONE), starts)
         return found
 
-    has_request = legs["form"] != NO_FORM
-    claim = last(has_request & IS_CLAIM[legs["kind"]])
+    has_request = legs["form"][sequence] != NO_FORM
+    claim = last(has_request & IS_CLAIM[legs["kind"][sequence]])
     any_request = last(has_request)
-    told = legs.take(np.where(claim >= 0, claim, np.where(any_request >= 0, any_request, ends - 1)))
-    final = {name: legs[name][ends - 1] for name in OF_LAST_ANSWER}
+    told = legs.take(sequence[np.where(claim >= 0, claim, np.where(any_request >= 0, any_request, ends - 1))])
+    final = {name: legs[name][sequence[ends - 1]] for name in OF_LAST_ANSWER}
     for name in (
         "connection",
         "protocol",
@@ -268,11 +270,12 @@ def make_attempts(legs: Columns, starts: Ints, share_level: Callable[[Ints], Mas
         made[name] = told[name]
     for name in ("session_id", "status", "dos_status", "answer_capture_no", "answer_frame"):
         made[name] = final[name]
-    made["previous_session_id"] = legs["previous_session_id"][starts]
-    made["binding"] = np.maximum.reduceat(legs["binding"], starts) > 0
+    made["previous_session_id"] = legs["previous_session_id"][sequence[starts]]
+    made["binding"] = np.maximum.reduceat(legs["binding"][sequence], starts) > 0
     for name in ("server_name", "server_domain"):
-        known = last(legs[name] >= 0)
-        made[name] = np.where(known >= 0, legs[name][known], NONE)
+        of_legs = legs[name][sequence]
+        known = last(of_legs >= 0)
+        made[name] = np.where(known >= 0, of_legs[known], NONE)
     made["ended_ns"] = NONE
     note_claims(made, told, share_level(told["connection"]), names)
     note_answers(
@@ -283,7 +286,8 @@ def make_attempts(legs: Columns, starts: Ints, share_level: Callable[[Ints], Mas
         final["has_answer_body"] != 0,
     )
     # Where the claim could not be read, the mechanism may still show in an earlier leg.
-    known = last(legs["mechanism"] != Mechanism.UNKNOWN.value)
+    mechanism = legs["mechanism"][sequence]
+    known = last(mechanism != Mechanism.UNKNOWN.value)
     guessed = (made["mechanism"] == Mechanism.UNKNOWN.value) & (known >= 0)
-    made["mechanism"][guessed] = legs["mechanism"][known[guessed]]
+    made["mechanism"][guessed] = mechanism[known[guessed]]
     return made
