@@ -41,7 +41,7 @@ def mixed(*columns: npt.NDArray[np.generic]) -> Keys:
     """A 64-bit hash of several columns, another one in every run."""
     value = np.full(len(columns[0]), _SEED)
     for column in columns:
-        value ^= column.astype(np.int64).view(np.uint64) if column.dtype.kind != "u" else column.astype(np.uint64)
+        value ^= column.astype(np.int64 if column.dtype.kind != "u" else np.uint64, copy=False).view(np.uint64)
         value ^= value >> np.uint64(31)
         value *= np.uint64(0x7FB5D329728EA185)
         value ^= value >> np.uint64(27)

@@ -255,7 +255,7 @@ class Numbers:
         if self._keep is not None:
             kept = np.flatnonzero(self._keep(self._index.keys[:used, 0]))
         old = self._index
-        self._index = empty_index(self._width, 2 * len(kept) + 4 * count, 0)
+        self._index = empty_index(self._width, 2 * len(kept) + count, 0)
         if len(kept):
             known: Table = np.ascontiguousarray(old.keys[kept].T)
             self._form().set_values(self._index, known[: self._width], known[self._width])

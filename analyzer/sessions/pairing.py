@@ -209,9 +209,11 @@ class Pairing:
         self._messages = messages.take(places)
         self._places = places
         for name, table in bodies.items():
-            kept = table.compress(waits[table["row"]]) if len(places) else np.empty(0, dtype=table.dtype)
-            if len(kept):
-                kept["row"] = place[kept["row"]]
+            if not len(places) or not len(table):
+                self._bodies[name] = np.empty(0, dtype=table.dtype)
+                continue
+            kept = table.compress(waits[table["row"]])
+            kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
         self._payload = self._moved([self._bodies[name] for name in WITH_PAYLOAD], arena)
 

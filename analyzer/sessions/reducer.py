@@ -712,9 +712,12 @@ class Reducer:
         ready = paired.ready.view(np.uint8)
         self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
         packed = places_of((messages["kind"] == Kind.COMPRESSED.value) & paired.ready)
-        np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
+        if len(packed):
+            np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
         for places, count in ((encrypted, True), (plain_trees, False)):
             found = places[: int(np.argmin(places >= 0))]
+            if not len(found):
+                continue
             connection = messages["connection"][found]
             if count:
                 np.add.at(self._facts.rows[:, F_ENCRYPTED], connection, 1)
@@ -752,7 +755,8 @@ class Reducer:
         known = places_of(attempt >= 0)
         found[known] = self._has_proof.rows[attempt[known]]
         unseen = places_of((attempt < 0) & (session >= 0))
-        found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
+        if len(unseen):
+            found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS.value) != 0
         doubtful = _may_be_too_late(rows)
         if len(doubtful):
             before = self._all_attempts.as_of(keys(session[doubtful]), rows["order"][doubtful].astype(np.int64))
@@ -1083,7 +1087,8 @@ class Reducer:
         file = self._files_of(paired, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
         stray = request[places_of((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
-        np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
+        if len(stray):
+            np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
         self._find_strays(paired, session, tree, rows, request, answer_body, file)
         known = places_of(file >= 0)
         if not len(known):
