@@ -236,7 +236,8 @@ S_WIDTH = S_FOUND + A_WIDTH
 TEXT_AT = 0
 TEXT_SIZE = 1
 TEXT_ENCODING = 2
-TEXT_WIDTH = 3
+TEXT_WAITING = 3  # the call that it was read of, -1: none
+TEXT_WIDTH = 4
 ENCODINGS = ("utf-16-le", "utf-16-be", "ascii")
 _ASCII = 2
 FIRST_TEXT = 2
@@ -596,7 +597,7 @@ def answer_contexts(r: Rpc, b: Bytes, at: int, limit: int, kind: int, pieces: Ta
         if place + size <= limit:
             if 1 < size <= LONGEST_ADDRESS:
                 size -= 1 if byte(b, at + place + size - 1) == 0 else 0
-                address = add_text(r.texts, r.said, r.state, b, at + place, size, _ASCII)
+                address = add_text(r.texts, r.said, r.state, b, at + place, size, _ASCII, NONE)
             place = (place + u16(b, at + AT_SECONDARY, big) + 3) // 4 * 4 + 4
             if place <= limit:
                 results = byte(b, at + place - 4)
@@ -634,6 +635,7 @@ def answer_contexts(r: Rpc, b: Bytes, at: int, limit: int, kind: int, pieces: Ta
             r.contexts[x, O_ANSWER_CAPTURE] = pieces[i, P_CAPTURE]
             r.contexts[x, O_ANSWER_FRAME] = pieces[i, P_FRAME]
             give_bind(r.contexts, r.binds, r.state, pipe, x)
+            r.contexts[x, O_NAME] = NONE
         x = r.contexts[x, X_NEXT]
     return count
 
@@ -770,7 +772,7 @@ def read_call(r: Rpc, pipe: int, b: Bytes, at: int, length: int, have: int, shif
         size = r.state[S_FOUND + A_SERVER_SIZE + which * A_TEXT]
         if size >= 0:
             place = r.state[S_FOUND + A_SERVER_AT + which * A_TEXT]
-            r.waiting[n, O_NAME if which else O_SERVER] = add_text(r.texts, r.said, r.state, b, place, size, big)
+            r.waiting[n, O_NAME if which else O_SERVER] = add_text(r.texts, r.said, r.state, b, place, size, big, n)
 
 
 @kernel
@@ -920,8 +922,11 @@ def hand_out(r: Rpc, pipe: int, n: int) -> None:
 
 
 @kernel
-def add_text(texts: Table, said: Bytes, state: Ints, b: Bytes, at: int, size: int, encoding: int) -> int:
-    """Note a text; returns what stands for it until it has a code. -1 if there is no room."""
+def add_text(texts: Table, said: Bytes, state: Ints, b: Bytes, at: int, size: int, encoding: int, waiting: int) -> int:
+    """Note a text; returns what stands for it until it has a code, -1 if there is no room.
+
+    waiting: the call that it is of, -1: it is of none.
+    """
     n = state[S_TEXTS]
     to = state[S_SAID]
     if n >= texts.shape[0] or to + size > said.shape[0]:
@@ -930,6 +935,7 @@ def add_text(texts: Table, said: Bytes, state: Ints, b: Bytes, at: int, size: in
     texts[n, TEXT_AT] = to
     texts[n, TEXT_SIZE] = size
     texts[n, TEXT_ENCODING] = encoding
+    texts[n, TEXT_WAITING] = waiting
     state[S_TEXTS] = n + 1
     state[S_SAID] = to + size
     return int(-FIRST_TEXT - n)
@@ -1102,15 +1108,16 @@ class Pipes:
             codes = np.full(len(said), MISSING, dtype=np.int64)
             for number, encoding in enumerate(ENCODINGS):
                 which = np.flatnonzero(said[:, TEXT_ENCODING] == number)
-                codes[which] = self._texts.slices(r.said, said[which, TEXT_AT], said[which, TEXT_SIZE], encoding)
-            for table, columns in (
-                (calls, (O_NAME, O_SERVER)),
-                (r.waiting, (O_NAME, O_SERVER)),
-                (binds, (O_NAME,)),
-                (r.contexts, (O_NAME,)),
+                if len(which):
+                    codes[which] = self._texts.slices(r.said, said[which, TEXT_AT], said[which, TEXT_SIZE], encoding)
+            waiting = np.unique(said[:, TEXT_WAITING])
+            for table, rows, columns in (
+                (calls, np.arange(len(calls)), (O_NAME, O_SERVER)),
+                (binds, np.arange(len(binds)), (O_NAME,)),
+                (r.waiting, waiting[waiting >= 0], (O_NAME, O_SERVER)),
             ):
                 for column in columns:
-                    unnamed = np.flatnonzero(table[:, column] <= -FIRST_TEXT)
+                    unnamed = rows[table[rows, column] <= -FIRST_TEXT]
                     table[unnamed, column] = codes[-FIRST_TEXT - table[unnamed, column]]
         r.state[[S_CALLS, S_BINDS, S_TEXTS, S_SAID]] = 0
         return Heard(binds, calls)

@@ -52,7 +52,7 @@ class Columns:
 
     def take(self, places: npt.NDArray[np.int64]) -> Columns:
         """Some of the rows."""
-        return Columns(self.names, np.take(self.table, places, axis=1))
+        return Columns(self.names, self.table.take(places, axis=1))
 
     def followed_by(self, other: Columns) -> Columns:
         """These rows, then those of `other`, which has the same columns."""
@@ -65,6 +65,8 @@ def empty(names: Iterable[str], count: int = 0, value: int = 0) -> Columns:
     return Columns(numbered, np.full((len(numbered), count), value, dtype=np.int64))
 
 
+AT_ONCE = 256
+"""Rows that become columns at once: the nearest cache holds them, and what they become."""
 MESSAGE_COLUMNS = {name: row for row, name in enumerate(MESSAGE.names or ())}
 
 
@@ -72,5 +74,8 @@ def of_messages(waiting: Columns, new: Rows) -> Columns:
     """Messages (`MESSAGE`) behind those that wait."""
     table: Table = np.empty((len(MESSAGE_COLUMNS), len(waiting) + len(new)), dtype=np.int64)
     table[:, : len(waiting)] = waiting.table
-    table[:, len(waiting) :] = np.ascontiguousarray(new).view(np.int64).reshape(len(new), len(MESSAGE_COLUMNS)).T
+    rows = np.ascontiguousarray(new).view(np.int64).reshape(len(new), len(MESSAGE_COLUMNS))
+    columns = table[:, len(waiting) :]
+    for first in range(0, len(rows), AT_ONCE):
+        columns[:, first : first + AT_ONCE] = rows[first : first + AT_ONCE].T
     return Columns(MESSAGE_COLUMNS, table)

@@ -38,7 +38,7 @@ from analyzer.rpc.pipes import (
     Pipes,
 )
 from analyzer.sessions.columns import Columns
-from analyzer.sessions.joins import NONE, GrowingTable, as_of
+from analyzer.sessions.joins import NONE, GrowingTable, as_of, places_of
 from analyzer.sessions.lookup import Chains, keys
 from analyzer.sessions.pairing import TAKEN
 from analyzer.wire.texts import Texts
@@ -104,8 +104,8 @@ class Files:
         Numbers change, once all that is handed out has been taken.
         """
         live = self._is_live(self.rows)
-        yield from self.pipes.flush(np.flatnonzero(~live))
-        kept = np.flatnonzero(live)
+        yield from self.pipes.flush(places_of(~live))
+        kept = places_of(live)
         self.pipes.keep(kept)
         rows = self.rows[kept]
         self._table = GrowingTable(H_WIDTH)
@@ -140,15 +140,15 @@ def pieces_of(
     for before the write that it answers: it comes after all that the server had heard, by TCP's acknowledgement. An answer
     that was not captured leaves a gap.
     """
-    writes, reads = rows["way"] != Way.READ, rows["way"] != Way.WRITE
-    with_bytes = np.flatnonzero(writes & (rows["payload_size"] != TAKEN))
-    told = np.flatnonzero(reads & moved & (answer_body >= 0))
-    silent = np.flatnonzero(reads & (~moved | (answer_body < 0)))
+    writes, reads = rows["way"] != Way.READ.value, rows["way"] != Way.WRITE.value
+    with_bytes = places_of(writes & (rows["payload_size"] != TAKEN))
+    told = places_of(reads & moved & (answer_body >= 0))
+    silent = places_of(reads & (~moved | (answer_body < 0)))
     pieces: Table = np.zeros((len(with_bytes) + len(told) + len(silent), P_WIDTH), dtype=np.int64)
     order = np.empty(len(pieces), dtype=np.int64)
     asked_at = messages["order"][request]
     answered_at = asked_at + 1
-    reads_answered = np.flatnonzero((rows["way"] == Way.READ) & (answer >= 0))
+    reads_answered = places_of((rows["way"] == Way.READ.value) & (answer >= 0))
     answered_at[reads_answered] = np.maximum(
         answered_at[reads_answered], _heard_until(messages, answer[reads_answered]) + 1
     )
@@ -163,7 +163,7 @@ def pieces_of(
         part[:, P_BYTES] = np.maximum(bodies["bytes"][places], part[:, P_SIZE])
     failed = np.where(moved, 0, PIECE_FAILED)
     status = np.where(answer >= 0, messages["status"][answer], 0)
-    status |= np.where((answer >= 0) & ((messages["flags"][answer] & Flag.DOS_STATUS) != 0), DOS_STATUS, 0)
+    status |= np.where((answer >= 0) & ((messages["flags"][answer] & Flag.DOS_STATUS.value) != 0), DOS_STATUS, 0)
     first[:, P_FLAGS], first[:, P_STATUS] = failed[with_bytes], status[with_bytes]
     second[:, P_FROM_SERVER] = 1
     third[:, P_PIPE], third[:, P_FROM_SERVER] = file[silent], 1
@@ -201,8 +201,8 @@ def _heard_until(messages: Columns, answer: Ints) -> Ints:
     if not len(answer):
         return answer
     found = messages["order"][answer].copy()
-    told = np.flatnonzero(messages["position"][answer] >= 0)
-    asked = np.flatnonzero((messages["from_server"] == 0) & (messages["position"] >= 0))
+    told = places_of(messages["position"][answer] >= 0)
+    asked = places_of((messages["from_server"] == 0) & (messages["position"] >= 0))
     if not len(told) or not len(asked):
         return found
     connection, position = messages["connection"], messages["position"]

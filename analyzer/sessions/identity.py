@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer.records import Form, Mechanism, Rows, TokenKind
 from analyzer.sessions.columns import Columns
+from analyzer.sessions.joins import first_of
 from analyzer.sessions.names import Names
 
 Mask = npt.NDArray[np.bool_]
@@ -174,29 +176,29 @@ ATTEMPT = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of each attempt, as columns that the rules combine."""
+    """What is known of an attempt, for the rules to combine."""
 
-    anonymous_request: Mask
-    named: Mask
-    guest_name: Mask
-    machine_name: Mask
-    response: Mask
-    no_responses: Mask
-    nameless_response: Mask
-    empty_account: Mask
-    password: Mask
-    share_level: Mask
-    tree_password: Mask
-    kerberos: Mask
-    other_mechanism: Mask
-    unreadable: Mask
-    claim: Mask
-    answered: Mask
-    success: Mask
-    error: Mask
-    guest_sign: Mask
-    null_sign: Mask
-    later_success: Mask
+    anonymous_request: np.bool_
+    named: np.bool_
+    guest_name: np.bool_
+    machine_name: np.bool_
+    response: np.bool_
+    no_responses: np.bool_
+    nameless_response: np.bool_
+    empty_account: np.bool_
+    password: np.bool_
+    share_level: np.bool_
+    tree_password: np.bool_
+    kerberos: np.bool_
+    other_mechanism: np.bool_
+    unreadable: np.bool_
+    claim: np.bool_
+    answered: np.bool_
+    success: np.bool_
+    error: np.bool_
+    guest_sign: np.bool_
+    null_sign: np.bool_
+    later_success: np.bool_
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class Rule:
     """One line of the decision table."""
 
     when: str
-    test: Callable[[Facts], Mask]
+    test: Callable[[Facts], np.bool_]
     identity: Identity
     confidence: Confidence
 
@@ -248,25 +250,31 @@ def note_claims(attempts: Rows, legs: Columns, share_level: Mask, names: Names) 
     no_nt = legs["nt_size"] == 0
     lm_zero_byte = (legs["lm_size"] == 1) & (legs["lm_is_zero"] != 0)
     no_lm = (legs["lm_size"] == 0) | lm_zero_byte
-    ntlm = kind == TokenKind.NTLM_AUTHENTICATE
-    passwords = kind == TokenKind.PASSWORDS
+    ntlm = kind == TokenKind.NTLM_AUTHENTICATE.value
+    passwords = kind == TokenKind.PASSWORDS.value
     # SMB 1 without extended security: an empty account is nobody, whatever fills the password fields.
     empty_claim = no_user & no_nt & no_lm
     anonymous = (ntlm | passwords) & empty_claim
     named = (ntlm | passwords) & has_user & ~no_user
     machine = named & (names.is_machine(legs["user"]) != 0)
-    kerberos = kind == TokenKind.KERBEROS_REQUEST
-    other = (kind == TokenKind.NEGOEX) | (kind == TokenKind.OTHER)
-    attempts["asked"] = np.select(
-        [anonymous | (passwords & no_user), named, kerberos, other | (ntlm & no_user)],
-        [Asked.ANONYMOUS, Asked.NAMED, Asked.KERBEROS, Asked.OTHER],
-        Asked.NOT_SEEN,
+    kerberos = kind == TokenKind.KERBEROS_REQUEST.value
+    other = (kind == TokenKind.NEGOEX.value) | (kind == TokenKind.OTHER.value)
+    attempts["asked"] = first_of(
+        (anonymous | (passwords & no_user), Asked.ANONYMOUS),
+        (named, Asked.NAMED),
+        (kerberos, Asked.KERBEROS),
+        (other | (ntlm & no_user), Asked.OTHER),
+        default=Asked.NOT_SEEN,
     )
     for name in ("user", "domain", "workstation", "build", "realm", "service", "etype"):
         attempts[name] = legs[name]
     attempts["ntlm_flags"] = np.where(ntlm, legs["ntlm_flags"], -1)
-    attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL, legs["mechanism"])
-    no_claim = (kind == TokenKind.NONE) | (kind == TokenKind.NTLM_NEGOTIATE) | (kind == TokenKind.WITHOUT_TOKEN)
+    attempts["mechanism"] = np.where(passwords & share_level & no_user, Mechanism.SHARE_LEVEL.value, legs["mechanism"])
+    no_claim = (
+        (kind == TokenKind.NONE.value)
+        | (kind == TokenKind.NTLM_NEGOTIATE.value)
+        | (kind == TokenKind.WITHOUT_TOKEN.value)
+    )
     attempts["signs"] |= _signs(
         (Sign.NTLM_EMPTY_USER, ntlm & no_user),
         (Sign.NTLM_EMPTY_RESPONSES, ntlm & no_nt & no_lm),
@@ -282,9 +290,9 @@ def note_claims(attempts: Rows, legs: Columns, share_level: Mask, names: Names) 
         (Sign.SMB1_ACCOUNT, passwords & named),
         (Sign.SMB1_SHARE_LEVEL, share_level),
         (Sign.KERBEROS_REQUEST, kerberos),
-        (Sign.NEGOEX_TOKEN, kind == TokenKind.NEGOEX),
-        (Sign.OTHER_TOKEN, kind == TokenKind.OTHER),
-        (Sign.TOKEN_UNREADABLE, kind == TokenKind.UNREADABLE),
+        (Sign.NEGOEX_TOKEN, kind == TokenKind.NEGOEX.value),
+        (Sign.OTHER_TOKEN, kind == TokenKind.OTHER.value),
+        (Sign.TOKEN_UNREADABLE, kind == TokenKind.UNREADABLE.value),
         (Sign.TOKEN_MISSING, no_claim & (form != 0)),
         (Sign.REQUEST_MISSING, form == 0),
     )
@@ -303,10 +311,11 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
     known = success & has_body
     attempts["session_flags"] = np.where(known, flags, -1)
     no_claim = _has(attempts, Sign.TOKEN_MISSING | Sign.REQUEST_MISSING)
-    attempts["outcome"] = np.select(
-        [success, error, more | (no_claim & ~answered)],
-        [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ABANDONED],
-        Outcome.UNANSWERED,
+    attempts["outcome"] = first_of(
+        (success, Outcome.ACCEPTED),
+        (error, Outcome.REFUSED),
+        (more | (no_claim & ~answered), Outcome.ABANDONED),
+        default=Outcome.UNANSWERED,
     )
     attempts["signs"] |= _signs(
         (Sign.STATUS_SUCCESS, success),
@@ -325,47 +334,54 @@ def note_answers(attempts: Rows, flags: Rows, signed: Mask, is_smb2: Mask, has_b
 
 def judge(attempts: Rows, names: Names) -> None:
     """Set `identity` and `confidence` by the rules, from what the attempts say. May be called again as signs come in."""
-    facts = _facts(attempts, names)
-    undecided = np.ones(len(attempts), dtype=bool)
-    identity = np.full(len(attempts), Identity.UNKNOWN, dtype=np.uint8)
-    confidence = np.full(len(attempts), Confidence.NONE, dtype=np.uint8)
+    user = attempts["user"]
+    known = attempts["signs"].astype(np.int64)
+    known |= attempts["asked"].astype(np.int64) << ASKED_AT
+    known |= (names.is_guest(user) != 0) * GUEST_NAME | (names.is_machine(user) != 0) * MACHINE_NAME
+    different, which = np.unique(known, return_inverse=True)
+    verdicts = np.array([_verdict(one) for one in different.tolist()], dtype=np.int64).reshape(len(different), 3)
+    attempts["identity"], attempts["confidence"], attempts["signs"] = verdicts[which.reshape(-1)].T
+
+
+@lru_cache(maxsize=4096)
+def _verdict(known: int) -> tuple[int, int, int]:
+    """Identity, confidence and signs of all attempts of which the same is known: there are few that differ."""
+    facts = _facts(known)
+    identity, confidence = Identity.UNKNOWN, Confidence.NONE
     for rule in RULES:
-        holds = undecided & rule.test(facts)
-        identity[holds] = rule.identity
-        confidence[holds] = rule.confidence
-        undecided &= ~holds
+        if rule.test(facts):
+            identity, confidence = rule.identity, rule.confidence
+            break
     anonymous = identity == Identity.ANONYMOUS
     # A final answer that is signed speaks for a real user: servers do not sign it for others, but it might be signed with
     # the key that anybody can derive from an anonymous login.
-    is_zero_key = _has(attempts, Sign.SIGNATURE_ZERO_KEY) & ~_has(attempts, Sign.CONFLICT_SIGNATURE)
-    doubtful = anonymous & _has(attempts, Sign.FINAL_SIGNED) & ~is_zero_key
-    identity[doubtful] = Identity.UNKNOWN
-    confidence[doubtful] = Confidence.NONE
-    attempts["identity"] = identity
-    attempts["confidence"] = confidence
-    attempts["signs"] &= ~np.uint64(Sign.CONFLICT_FINAL_SIGNED)
-    attempts["signs"] |= _signs(
-        (Sign.CONFLICT_NAME_BUT_NULL, anonymous & facts.named & facts.null_sign),
+    is_zero_key = known & Sign.SIGNATURE_ZERO_KEY and not known & Sign.CONFLICT_SIGNATURE
+    doubtful = anonymous and known & Sign.FINAL_SIGNED and not is_zero_key
+    if doubtful:
+        identity, confidence = Identity.UNKNOWN, Confidence.NONE
+    signs = known & ((1 << ASKED_AT) - 1) & ~int(Sign.CONFLICT_FINAL_SIGNED)
+    for sign, holds in (
+        (Sign.CONFLICT_NAME_BUT_NULL, anonymous and facts.named and facts.null_sign),
         (Sign.CONFLICT_FINAL_SIGNED, doubtful),
-        (Sign.GUEST_NOT_EXCLUDED, anonymous & ~facts.answered),
-    )
+        (Sign.GUEST_NOT_EXCLUDED, anonymous and not facts.answered),
+    ):
+        if holds:
+            signs |= int(sign)
+    return int(identity), int(confidence), signs
 
 
-def _facts(attempts: Rows, names: Names) -> Facts:
-    signs = np.ascontiguousarray(attempts["signs"])
+def _facts(known: int) -> Facts:
+    def has(sign: Sign) -> np.bool_:
+        return np.bool_(known & sign != 0)
 
-    def has(sign: Sign) -> Mask:
-        found: Mask = (signs & np.uint64(sign)) != 0
-        return found
-
-    asked = np.ascontiguousarray(attempts["asked"])
+    asked = known >> ASKED_AT & 0xFF
     no_responses = has(Sign.NTLM_EMPTY_RESPONSES) | has(Sign.SMB1_EMPTY_PASSWORDS)
-    named = asked == Asked.NAMED
+    named = np.bool_(asked == Asked.NAMED)
     return Facts(
-        anonymous_request=asked == Asked.ANONYMOUS,
+        anonymous_request=np.bool_(asked == Asked.ANONYMOUS),
         named=named,
-        guest_name=named & (names.is_guest(attempts["user"]) != 0),
-        machine_name=named & (names.is_machine(attempts["user"]) != 0),
+        guest_name=named & np.bool_(known & GUEST_NAME != 0),
+        machine_name=named & np.bool_(known & MACHINE_NAME != 0),
         response=named & ~no_responses,
         no_responses=no_responses,
         nameless_response=has(Sign.NTLM_EMPTY_USER) & ~has(Sign.NTLM_EMPTY_RESPONSES),
@@ -373,7 +389,7 @@ def _facts(attempts: Rows, names: Names) -> Facts:
         password=has(Sign.SMB1_PASSWORD),
         share_level=has(Sign.SMB1_SHARE_LEVEL),
         tree_password=has(Sign.SMB1_TREE_PASSWORD),
-        kerberos=asked == Asked.KERBEROS,
+        kerberos=np.bool_(asked == Asked.KERBEROS),
         other_mechanism=has(Sign.NEGOEX_TOKEN) | has(Sign.OTHER_TOKEN),
         unreadable=has(Sign.TOKEN_UNREADABLE),
         claim=~has(Sign.TOKEN_MISSING) & ~has(Sign.REQUEST_MISSING),
@@ -394,9 +410,16 @@ def _has(attempts: Rows, sign: Sign) -> Mask:
 def _signs(*pairs: tuple[Sign, Mask]) -> npt.NDArray[np.uint64]:
     signs = np.zeros(len(pairs[0][1]), dtype=np.uint64)
     for sign, holds in pairs:
-        signs |= holds * np.uint64(sign)
+        np.bitwise_or(signs, np.uint64(sign), out=signs, where=holds)
     return signs
 
+
+# What an attempt is judged by, as one number: its signs, and above them what it asked for and what its name is. #
+
+ASKED_AT = 48
+GUEST_NAME = 1 << 56
+MACHINE_NAME = 1 << 57
+assert max(Sign) < 1 << ASKED_AT
 
 TOKEN_IS_CLAIM = (
     TokenKind.NTLM_AUTHENTICATE,

@@ -293,7 +293,7 @@ class Chains:
         links = links[self._keep(links[:, LINK_ROW])]
         # In their order, each goes to the head of its chain.
         links = links[np.argsort(links[:, LINK_ORDER], kind="stable")]
-        room = max(LEAST, 2 * len(links) + count)
+        room = max(LEAST, 2 * len(links) + 4 * count)
         old = self._index
         self._index = empty_index(self._width, room, room)
         if len(links):

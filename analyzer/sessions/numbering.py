@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.compiled import Form, Ints, plain_kernels
-from analyzer.sessions.lookup import NONE, Keep, Numbers, keys
+from analyzer.sessions.joins import nones, places_of
+from analyzer.sessions.lookup import Keep, Numbers, keys
 
 
 class PairNumbers:
@@ -51,8 +52,8 @@ class SessionNumbers:
 
         Returns also, for the new numbers in ascending order, the place in the arguments where each was met first.
         """
-        numbers = np.full(len(connections), NONE, dtype=np.int64)
-        some = np.flatnonzero(session_ids)
+        numbers = nones(len(connections))
+        some = places_of(session_ids != 0)
         numbers[some], first = self._numbers.number(keys(connections[some], session_ids[some]))
         return numbers, some[first]
 

@@ -27,7 +27,7 @@ from analyzer.rpc.pipes import (
     RESULT_UNREADABLE,
     Interface,
 )
-from analyzer.sessions.joins import NONE
+from analyzer.sessions.joins import NONE, first_of, is_in, one_of, places_of
 from analyzer.wire.texts import MISSING, Texts
 
 Mask = npt.NDArray[np.bool_]
@@ -135,56 +135,56 @@ def statuses(calls: Rows, returns: Ints) -> tuple[Ints, Ints]:
 
     returns: of DCE/RPC calls, see `Operations.look_up`.
     """
-    is_rpc = calls["protocol"] == CallProtocol.DCERPC
+    is_rpc = calls["protocol"] == CallProtocol.DCERPC.value
     status, code = calls["status"].astype(np.int64), calls["code"].astype(np.int64)
     own = ~is_rpc & (code >= 0) & (status == 0)
-    kind = np.where(calls["dos_status"], CallStatus.DOS, CallStatus.SMB)
-    kind = np.where(own, CallStatus.RAP, kind)
+    of_smb = np.where(calls["dos_status"], CallStatus.DOS.value, CallStatus.SMB.value)
+    kind = np.where(own, CallStatus.RAP.value, of_smb)
     value = np.where(own, code, status)
     result = calls["result"]
-    rpc_kind = np.select(
-        [result == RESULT_DONE, result == RESULT_FAULT, result == RESULT_SMB],
-        [_OF_RETURNS[returns], CallStatus.FAULT, np.where(calls["dos_status"], CallStatus.DOS, CallStatus.SMB)],
-        CallStatus.MISSING,
-    )
+    rpc_kind = np.where(result == RESULT_DONE, _OF_RETURNS[returns], CallStatus.MISSING.value)
+    rpc_kind[result == RESULT_FAULT] = CallStatus.FAULT
+    rpc_kind = np.where(result == RESULT_SMB, of_smb, rpc_kind)
     kind = np.where(is_rpc, rpc_kind, kind)
     value = np.where(is_rpc, code, value)
-    kind = np.where(value < 0, CallStatus.MISSING, kind)
-    return np.where(kind == CallStatus.MISSING, NONE, value), kind
+    kind[value < 0] = CallStatus.MISSING
+    return np.where(kind == CallStatus.MISSING.value, NONE, value), kind
 
 
 def results(calls: Rows, returns: Ints) -> npt.NDArray[np.int64]:
     """How each call (`CALL`) came out (`CallResult`)."""
     code, kind = statuses(calls, returns)
-    is_rpc = calls["protocol"] == CallProtocol.DCERPC
+    is_rpc = calls["protocol"] == CallProtocol.DCERPC.value
     success = (
-        (code == 0) | ((kind == CallStatus.NT) & (code < 0x80000000)) | ((kind == CallStatus.WERR) & (code == 234))
+        (code == 0)
+        | ((kind == CallStatus.NT.value) & (code < 0x80000000))
+        | ((kind == CallStatus.WERR.value) & (code == 234))
     )
     # STATUS_BUFFER_OVERFLOW, ERRDOS more data, ERROR_MORE_DATA: there is more than was asked for.
-    success |= ((kind == CallStatus.SMB) & (code == 0x80000005)) | ((kind == CallStatus.DOS) & (code == 0xEA0001))
-    success |= (kind == CallStatus.RAP) & (code == 234)
-    success |= (kind == CallStatus.HRESULT) & (code < 0x80000000)
+    success |= ((kind == CallStatus.SMB.value) & (code == 0x80000005)) | (
+        (kind == CallStatus.DOS.value) & (code == 0xEA0001)
+    )
+    success |= (kind == CallStatus.RAP.value) & (code == 234)
+    success |= (kind == CallStatus.HRESULT.value) & (code < 0x80000000)
     refused = np.zeros(len(code), dtype=bool)
     for number in range(1, len(KINDS)):
-        which = kind == number
-        if which.any():
-            refused |= which & np.isin(code, _refusals(KINDS[number], RUNGS[number]))
+        which = places_of(kind == number)
+        if len(which):
+            refused[which] = is_in(code[which], _refusals(KINDS[number], RUNGS[number]))
     result = calls["result"]
-    done = is_rpc & np.isin(result, (RESULT_DONE, RESULT_SHORT))
-    void = done & (returns == Returns.NONE)
-    hidden = is_rpc & np.isin(result, _HIDDEN)
+    done = is_rpc & one_of(result, (RESULT_DONE, RESULT_SHORT))
+    void = done & (returns == Returns.NONE.value)
+    hidden = is_rpc & one_of(result, _HIDDEN)
     unanswered = np.where(is_rpc, result == RESULT_NONE, calls["status"] < 0)
-    return np.select(
-        [unanswered, refused, (kind != CallStatus.MISSING) & success, kind != CallStatus.MISSING, void, hidden],
-        [
-            CallResult.UNANSWERED,
-            CallResult.REFUSED,
-            CallResult.WORKED,
-            CallResult.FAILED,
-            CallResult.WORKED,
-            CallResult.NOT_TOLD,
-        ],
-        CallResult.UNANSWERED,
+    told = kind != CallStatus.MISSING.value
+    return first_of(
+        (unanswered, CallResult.UNANSWERED),
+        (refused, CallResult.REFUSED),
+        (told & success, CallResult.WORKED),
+        (told, CallResult.FAILED),
+        (void, CallResult.WORKED),
+        (hidden, CallResult.NOT_TOLD),
+        default=CallResult.UNANSWERED,
     )
 
 

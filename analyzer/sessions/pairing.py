@@ -10,7 +10,7 @@ those of connections that are over. They are handed on as they are: unanswered, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from analyzer.sessions.columns import (
     C_PROTOCOL,
     Columns,
 )
-from analyzer.sessions.joins import NONE, as_bytes, mixed
+from analyzer.sessions.joins import NONE, is_in, joined, mixed, nones, places_of
 from analyzer.sessions.lookup import SEED
 from analyzer.wire.loads import copy_bytes, mix
 
@@ -53,8 +53,8 @@ KIND_ENCRYPTED = int(Kind.ENCRYPTED)
 PROTOCOL_SMB2 = int(Protocol.SMB2)
 
 
-GIVE_IDS = (Kind.SETUP, Kind.TREE_CONNECT, Kind.OPEN)
-"""What the answers to these give is used by later requests."""
+GIVES_IDS = np.isin(np.arange(256), (Kind.SETUP, Kind.TREE_CONNECT, Kind.OPEN))
+"""What the answers to these kinds give is used by later requests."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Paired:
 
     request: the other way round. ready: what may be worked off now: paired, or given up waiting for. void: SMB 1
     requests that were never carried out. bodies: those of the new messages and of those that had waited. arena: what their
-    payloads point into.
+    payloads point into. scope: what tree and file ids of each message belong to; who has numbered the sessions sets it.
     """
 
     messages: Columns
@@ -73,6 +73,7 @@ class Paired:
     ready: Mask
     void: Mask
     arena: Bytes
+    scope: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def failed(self, kind: Kind) -> Ints:
         """Error answers of a kind that were given up waiting for their requests: they have no body.
@@ -80,38 +81,41 @@ class Paired:
         A second answer to a request (servers tell so that a session has expired) is none of them.
         """
         messages = self.messages
-        found = np.flatnonzero((messages["kind"] == kind) & self.ready & (self.request < 0))
+        found = places_of((messages["kind"] == int(kind)) & self.ready & (self.request < 0))
         status = messages["status"][found]
         found = found[(messages["from_server"][found] != 0) & (status != NO_ERROR[0]) & (status != NO_ERROR[1])]
-        answered = np.flatnonzero(self.answer >= 0)
+        answered = places_of(self.answer >= 0)
         if not len(found) or not len(answered):
             return found
         connection, key = messages["connection"], messages["key"]
         concerned = np.zeros(int(connection.max()) + 1, dtype=bool)
         concerned[connection[found]] = True
         answered = answered[concerned[connection[answered]]]
-        asked = mixed(connection[answered], key[answered])
-        return found[~np.isin(mixed(connection[found], key[found]), asked)]
+        asked = np.sort(mixed(connection[answered], key[answered]))
+        return found[~is_in(mixed(connection[found], key[found]), asked)]
 
     def exchanges(self, name: str) -> tuple[Rows, Ints, Ints, Ints, Ints]:
         """The ready exchanges of a kind (`"tree"`, ...), in order.
 
         Returns the request bodies' places, the request messages, the answer messages, the answer bodies' places (each
-        `NONE` where there is none); the first of the five is the table of request bodies.
+        `NONE` where there is none); the first of the five is the table of request bodies. Those that have a request come
+        first.
         """
         requests, answers = self.bodies[f"{name}_requests"], self.bodies[f"{name}_answers"]
         asked = requests["row"].astype(np.int64)
-        wanted = np.flatnonzero(self.ready[asked] & ~self.void[asked])
+        wanted = places_of(self.ready[asked] & ~self.void[asked])
         asked = asked[wanted]
         answered = self.answer[asked]
         told = answers["row"].astype(np.int64)
-        body_of = np.full(len(self.messages) + 1, NONE, dtype=np.int64)  # the last item serves `NONE`
+        if not len(told):
+            return requests, wanted, asked, answered, nones(len(asked))
+        body_of = nones(len(self.messages) + 1)  # the last item serves `NONE`
         body_of[told] = np.arange(len(told))
         answer_body = body_of[answered]
-        alone_body = np.flatnonzero(self.ready[told] & (self.request[told] < 0))
+        alone_body = places_of(self.ready[told] & (self.request[told] < 0))
         if not len(alone_body):
             return requests, wanted, asked, answered, answer_body
-        nothing = np.full(len(alone_body), NONE, dtype=np.int64)
+        nothing = nones(len(alone_body))
         return (
             requests,
             np.concatenate([wanted, nothing]),
@@ -144,13 +148,12 @@ class Pairing:
         messages["order"][waiting:] = order
         bodies = {name: _joined(self._bodies[name], batch.bodies[name], waiting) for name in BODIES}
         arena = np.require(batch.arena, requirements="W")  # compiled kernels take no other
-        if len(self._payload):
-            for name in WITH_PAYLOAD:
-                bodies[name]["payload_at"][: len(self._bodies[name])] += len(arena)
-            arena = np.concatenate([arena, self._payload])
+        if len(self._payload):  # a small part of the arena is payload
+            new = [bodies[name][len(self._bodies[name]) :] for name in WITH_PAYLOAD]
+            arena = np.concatenate([self._payload, *self._gathered(new, arena, len(self._payload))])
         answer, request = pair(messages, self._form)
         void = _void(messages, answer)
-        places = np.flatnonzero((answer < 0) & (request < 0) & ~void)
+        places = places_of((answer < 0) & (request < 0) & ~void)
         places = places[_can_wait(messages["kind"][places], messages["key"][places])]
         places = places[~_is_overtaken(messages, places, answer)]
         if len(batch.ended) and len(places):
@@ -177,15 +180,18 @@ class Pairing:
         self._bodies["data_requests"]["payload_size"][requests] = TAKEN
 
     def give_up(self, places: Ints) -> None:
-        """Some requests without payload, by their places in what was paired last, do not wait any longer."""
-        stays = ~np.isin(self._places, places)
+        """Some requests without payload (one or more), by their places in what was paired last, do not wait any longer."""
+        given_up = np.zeros(int(max(self._places.max(initial=0), places.max())) + 1, dtype=bool)
+        given_up[places] = True
+        stays = ~given_up[self._places]
         place = np.cumsum(stays) - 1
         self._places = self._places[stays]
-        self._messages = self._messages.take(np.flatnonzero(stays))
+        self._messages = self._messages.take(places_of(stays))
         for name, table in self._bodies.items():
-            kept = table[stays[table["row"]]]
-            kept["row"] = place[kept["row"]]
-            self._bodies[name] = kept
+            if len(table):
+                kept = table.compress(stays[table["row"]])
+                kept["row"] = place[kept["row"]]
+                self._bodies[name] = kept
 
     def finish(self) -> Paired:
         """All that still waits."""
@@ -193,54 +199,63 @@ class Pairing:
         count, arena = len(messages), self._payload
         nothing = np.empty(0, dtype=np.int64)
         self._keep(messages, bodies, nothing, np.zeros(count, dtype=bool), arena)
-        alone = np.full(count, NONE, dtype=np.int64)
+        alone = nones(count)
         everything = np.ones(count, dtype=bool)
         return Paired(messages, bodies, alone, alone.copy(), everything, ~everything, arena)
 
     def _keep(self, messages: Columns, bodies: dict[str, Rows], places: Ints, waits: Mask, arena: Bytes) -> None:
-        place = np.full(len(messages), NONE, dtype=np.int64)
+        place = nones(len(messages))
         place[places] = np.arange(len(places))
         self._messages = messages.take(places)
         self._places = places
         for name, table in bodies.items():
-            kept = table[np.flatnonzero(waits[table["row"]])]
+            if not len(places) or not len(table):
+                self._bodies[name] = np.empty(0, dtype=table.dtype)
+                continue
+            kept = table.compress(waits[table["row"]])
             kept["row"] = place[kept["row"]]
             self._bodies[name] = kept
         self._payload = self._moved([self._bodies[name] for name in WITH_PAYLOAD], arena)
 
     def _moved(self, tables: list[Rows], arena: Bytes) -> Bytes:
         """The payloads of these bodies one after the other; the bodies say where they are there."""
-        size = 0
+        left = MAX_KEPT
+        for table in tables:
+            sizes = np.maximum(table["payload_size"], 0)
+            ends = np.cumsum(sizes, dtype=np.int64)
+            if len(ends) and ends[-1] > left:
+                beyond = ends > left
+                self.payload_let_go += int(sizes[beyond].sum())
+                table["payload_size"][beyond] = sizes[beyond] = 0
+            left -= int(sizes.sum())
+        return np.concatenate([np.empty(0, dtype=np.uint8), *self._gathered(tables, arena, 0)])
+
+    def _gathered(self, tables: list[Rows], arena: Bytes, at: int) -> list[Bytes]:
+        """The payloads of each table one after the other; the bodies say where they are from `at` on."""
         parts = []
         for table in tables:
-            left = MAX_KEPT - size
-            ends = np.cumsum(np.maximum(table["payload_size"], 0), dtype=np.int64)
-            beyond = ends > left
-            self.payload_let_go += int(np.maximum(table["payload_size"][beyond], 0).sum())
-            table["payload_size"][beyond] = 0
             sizes = np.maximum(table["payload_size"], 0).astype(np.int64)
-            starts = np.cumsum(sizes) - sizes
-            part = np.empty(int(sizes.sum()), dtype=np.uint8)
-            self._form().gather(arena, table["payload_at"].astype(np.int64), sizes, part)
+            ends = np.cumsum(sizes)
+            part = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
+            if len(part):
+                self._form().gather(arena, table["payload_at"].astype(np.int64), sizes, part)
             parts.append(part)
-            table["payload_at"] = size + starts
-            size += len(parts[-1])
-        return np.concatenate(parts)
+            table["payload_at"] = at + ends - sizes
+            at += len(part)
+        return parts
 
 
 def _joined(waiting: Rows, new: Rows, offset: int) -> Rows:
-    if not offset:
+    if not offset or not len(waiting) + len(new):
         return new
-    joined = np.empty(len(waiting) + len(new), dtype=new.dtype)
-    as_bytes(joined)[: len(waiting)] = as_bytes(waiting)
-    as_bytes(joined)[len(waiting) :] = as_bytes(np.ascontiguousarray(new))
-    joined["row"][len(waiting) :] += offset
-    return joined
+    both = joined(waiting, new)
+    both["row"][len(waiting) :] += offset
+    return both
 
 
 def _can_wait(kind: Ints, key: Ints) -> Mask:
     """Encrypted messages have no key."""
-    waits: Mask = (kind != Kind.ENCRYPTED) & (key != NO_KEY)
+    waits: Mask = (kind != Kind.ENCRYPTED.value) & (key != NO_KEY)
     return waits
 
 
@@ -249,12 +264,11 @@ def _is_overtaken(messages: Columns, places: Ints, answer: Ints) -> Mask:
 
     What uses the ids comes soon, and must find them. A request is seldom captured behind its answer, and never so far.
     """
-    gives_ids = (messages["from_server"][places] != 0) & np.isin(messages["kind"][places], GIVE_IDS)
     found = np.zeros(len(places), dtype=bool)
-    alone = np.flatnonzero(gives_ids)
+    alone = places_of((messages["from_server"][places] != 0) & GIVES_IDS[messages["kind"][places]])
     if len(alone):
-        asked = np.flatnonzero(answer >= 0)
-        last = np.full(int(messages["connection"].max()) + 1, NONE, dtype=np.int64)
+        asked = places_of(answer >= 0)
+        last = nones(int(messages["connection"].max()) + 1)
         np.maximum.at(last, messages["connection"][asked], messages["order"][asked])
         found[alone] = last[messages["connection"][places[alone]]] > messages["order"][places[alone]]
     return found
@@ -263,33 +277,36 @@ def _is_overtaken(messages: Columns, places: Ints, answer: Ints) -> Mask:
 def _void(messages: Columns, answer: Ints) -> Mask:
     """True for SMB 1 requests that were never carried out: what their chain begins with failed. [MS-CIFS 3.3.5.2.9]"""
     void = np.zeros(len(messages), dtype=bool)
-    is_chained = (messages["flags"] & Flag.CHAINED) != 0
-    chained = np.flatnonzero(is_chained & (messages["from_server"] == 0) & (answer < 0))
+    is_chained = (messages["flags"] & Flag.CHAINED.value) != 0
+    chained = places_of(is_chained & (messages["from_server"] == 0) & (answer < 0))
     if len(chained):
-        failed = np.flatnonzero((answer >= 0) & ~is_chained & (messages["from_server"] == 0))
+        connection, message = messages["connection"], messages["message"]
+        concerned = np.zeros(int(connection.max()) + 1, dtype=bool)
+        concerned[connection[chained]] = True
+        failed = places_of(concerned[connection] & (answer >= 0) & ~is_chained & (messages["from_server"] == 0))
         failed = failed[messages["status"][answer[failed]] != 0]
-        mine = mixed(messages["connection"][chained], messages["message"][chained])
-        void[chained] = np.isin(mine, mixed(messages["connection"][failed], messages["message"][failed]))
+        theirs = np.sort(mixed(connection[failed], message[failed]))
+        void[chained] = is_in(mixed(connection[chained], message[chained]), theirs)
     return void
 
 
 def pair(messages: Columns, form: Form) -> tuple[Ints, Ints]:
     """For each message the place of its answer, and for each that of its request; `NONE` where it has none."""
     count = len(messages)
-    answer = np.full(count, NONE, dtype=np.int64)
-    request = np.full(count, NONE, dtype=np.int64)
+    answer = nones(count)
+    request = nones(count)
     if not count:
         return answer, request
     slots = np.zeros(1 << (2 * count - 1).bit_length(), dtype=np.int64)
     groups = np.empty((count, GROUP_WIDTH), dtype=np.int64)
     group = np.empty(count, dtype=np.int64)
     if form().pair_by_key(messages.table, SEED, slots, groups, group, answer):
-        chosen = np.flatnonzero((messages["protocol"] != Protocol.SMB2) & (group >= 0))
+        chosen = places_of((messages["protocol"] != Protocol.SMB2.value) & (group >= 0))
         chosen = chosen[_by_number_and_place(messages, chosen, group[chosen], groups[group[chosen], GROUP_BLIND] != 0)]
         from_server, numbered = messages["from_server"][chosen], group[chosen]
-        at = np.flatnonzero((from_server[:-1] == 0) & (from_server[1:] != 0) & (numbered[:-1] == numbered[1:]))
+        at = places_of((from_server[:-1] == 0) & (from_server[1:] != 0) & (numbered[:-1] == numbered[1:]))
         answer[chosen[at]] = chosen[at + 1]
-    asked = np.flatnonzero(answer >= 0)
+    asked = places_of(answer >= 0)
     request[answer[asked]] = asked
     return answer, request
 

@@ -65,7 +65,7 @@ from analyzer.sessions.files import (
     pieces_of,
 )
 from analyzer.sessions.identity import ATTEMPT, CREDENTIALED, Confidence, Identity, Outcome, Sign
-from analyzer.sessions.joins import Growing, GrowingTable, as_of, mixed
+from analyzer.sessions.joins import Growing, GrowingTable, as_of, is_in, joined, mixed, nones, one_of, places_of
 from analyzer.sessions.lookup import NONE, Chains, keys
 from analyzer.sessions.names import Names, PerText, bare_pipe_name
 from analyzer.sessions.numbering import PairNumbers, SessionNumbers
@@ -250,7 +250,7 @@ class Reducer:
         attempts = self._attempts.rows
         protected = self._sessions.rows[attempts["session"], S_SIGNS] & int(Sign.HINT_SIGNED | Sign.HINT_ENCRYPTED)
         final_signed = (attempts["signs"] & np.uint64(Sign.FINAL_SIGNED)) != 0
-        self._again = np.flatnonzero(_is_open_to_all(attempts) & (final_signed | (protected != 0)))
+        self._again = places_of(_is_open_to_all(attempts) & (final_signed | (protected != 0)))
         self._attempts.rows["signs"][self._again] |= np.uint64(Sign.SIGNATURE_UNCHECKED)
         again = self._again[:MAX_AGAIN]
         logins = np.zeros(len(again), dtype=LOGIN)
@@ -267,7 +267,7 @@ class Reducer:
         assert self._again is not None
         of, found = self._again[told.logins], told.findings
         signs = np.zeros(len(of), dtype=np.uint64)
-        asked_anonymous = self._attempts.rows["asked"][of] == who.Asked.ANONYMOUS
+        asked_anonymous = self._attempts.rows["asked"][of] == who.Asked.ANONYMOUS.value
         for sign, holds in (
             (Sign.SIGNATURE_UNCHECKED, (found & Finding.UNCHECKED) != 0),
             (Sign.SIGNATURE_ZERO_KEY, (found & Finding.ZERO_KEY) != 0),
@@ -295,8 +295,8 @@ class Reducer:
         hashed, wanted = mixed(known[:, E_CONNECTION], known[:, E_KEY]), mixed(connection, key)
         sequence = np.argsort(hashed, kind="stable")
         at = np.searchsorted(hashed[sequence], wanted)
-        found = np.full(len(wanted), NONE, dtype=np.int64)
-        is_inside = np.flatnonzero(at < len(sequence))
+        found = nones(len(wanted))
+        is_inside = places_of(at < len(sequence))
         place = sequence[at[is_inside]]
         same = hashed[place] == wanted[is_inside]
         found[is_inside[same]] = place[same]
@@ -324,7 +324,7 @@ class Reducer:
         calls = self._settle_calls(sessions.rows)
         binds = self._binds.rows
         if not self._keep_all:
-            binds = binds[~self._had_credentials(binds, sessions.rows)]
+            binds = binds.compress(~self._had_credentials(binds, sessions.rows))
         del facts, self._facts, self._opens, self._calls, self._binds
         return Reduced(
             texts=self.texts,
@@ -405,7 +405,7 @@ class Reducer:
         """False for what no later message can mean: its connection is over, and its session had no other."""
         session = table["session"][rows].astype(np.int64)
         live = self._may_matter(table["connection"][rows].astype(np.int64))
-        known = np.flatnonzero(session >= 0)
+        known = places_of(session >= 0)
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         return live
 
@@ -414,7 +414,7 @@ class Reducer:
         connection = files[:, H_CONNECTION].copy()
         live = self._may_matter(connection)
         session = files[:, H_SESSION]
-        known = np.flatnonzero(session >= 0)
+        known = places_of(session >= 0)
         live[known] |= self._sessions.rows[session[known], S_CHANNEL] != 0
         closed = (files[:, H_CLOSED] != 0) & (self._facts.rows[connection, F_SEALED] == 0)
         closed[closed] = ~self._pairing.concerned(connection[closed])
@@ -436,12 +436,12 @@ class Reducer:
         session = self._number(paired)
         self._note_proofs(paired, session)
         self._connect_trees(paired, session)
-        tree = self._trees_in_use(paired, session)
+        tree = self._trees_in_use(paired)
         opened = self._open_files(paired, session, tree)
         self._stop_waiting_for_opens(paired, session)
         self._infer_opens(paired, session)
         self._move_data(paired, session, tree, opened)
-        self._close_files(paired, session, opened)
+        self._close_files(paired, opened)
         self._note_calls(paired, session, tree)
         self._note_referrals(paired)
         self._end_sessions(paired, session)
@@ -459,33 +459,35 @@ class Reducer:
         answers = paired.bodies["negotiate_answers"]
         table, facts = self._connections.rows, self._facts.rows
         connection_of = paired.messages["connection"]
-        asked = np.flatnonzero(request_body >= 0)
+        asked = places_of(request_body >= 0)
         asked = asked[np.argsort(paired.messages["order"][request[asked]])]
         order = paired.messages["order"][request[asked]]
         connection = connection_of[request[asked]]
         # An SMB 1 request that is answered in SMB 2 waits for its own answer until the connection is over.
-        latest = np.flatnonzero(order >= table["offer_order"][connection])
+        latest = places_of(order >= table["offer_order"][connection])
         asked, connection = asked[latest], connection[latest]
         table["offer_order"][connection] = order[latest]
         table["dialects_offered"][connection] = requests["dialects"][request_body[asked]]
-        of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2
+        of_smb2 = paired.messages["protocol"][request[asked]] == Protocol.SMB2.value
         capabilities = requests["capabilities"][request_body[asked]].astype(np.int64)
         table["client_capabilities"][connection] = np.where(of_smb2, capabilities, NONE)
         _set_guids(table["client_guid"], connection, requests["client_guid"], request_body[asked])
         guids = table["client_guid"][connection]
         facts[connection, F_GUID] = np.where(_tells(guids), mixed(guids["a"], guids["b"]).view(np.int64), 0)
-        told = np.flatnonzero(answer_body >= 0)
+        told = places_of(answer_body >= 0)
         told = told[np.argsort(paired.messages["order"][answer[told]])]
         order = paired.messages["order"][answer[told]]
         connection = connection_of[answer[told]]
-        latest = np.flatnonzero(order >= table["dialect_order"][connection])
+        latest = places_of(order >= table["dialect_order"][connection])
         told, order, connection = told[latest], order[latest], connection[latest]
         body = answer_body[told]
         dialects = answers["dialect"][body]
-        for place in np.flatnonzero((dialects == MISSING) & (request_body[told] >= 0)).tolist():
-            offered = (self.texts.text(int(requests["dialects"][request_body[told[place]]])) or "").split("|")
-            index = int(answers["dialect_index"][body[place]])
-            dialects[place] = self.texts.code(offered[index]) if index < len(offered) else MISSING
+        met: dict[tuple[int, int], int] = {}
+        for place in places_of((dialects == MISSING) & (request_body[told] >= 0)).tolist():
+            chosen = int(requests["dialects"][request_body[told[place]]]), int(answers["dialect_index"][body[place]])
+            if chosen not in met:
+                met[chosen] = self._dialect(*chosen)
+            dialects[place] = met[chosen]
         table["dialect"][connection] = dialects
         table["dialect_order"][connection] = order
         for name in ("signing_required", "share_level"):
@@ -494,21 +496,28 @@ class Reducer:
         facts[connection, F_IS_311] = dialects == self.texts.code("3.1.1")
         _set_guids(table["server_guid"], connection, answers["server_guid"], body)
 
+    def _dialect(self, offered: int, index: int) -> int:
+        """The code of one of the dialects that a text lists, `MISSING` if there are not so many."""
+        dialects = (self.texts.text(offered) or "").split("|")
+        return self.texts.code(dialects[index]) if index < len(dialects) else MISSING
+
     def _log_in(self, paired: Paired) -> None:
         """Join the legs of logins, and add the attempts that are complete; bindings add channels."""
-        legs, starts, self._legs = join_legs(self._legs, read_legs(paired), self._is_over)
-        if not len(legs):
+        legs = read_legs(paired, self._legs)
+        sequence, starts, self._legs = join_legs(legs, self._is_over)
+        if not len(sequence):
             return
-        attempts = make_attempts(legs, starts, self._has_share_level, self._names)
-        bindings = attempts[attempts["binding"]]
+        attempts = make_attempts(legs, sequence, starts, self._has_share_level, self._names)
+        binding = attempts["binding"]
+        bindings = attempts.compress(binding)
         if len(bindings):
-            attempts = attempts[~attempts["binding"]]
+            attempts = attempts.compress(~binding)
         connections, ids = attempts["connection"].astype(np.int64), attempts["session_id"].view(np.int64)
         protocols = attempts["protocol"]
         numbers, new = self._numbers.number(connections, ids)
         self._add_sessions(connections[new], ids[new], protocols[new])
         # Attempts that were given no session id stand each for themselves.
-        alone = np.flatnonzero(numbers < 0)
+        alone = places_of(numbers < 0)
         numbers[alone] = self._numbers.skip(len(alone))
         self._add_sessions(connections[alone], ids[alone], protocols[alone])
         attempts["session"] = numbers
@@ -517,7 +526,7 @@ class Reducer:
         self._has_proof.add(IS_CREDENTIALED[attempts["identity"]])
         order = attempts["order"].astype(np.int64)
         self._all_attempts.add(keys(numbers), order, rows)
-        accepted = np.flatnonzero(attempts["outcome"] != Outcome.REFUSED)
+        accepted = places_of(attempts["outcome"] != Outcome.REFUSED.value)
         self._accepted.add(keys(numbers[accepted]), order[accepted], rows[accepted])
         if len(bindings):
             self._bind(bindings)
@@ -532,33 +541,47 @@ class Reducer:
         waits = ~paired.ready[row]
         if not waits.any():
             return
-        group = mixed(messages["connection"][row], messages["session_id"][row])
         has_id = messages["session_id"][row] != 0
-        done, left = np.flatnonzero(~waits & has_id), np.flatnonzero(waits & has_id)
-        before = done[np.isin(group[done], group[left])]
-        next_one = as_of(group[left], -messages["order"][row[left]], group[before], -messages["order"][row[before]])
+        given_up = self._overdue(paired, row[waits & has_id], row[~waits & has_id])
+        paired.ready[given_up] = True
+        given_up = np.append(given_up, self._overdue_first_legs(paired, setups, row, waits))
+        if len(given_up):
+            self._pairing.give_up(given_up)
+
+    def _overdue(self, paired: Paired, left: Ints, done: Ints) -> Ints:
+        """Which of the setups that wait (`left`, by place) wait in vain. done: those that do not wait; all have ids."""
+        if not len(left):
+            return left
+        messages = paired.messages
+        connection, session_id, order = (messages[name] for name in ("connection", "session_id", "order"))
+        concerned = np.zeros(len(self._facts), dtype=bool)
+        concerned[connection[left]] = True
+        group, left_order = mixed(connection[left], session_id[left]), -order[left]
+        before = done[concerned[connection[done]]]
+        next_one = as_of(group, left_order, mixed(connection[before], session_id[before]), -order[before])
         # A session is used only when its login, or its binding to this connection, has been answered. While one that is in
         # use is authenticated again, there may be requests all the same.
-        used = np.flatnonzero((paired.answer >= 0) & (messages["kind"] != Kind.SETUP))
-        used_group = mixed(messages["connection"][used], messages["session_id"][used])
-        of_these = np.isin(used_group, group[left])
-        use_order = -messages["order"][used[of_these]]
-        use = as_of(group[left], -messages["order"][row[left]], used_group[of_these], use_order)
-        number = self._numbers.find(messages["connection"][row[left]], messages["session_id"][row[left]])
-        is_first = self._all_attempts.as_of(keys(number), messages["order"][row[left]]) < 0
-        overdue = row[left[(next_one >= 0) | ((use >= 0) & is_first)]]
-        if len(overdue):
-            paired.ready[overdue] = True
-            self._pairing.give_up(overdue)
+        used = places_of(concerned[connection] & (paired.answer >= 0) & (messages["kind"] != Kind.SETUP.value))
+        use = as_of(group, left_order, mixed(connection[used], session_id[used]), -order[used])
+        number = self._numbers.find(connection[left], session_id[left])
+        is_first = self._all_attempts.as_of(keys(number), order[left]) < 0
+        return left[(next_one >= 0) | ((use >= 0) & is_first)]
+
+    def _overdue_first_legs(self, paired: Paired, setups: Rows, row: Ints, waits: Mask) -> Ints:
+        """Which first legs wait in vain, by place; they are made ready. row: places of the setups; waits: whether they do."""
+        messages = paired.messages
+        overdue = np.empty(0, dtype=np.int64)
         first = row[waits & (messages["session_id"][row] == 0) & ~IS_CLAIM[setups["token"]["kind"]]]
         if not len(first):
-            return
+            return overdue
+        concerned = np.zeros(len(self._facts), dtype=bool)
+        concerned[messages["connection"][first]] = True
         second = row[
-            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE) & (messages["session_id"][row] != 0)
+            ~waits & (setups["token"]["kind"] == TokenKind.NTLM_AUTHENTICATE.value) & (messages["session_id"][row] != 0)
         ]
-        second = second[np.isin(messages["connection"][second], messages["connection"][first])]
+        second = second[concerned[messages["connection"][second]]]
         legs = self._legs
-        others = np.flatnonzero(messages["kind"] == Kind.SETUP)
+        others = places_of(messages["kind"] == Kind.SETUP.value)
         for place in second[np.argsort(messages["order"][second])][:MAX_LATE].tolist():
             connection, session_id, order = (messages[name][place] for name in ("connection", "session_id", "order"))
             met = (messages["session_id"][others] == session_id) & (messages["connection"][others] == connection)
@@ -568,7 +591,8 @@ class Reducer:
             before = before[~paired.ready[before]]
             if len(before) == 1 and not met.any() and not known.any():
                 paired.ready[before] = True
-                self._pairing.give_up(before)
+                overdue = np.append(overdue, before)
+        return overdue
 
     def _has_share_level(self, connections: Ints) -> Mask:
         """True for connections whose server wants passwords for shares."""
@@ -591,8 +615,8 @@ class Reducer:
     def _bind(self, bindings: Rows) -> None:
         """Second connections take part in sessions. [MS-SMB2 3.3.5.5.2]"""
         connection, session_id = bindings["connection"].astype(np.int64), bindings["session_id"].view(np.int64)
-        number = np.full(len(bindings), NONE, dtype=np.int64)
-        done = np.flatnonzero((bindings["status"] == STATUS_SUCCESS) | (bindings["status"] < 0))
+        number = nones(len(bindings))
+        done = places_of((bindings["status"] == STATUS_SUCCESS) | (bindings["status"] < 0))
         number[done] = self._find_bound(connection[done], session_id[done])
         unknown = done[number[done] < 0]
         number[unknown] = self._add_sessions(connection[unknown], session_id[unknown], bindings["protocol"][unknown])
@@ -614,7 +638,7 @@ class Reducer:
 
     def _find_bound(self, connection: Ints, session_id: Ints) -> Ints:
         """For each the latest session of its id on the same server that began on another connection, or `NONE`."""
-        found = np.full(len(connection), NONE, dtype=np.int64)
+        found = nones(len(connection))
         before = np.full(len(connection), np.iinfo(np.int64).max)
         left = np.arange(len(connection))
         for _ in range(MAX_NAMESAKES):
@@ -649,22 +673,31 @@ class Reducer:
         In an SMB 1 chain later elements use ids that its first elements made: the answer has them.
         """
         messages = paired.messages
-        chained = np.flatnonzero(((messages["flags"] & Flag.CHAINED) != 0) & (paired.answer >= 0))
+        chained = places_of(((messages["flags"] & Flag.CHAINED.value) != 0) & (paired.answer >= 0))
         for name in ("session_id", "tree_id"):
             messages[name][chained] = messages[name][paired.answer[chained]]
         self._take_made_ids(paired)
-        numbers, new = self._numbers.number(messages["connection"], messages["session_id"])
-        self._add_sessions(*(messages[name][new] for name in ("connection", "session_id", "protocol")))
+        connection, session_id, request = messages["connection"], messages["session_id"], paired.request
+        # What is answered has been numbered; an answer may have another id, or come first.
+        is_told = (request >= 0) & (request < np.arange(len(messages))) & (session_id[request] == session_id)
+        asked, told = places_of(~is_told), places_of(is_told)
+        numbers = np.empty(len(messages), dtype=np.int64)
+        numbers[asked], new = self._numbers.number(connection[asked], session_id[asked])
+        numbers[told] = numbers[request[told]]
+        self._add_sessions(*(messages[name][asked[new]] for name in ("connection", "session_id", "protocol")))
+        paired.scope = _scope(messages["protocol"], numbers, connection)
         return numbers
 
     def _take_made_ids(self, paired: Paired) -> None:
         """In a related compound a request may use the session or tree that one before it makes: the answer has its id."""
         messages = paired.messages
-        related = np.flatnonzero(((messages["flags"] & Flag.RELATED) != 0) & (paired.answer >= 0))
-        related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC) == 0]
+        related = places_of(((messages["flags"] & Flag.RELATED.value) != 0) & (paired.answer >= 0))
+        related = related[(messages["flags"][paired.answer[related]] & Flag.ASYNC.value) == 0]
+        if not len(related):
+            return
         for name, none in (("session_id", (0, NONE)), ("tree_id", (0, NO_TREE[-1]))):
             given = messages[name][paired.answer[related]]
-            wanting = np.isin(messages[name][related], none) & ~np.isin(given, none)
+            wanting = one_of(messages[name][related], none) & ~one_of(given, none)
             messages[name][related[wanting]] = given[wanting]
 
     def _note_proofs(self, paired: Paired, session: Ints) -> None:
@@ -673,15 +706,18 @@ class Reducer:
         if not len(messages):
             return
         order = messages["order"].copy()
-        asked = np.flatnonzero(paired.answer >= 0)
+        asked = places_of(paired.answer >= 0)
         order[paired.answer[asked]] = order[asked]
         encrypted, plain_trees = (np.empty(len(messages) + 1, dtype=np.int64) for _ in range(2))
         ready = paired.ready.view(np.uint8)
         self._form().note_proofs(messages.table, session, order, ready, self._sessions.table, encrypted, plain_trees)
-        packed = np.flatnonzero((messages["kind"] == Kind.COMPRESSED) & paired.ready)
-        np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
+        packed = places_of((messages["kind"] == Kind.COMPRESSED.value) & paired.ready)
+        if len(packed):
+            np.add.at(self._facts.rows[:, F_COMPRESSED], messages["connection"][packed], 1)
         for places, count in ((encrypted, True), (plain_trees, False)):
             found = places[: int(np.argmin(places >= 0))]
+            if not len(found):
+                continue
             connection = messages["connection"][found]
             if count:
                 np.add.at(self._facts.rows[:, F_ENCRYPTED], connection, 1)
@@ -694,7 +730,7 @@ class Reducer:
         """Remember the encrypted messages that may be opened."""
         attempt = self._in_force(session[found], messages["order"][found])
         found, attempt = found[attempt >= 0], attempt[attempt >= 0]
-        found = found[_is_open_to_all(self._attempts.rows[attempt])][: MAX_SEALED - len(self._sealed)]
+        found = found[_is_open_to_all(self._attempts.rows.take(attempt))][: MAX_SEALED - len(self._sealed)]
         new = self._sealed.add(len(found))
         for column, name in ((E_CONNECTION, "connection"), (E_KEY, "key"), (E_ORDER, "order")):
             new[:, column] = messages[name][found]
@@ -703,8 +739,8 @@ class Reducer:
 
     def _in_force(self, session: Ints, order: Ints) -> Ints:
         """`in_force` as far as is known yet."""
-        found = np.full(len(session), NONE, dtype=np.int64)
-        missing = np.flatnonzero(session >= 0)
+        found = nones(len(session))
+        missing = places_of(session >= 0)
         for chains in (self._accepted, self._all_attempts):
             if len(missing):
                 found[missing] = chains.as_of(keys(session[missing]), order[missing])
@@ -716,15 +752,16 @@ class Reducer:
         session = rows["session"].astype(np.int64)
         attempt = self._in_force(session, rows["order"].astype(np.int64))
         found = np.zeros(len(rows), dtype=bool)
-        known = np.flatnonzero(attempt >= 0)
+        known = places_of(attempt >= 0)
         found[known] = self._has_proof.rows[attempt[known]]
-        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
-        found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS) != 0
+        unseen = places_of((attempt < 0) & (session >= 0))
+        if len(unseen):
+            found[unseen] = (self._sessions.rows[session[unseen], S_SIGNS] & Sign.BIND_SUCCESS.value) != 0
         doubtful = _may_be_too_late(rows)
         if len(doubtful):
             before = self._all_attempts.as_of(keys(session[doubtful]), rows["order"][doubtful].astype(np.int64))
             last_success = self._sessions.rows[session[doubtful], S_LAST_SUCCESS]
-            found[doubtful[_is_too_late(rows[doubtful], self._attempts.rows, before, last_success)]] = False
+            found[doubtful[_is_too_late(rows.take(doubtful), self._attempts.rows, before, last_success)]] = False
         return found
 
     def _exchange_rows(
@@ -733,7 +770,7 @@ class Reducer:
         """Rows of a kind of thing with what all of them have: whose, where, and the answer's status."""
         messages = paired.messages
         rows = np.zeros(len(request), dtype=record)
-        asked, answered = np.flatnonzero(request >= 0), np.flatnonzero(answer >= 0)
+        asked, answered = places_of(request >= 0), places_of(answer >= 0)
         any_message = np.where(request >= 0, request, answer)
         rows["session"] = session[any_message]
         for name in ("connection", "order", "place", "time_ns"):
@@ -745,39 +782,38 @@ class Reducer:
             rows[f"answer_{name}"][answered] = messages[name][reply]
         rows["status"] = NONE
         rows["status"][answered] = messages["status"][reply]
-        rows["dos_status"][answered] = (messages["flags"][reply] & Flag.DOS_STATUS) != 0
+        rows["dos_status"][answered] = (messages["flags"][reply] & Flag.DOS_STATUS.value) != 0
         return rows
 
     def _connect_trees(self, paired: Paired, session: Ints) -> None:
         requests, request_body, request, answer, answer_body = paired.exchanges("tree")
         failed = paired.failed(Kind.TREE_CONNECT)
         if len(failed):
-            request = np.concatenate([request, np.full(len(failed), NONE)])
-            request_body = np.concatenate([request_body, np.full(len(failed), NONE)])
+            request = np.concatenate([request, nones(len(failed))])
+            request_body = np.concatenate([request_body, nones(len(failed))])
             answer = np.concatenate([answer, failed])
-            answer_body = np.concatenate([answer_body, np.full(len(failed), NONE)])
+            answer_body = np.concatenate([answer_body, nones(len(failed))])
         messages, answers = paired.messages, paired.bodies["tree_answers"]
         rows = self._exchange_rows(paired, session, request, answer, TREE)
         if not len(rows):
             return
-        asked = np.flatnonzero(request_body >= 0)
+        asked = places_of(request_body >= 0)
         rows["path"] = MISSING
         rows["path"][asked] = requests["path"][request_body[asked]]
         rows["password_size"][asked] = requests["password_size"][request_body[asked]]
         success = rows["status"] == STATUS_SUCCESS
-        told = np.flatnonzero(answer_body >= 0)
+        told = places_of(answer_body >= 0)
         rows["kind"][told] = np.minimum(answers["kind"][answer_body[told]], TreeKind.PRINT)
         shares = self._names.share(rows["path"])
         is_ipc = shares == self._ipc
-        rows["kind"] = np.where((rows["kind"] == TreeKind.UNKNOWN) & is_ipc, TreeKind.PIPE, rows["kind"])
+        rows["kind"][(rows["kind"] == TreeKind.UNKNOWN.value) & is_ipc] = TreeKind.PIPE
         rows["tree_id"] = NONE
         rows["tree_id"][success] = messages["tree_id"][answer[success]]
-        protocol = messages["protocol"][np.where(request >= 0, request, answer)]
-        rows["scope"] = _scope(protocol, rows["session"], rows["connection"])
+        rows["scope"] = paired.scope[np.where(request >= 0, request, answer)]
         rows["live"] = success
         in_order = np.argsort(rows["order"], kind="stable")
-        places = self._trees.add(rows[in_order])
-        usable = np.flatnonzero(success[in_order])
+        places = self._trees.add(rows.take(in_order))
+        usable = places_of(success[in_order])
         added = in_order[usable]
         self._trees_by_id.add(keys(rows["scope"][added], rows["tree_id"][added]), rows["order"][added], places[usable])
         self._count_uses(rows, shares, "tree_connect")
@@ -804,10 +840,12 @@ class Reducer:
     ) -> None:
         named = resources >= 0 if which is None else which & (resources >= 0)
         operations = np.full(len(rows), MISSING, dtype=np.int64) if operations is None else operations
-        refused = np.flatnonzero(named & ~credentialed & _refused(rows, rung))
-        self._uses.refused(self._used(rows, refused, resources, operations))
-        used = np.flatnonzero(named & credentialed & (rows["status"] >= 0))
-        self._uses.add(self._used(rows, used, resources, operations))
+        refused = places_of(named & ~credentialed & _refused(rows, rung))
+        if len(refused):
+            self._uses.refused(self._used(rows, refused, resources, operations))
+        used = places_of(named & credentialed & (rows["status"] >= 0))
+        if len(used):
+            self._uses.add(self._used(rows, used, resources, operations))
 
     def _used(
         self, rows: Rows, places: Ints, resources: Ints, operations: Ints, interfaces: Ints | None = None
@@ -826,24 +864,25 @@ class Reducer:
         used[U_FRAME] = rows["frame"][places]
         return used
 
-    def _trees_in_use(self, paired: Paired, session: Ints) -> Ints:
+    def _trees_in_use(self, paired: Paired) -> Ints:
         """The row of the tree that each request means, as far as it matters for what is asked."""
         messages = paired.messages
-        wanted = np.flatnonzero(
+        wanted = places_of(
             MATTERS_WHICH_TREE[messages["kind"]]
             & (messages["tree_id"] != NO_TREE[-1])
             & (messages["from_server"] == 0)
             & paired.ready
         )
-        scope = _scope(messages["protocol"][wanted], session[wanted], messages["connection"][wanted])
-        found = np.full(len(messages), NONE, dtype=np.int64)
-        found[wanted] = self._trees_by_id.as_of(keys(scope, messages["tree_id"][wanted]), messages["order"][wanted])
+        found = nones(len(messages))
+        found[wanted] = self._trees_by_id.as_of(
+            keys(paired.scope[wanted], messages["tree_id"][wanted]), messages["order"][wanted]
+        )
         return found
 
     def _kind_of(self, tree: Rows) -> npt.NDArray[np.uint8]:
         """The kind of each tree (by row, -1: not known)."""
-        kind = np.full(len(tree), TreeKind.UNKNOWN, dtype=np.uint8)
-        known = np.flatnonzero(tree >= 0)
+        kind = np.full(len(tree), TreeKind.UNKNOWN.value, dtype=np.uint8)
+        known = places_of(tree >= 0)
         kind[known] = self._trees.rows["kind"][tree[known]]
         return kind
 
@@ -856,8 +895,8 @@ class Reducer:
         rows = self._exchange_rows(paired, session, request, answer, OPEN)
         any_message = np.where(request >= 0, request, answer)
         rows["tree"] = tree[any_message]
-        asked, is_told = np.flatnonzero(request_body >= 0), answer_body >= 0
-        told = np.flatnonzero(is_told)
+        asked, is_told = places_of(request_body >= 0), answer_body >= 0
+        told = places_of(is_told)
         rows["name"] = MISSING
         for name in ("name", "via", "access_mask"):
             rows[name][asked] = requests[name][request_body[asked]]
@@ -865,43 +904,43 @@ class Reducer:
         is_pipe[told] = answers["is_pipe"][answer_body[told]]
         for name in ("file_hi", "file_lo"):
             rows[name][told] = answers[name][answer_body[told]]
-        rows["scope"] = _scope(messages["protocol"][any_message], rows["session"], rows["connection"])
+        rows["scope"] = paired.scope[any_message]
         rows["closed_ns"] = rows["secondary"] = NONE
         # CallNmPipe opens, writes, reads and closes in one: nobody is told a file id. [MS-CIFS 2.2.5.11]
-        in_one = rows["via"] == Via.CALL_NMPIPE
+        in_one = rows["via"] == Via.CALL_NMPIPE.value
         rows["file_lo"][in_one] = ANY_FILE
         kind = self._kind_of(rows["tree"])
         pipes = self._names.pipe(rows["name"])
         seems_pipe = is_pipe | (self._names.has_prefix(rows["name"]) != 0) | (self._is_known_pipe(pipes) != 0)
-        names = np.where(kind == TreeKind.DISK, rows["name"], pipes)
+        names = np.where(kind == TreeKind.DISK.value, rows["name"], pipes)
         rows["name"] = names
-        unknown = kind == TreeKind.UNKNOWN
-        sure = (kind == TreeKind.PIPE) | (unknown & seems_pipe)
+        unknown = kind == TreeKind.UNKNOWN.value
+        sure = (kind == TreeKind.PIPE.value) | (unknown & seems_pipe)
         rows["sure"] = sure
         may_be = sure | unknown
         rows["live"] = is_told & may_be
         credentialed = self._count_uses(rows, names, "open", which=sure)
-        kept = np.flatnonzero(may_be if self._keep_all else may_be & ~credentialed)
-        self._note_disk(rows, np.flatnonzero(~may_be & ~credentialed))
+        kept = places_of(may_be if self._keep_all else may_be & ~credentialed)
+        self._note_disk(rows, places_of(~may_be & ~credentialed))
         in_order = kept[np.argsort(rows["order"][kept], kind="stable")]
-        added = rows[in_order]
+        added = rows.take(in_order)
         places = self._opens.add(added)
-        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE)
-        for place in np.flatnonzero((added["status"] < 0) & tells_id).tolist():
+        tells_id = (added["capture_no"] >= 0) & (added["via"] != Via.CALL_NMPIPE.value)
+        for place in places_of((added["status"] < 0) & tells_id).tolist():
             if len(self._unanswered) < MAX_UNANSWERED:
                 waiting = self._unanswered.setdefault(int(added["scope"][place]), [])
                 if len(waiting) < MAX_UNANSWERED_OF_ONE:
                     waiting.append(int(places[place]))
-        row_of = np.full(len(rows), NONE, dtype=np.int64)
+        row_of = nones(len(rows))
         row_of[in_order] = places
-        in_compound = (messages["flags"][any_message] & Flag.RELATED) != 0
+        in_compound = (messages["flags"][any_message] & Flag.RELATED.value) != 0
         in_compound |= _followed_by_related(messages)[any_message]
         in_compound |= in_one & ((rows["status"] < 0) | _worked(rows["status"]))
-        used = np.flatnonzero(may_be & (rows["live"] | in_compound))
+        used = places_of(may_be & (rows["live"] | in_compound))
         used = used[np.argsort(rows["order"][used], kind="stable")]
-        numbers = self._add_files(rows[used], row_of[used])
+        numbers = self._add_files(rows.take(used), row_of[used])
         self._files.rows[numbers[in_one[used]], H_CLOSED] = 1
-        chosen = np.flatnonzero(in_compound[used])
+        chosen = places_of(in_compound[used])
         return dict(zip(messages["message"][any_message[used[chosen]]].tolist(), numbers[chosen].tolist(), strict=True))
 
     def _add_files(self, opens: Rows, row: Ints) -> Ints:
@@ -924,6 +963,8 @@ class Reducer:
 
     def _note_disk(self, rows: Rows, places: Ints) -> None:
         """Count opens on disk shares by session and tree, with a few names."""
+        if not len(places):
+            return
         opens = np.empty((O_WIDTH, len(places)), dtype=np.int64)
         for column, name in (
             (O_SESSION, "session"),
@@ -937,13 +978,14 @@ class Reducer:
         opens[O_DENIED] = _refused(rows, "open")[places]
         self._disks.add(opens)
 
-    def _files_of(self, paired: Paired, session: Ints, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
+    def _files_of(self, paired: Paired, rows: Rows, request: Ints, opened: dict[int, int]) -> Ints:
         """The file that each request's file id means, `NONE` if it is not known."""
         messages = paired.messages
-        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
-        found = self._files.find(scope, rows["file_hi"], rows["file_lo"], messages["order"][request])
-        in_open = ((messages["flags"][request] & Flag.RELATED) != 0) | (messages["kind"][request] == Kind.OPEN)
-        chained = np.flatnonzero((rows["file_lo"] == ANY_FILE) & in_open)
+        found = self._files.find(paired.scope[request], rows["file_hi"], rows["file_lo"], messages["order"][request])
+        in_open = ((messages["flags"][request] & Flag.RELATED.value) != 0) | (
+            messages["kind"][request] == Kind.OPEN.value
+        )
+        chained = places_of((rows["file_lo"] == ANY_FILE) & in_open)
         for place in chained.tolist():
             found[place] = opened.get(int(messages["message"][request[place]]), NONE)
         return found
@@ -951,13 +993,13 @@ class Reducer:
     def _stop_waiting_for_opens(self, paired: Paired, session: Ints) -> None:
         """An open waits for no answer any more if a file id comes into use that only this answer can have given."""
         opens = paired.bodies["open_requests"]
-        opens = opens[~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE)]
+        opens = opens.compress(~paired.ready[opens["row"]] & (opens["via"] != Via.CALL_NMPIPE.value))
         if not len(opens):
             return
         messages, row = paired.messages, opens["row"].astype(np.int64)
-        of_open = _scope(messages["protocol"][row], session[row], messages["connection"][row])
+        of_open = paired.scope[row]
         request, scope, hi, lo = self._uses_of_ids(paired, session, np.unique(of_open))
-        new = np.flatnonzero(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
+        new = places_of(self._files.find(scope, hi, lo, messages["order"][request]) < 0)
         overdue: list[int] = []
         for place in new[np.argsort(messages["order"][request[new]], kind="stable")][:MAX_LATE].tolist():
             key = (int(scope[place]), int(hi[place]), int(lo[place]))
@@ -972,19 +1014,19 @@ class Reducer:
             ready = np.zeros(len(messages), dtype=bool)
             ready[given_up] = True
             alone = replace(paired, ready=ready)
-            self._open_files(alone, session, self._trees_in_use(alone, session))
+            self._open_files(alone, session, self._trees_in_use(alone))
 
     def _uses_of_ids(self, paired: Paired, session: Ints, scopes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """Requests that use a file id of these scopes, and did not fail: their places, scopes, and the id's halves."""
+        """Requests that use a file id of these scopes (sorted), and did not fail: their places, scopes, and the id's halves."""
         used = [paired.bodies[name] for name in ("data_requests", "close_requests")]
         request = np.concatenate([rows["row"] for rows in used]).astype(np.int64)
         hi, lo = (np.concatenate([rows[name] for rows in used]) for name in ("file_hi", "file_lo"))
         messages = paired.messages
-        scope = _scope(messages["protocol"][request], session[request], messages["connection"][request])
+        scope = paired.scope[request]
         answer = paired.answer[request]
         may = paired.ready[request] & (lo != ANY_FILE) & (session[request] >= 0)
         may &= (answer < 0) | _worked(messages["status"][answer])
-        places = np.flatnonzero(may & np.isin(scope, scopes))
+        places = places_of(may & is_in(scope, scopes))
         return request[places], scope[places], hi[places], lo[places]
 
     def _infer_opens(self, paired: Paired, session: Ints) -> None:
@@ -996,7 +1038,7 @@ class Reducer:
         if not self._unanswered or len(self._strays) >= MAX_UNANSWERED:
             return
         messages = paired.messages
-        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(list(self._unanswered)))
+        request, scope, hi, lo = self._uses_of_ids(paired, session, np.array(sorted(self._unanswered)))
         opens = self._opens.rows
         for place in np.argsort(messages["order"][request], kind="stable").tolist():
             order = messages["order"][request[place : place + 1]]
@@ -1019,7 +1061,7 @@ class Reducer:
             row = waiting[0]
             opens["file_hi"][row], opens["file_lo"][row] = hi[place], lo[place]
             opens["inferred"][row] = opens["live"][row] = True
-            self._add_files(opens[waiting], np.array(waiting))
+            self._add_files(opens.take(waiting), np.array(waiting))
             of_one.remove(row)
             if not of_one:
                 del self._unanswered[key[0]]
@@ -1035,36 +1077,37 @@ class Reducer:
         Bytes of requests that failed did not move.
         """
         requests, request_body, request, answer, answer_body = paired.exchanges("data")
-        with_request = np.flatnonzero(request_body >= 0)
+        with_request = places_of(request_body >= 0)
         if not len(with_request):
             return
         request_body, request = request_body[with_request], request[with_request]
         answer, answer_body = answer[with_request], answer_body[with_request]
         messages, answers = paired.messages, paired.bodies["data_answers"]
-        rows = requests[request_body]
-        file = self._files_of(paired, session, rows, request, opened)
+        rows = requests.take(request_body)
+        file = self._files_of(paired, rows, request, opened)
         moved = (answer < 0) | _worked(messages["status"][answer])
-        stray = request[np.flatnonzero((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
-        np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
+        stray = request[places_of((file < 0) & moved & (answer >= 0) & (session[request] >= 0))]
+        if len(stray):
+            np.add.at(self._sessions.rows[:, S_STRAY_DATA], session[stray], 1)
         self._find_strays(paired, session, tree, rows, request, answer_body, file)
-        known = np.flatnonzero(file >= 0)
+        known = places_of(file >= 0)
         if not len(known):
             return
         files = self._files.rows
-        row = np.full(len(file), NONE, dtype=np.int64)
+        row = nones(len(file))
         row[known] = files[file[known], H_OPEN]
         opens, kept = self._opens.rows, row >= 0
-        wrote = np.flatnonzero(kept & moved)
+        wrote = places_of(kept & moved)
         np.add.at(opens["bytes_written"], row[wrote], rows["bytes"][wrote])
-        has_answer = np.flatnonzero(kept & moved & (answer_body >= 0))
+        has_answer = places_of(kept & moved & (answer_body >= 0))
         np.add.at(opens["bytes_read"], row[has_answer], answers["bytes"][answer_body[has_answer]])
-        opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT)]] = True
-        early, early_file = self._overtaken(paired, session, opened, requests, request[known], file[known])
-        nothing = np.full(len(early), NONE, dtype=np.int64)
+        opens["sure"][row[kept & moved & (rows["way"] == Way.TRANSACT.value)]] = True
+        early, early_file = self._overtaken(paired, opened, requests, request[known], file[known])
+        nothing = nones(len(early))
         pieces = pieces_of(
             messages,
             session,
-            np.concatenate([rows[known], early]),
+            joined(rows.take(known), early),
             np.concatenate([request[known], early["row"].astype(np.int64)]),
             np.concatenate([answer[known], nothing]),
             answers,
@@ -1076,26 +1119,26 @@ class Reducer:
             self._take_heard(heard)
 
     def _overtaken(
-        self, paired: Paired, session: Ints, opened: dict[int, int], requests: Rows, request: Ints, file: Ints
+        self, paired: Paired, opened: dict[int, int], requests: Rows, request: Ints, file: Ints
     ) -> tuple[Rows, Ints]:
         """What was written to a pipe by requests that still wait for their answers, before something that does not.
 
         An answer may not be in the captures at all: a bind would else be known after the calls that need it. Returns the
         requests and their files. Their counts are added when they are worked off themselves.
         """
-        waiting = requests[~paired.ready[requests["row"]]]
-        places = np.flatnonzero((waiting["way"] != Way.READ) & (waiting["payload_size"] > 0))
+        waiting = requests.compress(~paired.ready[requests["row"]])
+        places = places_of((waiting["way"] != Way.READ.value) & (waiting["payload_size"] > 0))
         if not len(places):
             return waiting[:0], np.empty(0, dtype=np.int64)
         order = paired.messages["order"]
-        last = np.full(len(self._files.rows), NONE, dtype=np.int64)
+        last = nones(len(self._files.rows))
         np.maximum.at(last, file, order[request])
-        rows = waiting[places]
+        rows = waiting.take(places)
         asked = rows["row"].astype(np.int64)
-        theirs = self._files_of(paired, session, rows, asked, opened)
-        chosen = np.flatnonzero((theirs >= 0) & (last[theirs] > order[asked]))
+        theirs = self._files_of(paired, rows, asked, opened)
+        chosen = places_of((theirs >= 0) & (last[theirs] > order[asked]))
         self._pairing.take_payload(places[chosen])
-        rows = rows[chosen]
+        rows = rows.take(chosen)
         rows["way"] = Way.WRITE
         return rows, theirs[chosen]
 
@@ -1112,19 +1155,19 @@ class Reducer:
         """Follow pipes whose open was not captured, too: those through which a DCE/RPC PDU goes. Sets items of `file`."""
         messages, answers = paired.messages, paired.bodies["data_answers"]
         may = (file < 0) & (rows["file_lo"] != ANY_FILE)
-        may &= np.isin(self._kind_of(tree[request]), (TreeKind.PIPE, TreeKind.UNKNOWN))
-        lost = np.flatnonzero(may)
+        may &= one_of(self._kind_of(tree[request]), (TreeKind.PIPE.value, TreeKind.UNKNOWN.value))
+        lost = places_of(may)
         if not len(lost):
             return
         seems = begin_pdus(paired.arena, rows["payload_at"][lost], rows["payload_size"][lost])
-        told = np.flatnonzero(answer_body[lost] >= 0)
+        told = places_of(answer_body[lost] >= 0)
         body = answer_body[lost[told]]
         seems[told] |= begin_pdus(paired.arena, answers["payload_at"][body], answers["payload_size"][body])
         first = lost[seems]
         if not len(first):
             return
         asked = request[first]
-        scope = _scope(messages["protocol"][asked], session[asked], messages["connection"][asked])
+        scope = paired.scope[asked]
         order = messages["order"][asked]
         hi, lo = (rows[name][first].view(np.int64) for name in ("file_hi", "file_lo"))
         sequence = np.lexsort((order, lo, hi, scope))
@@ -1140,9 +1183,8 @@ class Reducer:
         files[:, H_CLOSED] = 0
         self._files.add(files)
         lost_request = request[lost]
-        scope = _scope(messages["protocol"][lost_request], session[lost_request], messages["connection"][lost_request])
         file[lost] = self._files.find(
-            scope, rows["file_hi"][lost], rows["file_lo"][lost], messages["order"][lost_request]
+            paired.scope[lost_request], rows["file_hi"][lost], rows["file_lo"][lost], messages["order"][lost_request]
         )
 
     def _take_heard(self, heard: Heard) -> None:
@@ -1156,9 +1198,9 @@ class Reducer:
                 ("secondary", rpc.O_NAME),
             ):
                 rows[name] = heard.binds[:, column]
-            told = np.flatnonzero((rows["open"] >= 0) & (rows["secondary"] >= 0))
+            told = places_of((rows["open"] >= 0) & (rows["secondary"] >= 0))
             self._opens.rows["secondary"][rows["open"][told]] = rows["secondary"][told]
-            self._binds.add(rows if self._keep_all else rows[~self._has_credentials(rows)])
+            self._binds.add(rows if self._keep_all else rows.compress(~self._has_credentials(rows)))
         if len(heard.calls):
             rows = self._heard_rows(heard.calls, CALL)
             rows["protocol"] = CallProtocol.DCERPC
@@ -1173,12 +1215,12 @@ class Reducer:
             rows["status"] = np.where(answered, np.where(rows["result"] == rpc.RESULT_SMB, rows["code"], 0), NONE)
             credentialed = self._has_credentials(rows)
             self._count_rpc(rows, credentialed)
-            self._calls.add(rows if self._keep_all else rows[~credentialed])
+            self._calls.add(rows if self._keep_all else rows.compress(~credentialed))
 
     def _note_forms(self) -> None:
         """What each pipe carries, and how it begins if that is no DCE/RPC."""
         row = self._files.rows[:, H_OPEN]
-        kept = np.flatnonzero(row >= 0)
+        kept = places_of(row >= 0)
         forms = self._files.pipes.forms(kept)
         opens = self._opens.rows
         for column, name in enumerate(("form", "first_bytes", "first_size")):
@@ -1218,32 +1260,33 @@ class Reducer:
         interface, operation, returns, _ = self._operations.look_up(rows["interface"], rows["function"])
         result = results(rows, returns)
         named = (rows["pipe"] >= 0) & (rows["capture_no"] >= 0)
-        refused = np.flatnonzero(named & ~credentialed & (result == CallResult.REFUSED))
+        refused = places_of(named & ~credentialed & (result == CallResult.REFUSED.value))
         resources = rows["pipe"].astype(np.int64)
-        self._uses.refused(self._used(rows, refused, resources, operation, interface))
-        used = np.flatnonzero(named & credentialed & (result != CallResult.UNANSWERED))
+        if len(refused):
+            self._uses.refused(self._used(rows, refused, resources, operation, interface))
+        used = places_of(named & credentialed & (result != CallResult.UNANSWERED.value))
         counted = self._used(rows, used, resources, operation, interface)
-        counted[U_SUCCEEDED] = result[used] == CallResult.WORKED
+        counted[U_SUCCEEDED] = result[used] == CallResult.WORKED.value
         self._uses.add(counted)
 
-    def _close_files(self, paired: Paired, session: Ints, opened: dict[int, int]) -> None:
+    def _close_files(self, paired: Paired, opened: dict[int, int]) -> None:
         closes = paired.bodies["close_requests"]
-        closes = closes[paired.ready[closes["row"]]]
+        closes = closes.compress(paired.ready[closes["row"]])
         request = closes["row"].astype(np.int64)
         if not len(request):
             return
-        file = self._files_of(paired, session, closes, request, opened)
-        known = np.flatnonzero(file >= 0)
+        file = self._files_of(paired, closes, request, opened)
+        known = places_of(file >= 0)
         files = self._files.rows
         files[file[known], H_CLOSED] = 1
         row = files[file[known], H_OPEN]
-        kept = np.flatnonzero(row >= 0)
+        kept = places_of(row >= 0)
         self._opens.rows["closed_ns"][row[kept]] = paired.messages["time_ns"][request[known[kept]]]
 
     def _note_calls(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Operations that need no open: RAP, DFS referrals, FSCTLs."""
         requests, request_body, request, answer, answer_body = paired.exchanges("call")
-        with_request = np.flatnonzero(request_body >= 0)
+        with_request = places_of(request_body >= 0)
         if not len(with_request):
             return
         request_body, request = request_body[with_request], request[with_request]
@@ -1255,15 +1298,15 @@ class Reducer:
             rows[name] = NONE
         for name in ("protocol", "function", "name"):
             rows[name] = requests[name][request_body]
-        code = np.full(len(rows), NONE, dtype=np.int64)
-        told = np.flatnonzero((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP))
+        code = nones(len(rows))
+        told = places_of((answer_body >= 0) & (rows["protocol"] == CallProtocol.RAP.value))
         code[told] = answers["code"][answer_body[told]]
         rows["code"] = code
         kind = self._kind_of(rows["tree"])
-        on_files = (kind == TreeKind.DISK) | (kind == TreeKind.PRINT)
+        on_files = (kind == TreeKind.DISK.value) | (kind == TreeKind.PRINT.value)
         is_use = ~on_files & ~is_housekeeping(rows)
         credentialed = self._count_uses(rows, *self._call_names(rows), is_use)
-        self._calls.add(rows[(~credentialed | self._keep_all) & ~on_files])
+        self._calls.add(rows.compress((~credentialed | self._keep_all) & ~on_files))
 
     def _note_referrals(self, paired: Paired) -> None:
         """Which servers the answers to DFS referrals name, whoever asked; and what of these could not be read."""
@@ -1271,12 +1314,12 @@ class Reducer:
         if not len(told):
             return
         is_target = told["field"] < 0
-        self._referrals.add(paired, told[is_target], self._facts.rows[:, F_PAIR])
-        faults = told[~is_target]
+        self._referrals.add(paired, told.compress(is_target), self._facts.rows[:, F_PAIR])
+        faults = told.compress(~is_target)
         problems = np.zeros(len(faults), dtype=PROBLEM)
         for name in ("capture_no", "frame", "connection"):
             problems[name] = paired.messages[name][faults["row"]]
-        is_smb2 = paired.messages["protocol"][faults["row"]] == Protocol.SMB2
+        is_smb2 = paired.messages["protocol"][faults["row"]] == Protocol.SMB2.value
         problems["layer"] = np.where(is_smb2, Layer.SMB2, Layer.SMB1)
         for name in ("field", "offset", "code"):
             problems[name] = faults[name]
@@ -1294,8 +1337,8 @@ class Reducer:
     def _end_sessions(self, paired: Paired, session: Ints) -> None:
         """A LOGOFF ends the period in force; trees and files of SMB 2 sessions end with it."""
         messages = paired.messages
-        logoff = np.flatnonzero(
-            (messages["kind"] == Kind.LOGOFF) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
+        logoff = places_of(
+            (messages["kind"] == Kind.LOGOFF.value) & (messages["from_server"] == 0) & paired.ready & (session >= 0)
         )
         if len(logoff):
             attempt = self._in_force(session[logoff], messages["order"][logoff])
@@ -1316,9 +1359,14 @@ class Reducer:
     def _note_others(self, paired: Paired, session: Ints, tree: Ints) -> None:
         """Count what else succeeded on IPC$: something was done there, though it is not known what."""
         messages = paired.messages
-        asked = (messages["kind"] == Kind.OTHER) & (messages["from_server"] == 0) & paired.ready & (paired.answer >= 0)
-        at = np.flatnonzero(asked & (session >= 0) & (tree >= 0))
-        at = at[self._kind_of(tree[at]) == TreeKind.PIPE]
+        asked = (
+            (messages["kind"] == Kind.OTHER.value)
+            & (messages["from_server"] == 0)
+            & paired.ready
+            & (paired.answer >= 0)
+        )
+        at = places_of(asked & (session >= 0) & (tree >= 0))
+        at = at[self._kind_of(tree[at]) == TreeKind.PIPE.value]
         at = at[_worked(messages["status"][paired.answer[at]])]
         np.add.at(self._sessions.rows[:, S_OTHERS], session[at], 1)
 
@@ -1336,9 +1384,9 @@ class Reducer:
         proven_before = ((sessions["first_success"] >= 0) & (sessions["first_success"] < first_attempt)) | (
             (sessions["signs"] & np.uint64(Sign.HINT_ENCRYPTED | Sign.BIND_SUCCESS)) != 0
         )
-        unseen = np.flatnonzero(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
+        unseen = places_of(used_before & proven_before & (sessions["proof_capture_no"] >= 0))
         rows = _blank_attempts(len(unseen))
-        known = sessions[unseen]
+        known = sessions.take(unseen)
         rows["session"] = unseen
         rows["connection"] = known["connection"]
         rows["session_id"] = known["session_id"]
@@ -1363,7 +1411,7 @@ class Reducer:
         logged_in = np.zeros(len(connections), dtype=bool)
         logged_in[self._attempts.rows["connection"]] = True
         anybody = connections["share_level"] & ~logged_in
-        connected = np.flatnonzero(
+        connected = places_of(
             (trees["session"] < 0) & (trees["status"] == STATUS_SUCCESS) & anybody[trees["connection"]]
         )
         where, first = np.unique(trees["connection"][connected], return_index=True)
@@ -1389,7 +1437,7 @@ class Reducer:
             new[name] = NONE
         rows["session"] = known_sessions.add(new)
         self._attempts.add(rows)
-        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of = nones(len(connections))
         session_of[where] = rows["session"]
         for store in (self._trees, self._opens, self._calls, self._binds):
             things = store.rows
@@ -1405,8 +1453,8 @@ class Reducer:
         """
         attempts, connections = self._attempts.rows, self._connections.rows
         whole = ~connections["midstream"] & (connections["missing_bytes"] == 0) & (connections["client_bytes"] > 0)
-        orphans = np.flatnonzero(
-            (attempts["outcome"] == Outcome.UNANSWERED)
+        orphans = places_of(
+            (attempts["outcome"] == Outcome.UNANSWERED.value)
             & (attempts["session_id"] == 0)
             & (attempts["capture_no"] >= 0)
             & whole[attempts["connection"]]
@@ -1416,9 +1464,9 @@ class Reducer:
             return
         has_login = np.zeros(len(sessions), dtype=bool)
         has_login[attempts["session"]] = True
-        unknown = np.flatnonzero(~has_login & ~sessions["bound"] & (sessions["first_order"] >= 0))
+        unknown = places_of(~has_login & ~sessions["bound"] & (sessions["first_order"] >= 0))
         unknown = unknown[np.bincount(sessions["connection"][unknown])[sessions["connection"][unknown]] == 1]
-        session_of = np.full(len(connections), NONE, dtype=np.int64)
+        session_of = nones(len(connections))
         session_of[sessions["connection"][unknown]] = unknown
         session = session_of[attempts["connection"][orphans]]
         begun = attempts["order"][orphans]
@@ -1436,7 +1484,7 @@ class Reducer:
         following = np.full(len(attempts), np.iinfo(np.int64).max)
         same = attempts["session"][order[1:]] == attempts["session"][order[:-1]]
         following[order[:-1][same]] = attempts["order"][order[1:][same]]
-        open_ended = np.flatnonzero(attempts["outcome"] == Outcome.UNANSWERED)
+        open_ended = places_of(attempts["outcome"] == Outcome.UNANSWERED.value)
         of = sessions[attempts["session"][open_ended]]
         after, before = attempts["order"][open_ended], following[open_ended]
 
@@ -1465,14 +1513,16 @@ class Reducer:
         Some servers number the sessions of each connection from the start, so the id alone proves nothing.
         """
         attempts, connections = self._attempts.rows, self._connections.rows
-        accepted = np.flatnonzero((attempts["outcome"] == Outcome.ACCEPTED) & (attempts["protocol"] == Protocol.SMB2))
+        accepted = places_of(
+            (attempts["outcome"] == Outcome.ACCEPTED.value) & (attempts["protocol"] == Protocol.SMB2.value)
+        )
         pair = connections["pair"]
         theirs = mixed(pair[attempts["connection"][accepted]], attempts["session_id"][accepted])
         mine = mixed(pair[rows["connection"]], rows["session_id"])
         in_order = np.lexsort((attempts["order"][accepted], theirs))
         accepted, theirs = accepted[in_order], theirs[in_order]
         first, behind = (np.searchsorted(theirs, mine, side) for side in ("left", "right"))
-        for place in np.flatnonzero((first < behind) & (rows["protocol"] == Protocol.SMB2)).tolist():
+        for place in places_of((first < behind) & (rows["protocol"] == Protocol.SMB2.value)).tolist():
             same = accepted[first[place] : behind[place]]
             at = int(np.searchsorted(attempts["order"][same], rows["order"][place]))
             # The last one before it, else the first after it; of a great many only the nearest are looked at.
@@ -1489,7 +1539,7 @@ class Reducer:
             if _tells(guid) and _tells(other_guid) and guid != other_guid:
                 continue
             rows["signs"][place] |= np.uint64(Sign.SETUP_ELSEWHERE)
-            if other["identity"] != Identity.UNKNOWN:
+            if other["identity"] != Identity.UNKNOWN.value:
                 rows["confidence"][place] = Confidence.STRONG
             for name in (
                 "identity",
@@ -1509,51 +1559,51 @@ class Reducer:
         opens = self._opens.rows
         credentialed = self._had_credentials(opens, sessions)
         sure = opens["sure"].copy()
-        self._note_disk(opens, np.flatnonzero(~sure & ~credentialed))
+        self._note_disk(opens, places_of(~sure & ~credentialed))
         kept = sure
         if not self._keep_all:
-            late = opens[sure & credentialed]
+            late = opens.compress(sure & credentialed)
             self._count(late, np.ones(len(late), dtype=bool), late["name"].astype(np.int64), "open")
             kept = sure & ~credentialed
         row = np.where(kept, np.cumsum(kept) - 1, NONE)
         for things in (self._calls.rows, self._binds.rows):
             known = things["open"] >= 0
             things["open"][known] = row[things["open"][known]]
-        return opens[kept]
+        return opens.compress(kept)
 
     def _settle_calls(self, sessions: Rows) -> Rows:
         calls = self._calls.rows
         if self._keep_all:
             return calls
         credentialed = self._had_credentials(calls, sessions)
-        late = calls[credentialed]
-        through_pipes = late["protocol"] == CallProtocol.DCERPC
-        self._count_rpc(late[through_pipes], np.ones(np.count_nonzero(through_pipes), dtype=bool))
-        late = late[~through_pipes]
+        late = calls.compress(credentialed)
+        through_pipes = late["protocol"] == CallProtocol.DCERPC.value
+        self._count_rpc(late.compress(through_pipes), np.ones(np.count_nonzero(through_pipes), dtype=bool))
+        late = late.compress(~through_pipes)
         self._count(late, np.ones(len(late), dtype=bool), *self._call_names(late), ~is_housekeeping(late))
-        return calls[~credentialed]
+        return calls.compress(~credentialed)
 
     def _settle_disks(self, sessions: Rows) -> Rows:
         disks = self._disks.finish()
-        return disks[~self._had_credentials(disks, sessions)]
+        return disks.compress(~self._had_credentials(disks, sessions))
 
     def _had_credentials(self, rows: Rows, sessions: Rows) -> Mask:
         """`_has_credentials`, now that all is known."""
         session = rows["session"].astype(np.int64)
         attempt = _whose(self._attempts.rows, sessions, rows)
         found = np.zeros(len(rows), dtype=bool)
-        known = np.flatnonzero(attempt >= 0)
+        known = places_of(attempt >= 0)
         found[known] = IS_CREDENTIALED[self._attempts.rows["identity"][attempt[known]]]
-        unseen = np.flatnonzero((attempt < 0) & (session >= 0))
+        unseen = places_of((attempt < 0) & (session >= 0))
         found[unseen] = (sessions["signs"][session[unseen]] & np.uint64(Sign.BIND_SUCCESS)) != 0
         return found
 
 
 def _is_open_to_all(attempts: Rows) -> Mask:
     """True for SMB 2 logins (`ATTEMPT`) whose keys may need no secret, and that may have succeeded."""
-    succeeded = (attempts["outcome"] == Outcome.ACCEPTED) | (attempts["outcome"] == Outcome.UNANSWERED)
-    anybody = (attempts["asked"] == who.Asked.ANONYMOUS) | (attempts["identity"] == Identity.GUEST)
-    found: Mask = succeeded & anybody & (attempts["protocol"] == Protocol.SMB2) & (attempts["capture_no"] >= 0)
+    succeeded = (attempts["outcome"] == Outcome.ACCEPTED.value) | (attempts["outcome"] == Outcome.UNANSWERED.value)
+    anybody = (attempts["asked"] == who.Asked.ANONYMOUS.value) | (attempts["identity"] == Identity.GUEST.value)
+    found: Mask = succeeded & anybody & (attempts["protocol"] == Protocol.SMB2.value) & (attempts["capture_no"] >= 0)
     return found
 
 
@@ -1580,10 +1630,10 @@ def _blank_attempts(count: int) -> Rows:
 
 def _in_force(attempts: Rows, session: Ints, order: Ints) -> Ints:
     """The last attempt on each session before each place that may have succeeded; if there is none, the last one."""
-    found = np.full(len(session), NONE, dtype=np.int64)
+    found = nones(len(session))
     everything = np.arange(len(attempts))
-    for places in (everything[attempts["outcome"] != Outcome.REFUSED], everything):
-        missing = np.flatnonzero((found < 0) & (session >= 0))
+    for places in (everything[attempts["outcome"] != Outcome.REFUSED.value], everything):
+        missing = places_of((found < 0) & (session >= 0))
         if len(missing):
             known = attempts["session"][places].astype(np.int64)
             at = as_of(session[missing], order[missing], known, attempts["order"][places])
@@ -1604,7 +1654,7 @@ def _whose(attempts: Rows, sessions: Rows, rows: Rows) -> Ints:
     if len(doubtful):
         known = attempts["session"].astype(np.int64)
         before = as_of(session[doubtful], rows["order"][doubtful], known, attempts["order"])
-        late = _is_too_late(rows[doubtful], attempts, before, sessions["last_success"][session[doubtful]])
+        late = _is_too_late(rows.take(doubtful), attempts, before, sessions["last_success"][session[doubtful]])
         found[doubtful[late]] = before[late]
     return found
 
@@ -1624,7 +1674,7 @@ def _smb_status(rows: Rows) -> Ints:
 def _may_be_too_late(rows: Rows) -> Ints:
     """Places of requests that met no session, or whose answer was not captured."""
     status = _smb_status(rows)
-    return np.flatnonzero((_one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
+    return places_of((one_of(status, NO_SUCH_SESSION) | (status < 0)) & (rows["session"] >= 0))
 
 
 def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -> Mask:
@@ -1637,10 +1687,10 @@ def _is_too_late(rows: Rows, attempts: Rows, before: Ints, last_success: Ints) -
     before: the last attempt on the session before each; last_success: place of the last success on the session.
     """
     late: Mask = before >= 0
-    last = attempts[before[late]]
-    told = _one_of(_smb_status(rows[late]), NO_SUCH_SESSION)
-    over = (last["protocol"] == Protocol.SMB2) & (last_success[late] < last["order"])
-    late[late] = (last["outcome"] == Outcome.REFUSED) & (told | over)
+    last = attempts.take(before[late])
+    told = one_of(_smb_status(rows.compress(late)), NO_SUCH_SESSION)
+    over = (last["protocol"] == Protocol.SMB2.value) & (last_success[late] < last["order"])
+    late[late] = (last["outcome"] == Outcome.REFUSED.value) & (told | over)
     return late
 
 
@@ -1664,13 +1714,18 @@ def call_names(rows: Rows, texts: Texts, pipe_name: Callable[[int], int]) -> tup
 
 def is_housekeeping(calls: Rows) -> Mask:
     """True for calls (`CALL`) that an SMB client makes on its own account."""
-    is_fsctl: Mask = calls["protocol"] == CallProtocol.FSCTL
-    return is_fsctl & np.isin(calls["function"], list(knowledge.housekeeping()))
+    is_fsctl: Mask = calls["protocol"] == CallProtocol.FSCTL.value
+    return is_fsctl & is_in(calls["function"], _housekeeping())
+
+
+@cache
+def _housekeeping() -> Ints:
+    return np.array(sorted(knowledge.housekeeping()), dtype=np.int64)
 
 
 def _set_guids(table: Rows, rows: Ints, guids: Rows, places: Ints) -> None:
     """Set those of the GUIDs at `places` that are known."""
-    known = np.flatnonzero(guids["known"][places])
+    known = places_of(guids["known"][places])
     rows, places = rows[known], places[known]
     table["known"][rows] = True
     for name in ("a", "b"):
@@ -1697,17 +1752,9 @@ def _refused(rows: Rows, rung: str) -> Mask:
     """True where the status says that this may not be done, on the rung of the way there that is meant."""
     status = rows["status"].astype(np.int64)
     dos = rows["dos_status"].copy()
-    found = _one_of(status, _refusal_codes(rung, "nt")) & ~dos
+    found = one_of(status, _refusal_codes(rung, "nt")) & ~dos
     if dos.any():
-        found |= _one_of(status, _refusal_codes(rung, "dos")) & dos
-    return found
-
-
-def _one_of(values: Ints, codes: tuple[int, ...]) -> Mask:
-    """True where a value is one of a few."""
-    found = np.zeros(len(values), dtype=bool)
-    for code in codes:
-        found |= values == code
+        found |= one_of(status, _refusal_codes(rung, "dos")) & dos
     return found
 
 
@@ -1715,12 +1762,12 @@ def _scope(
     protocol: npt.NDArray[np.generic], session: npt.NDArray[np.generic], connection: npt.NDArray[np.generic]
 ) -> Ints:
     """What tree and file ids belong to: an SMB 2 session, an SMB 1 connection. [MS-SMB2 3.3.1.9; MS-CIFS 2.2.3.1]"""
-    return np.where(protocol == Protocol.SMB2, session.astype(np.int64) * 2, connection.astype(np.int64) * 2 + 1)
+    return np.where(protocol == Protocol.SMB2.value, session.astype(np.int64) * 2, connection.astype(np.int64) * 2 + 1)
 
 
 def _followed_by_related(messages: Columns) -> Mask:
     related = np.zeros(len(messages), dtype=bool)
     if len(messages) > 1:
         number = messages["message"]
-        related[:-1] = ((messages["flags"][1:] & Flag.RELATED) != 0) & (number[1:] == number[:-1])
+        related[:-1] = ((messages["flags"][1:] & Flag.RELATED.value) != 0) & (number[1:] == number[:-1])
     return related

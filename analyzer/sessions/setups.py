@@ -24,7 +24,7 @@ from analyzer.sessions.identity import (
     note_answers,
     note_claims,
 )
-from analyzer.sessions.joins import NONE, mixed
+from analyzer.sessions.joins import NONE, mixed, nones, places_of
 from analyzer.sessions.names import Names
 from analyzer.sessions.pairing import Paired
 
@@ -74,6 +74,16 @@ NONE_AT_FIRST = (
     "answer_frame",
     "status",
 )
+OF_LAST_ANSWER = (
+    "session_id",
+    "status",
+    "dos_status",
+    "answer_capture_no",
+    "answer_frame",
+    "flags",
+    "signed",
+    "has_answer_body",
+)
 IS_REST = (TokenKind.OTHER, TokenKind.UNREADABLE)
 """What the later parts of a token look like, which begin in its midst."""
 IS_CLAIM = np.isin(np.arange(256), TOKEN_IS_CLAIM)
@@ -84,25 +94,28 @@ def no_legs() -> Columns:
     return columns.empty(LEG)
 
 
-def read_legs(paired: Paired) -> Columns:
-    """The legs of a window, in order."""
+def read_legs(paired: Paired, waiting: Columns) -> Columns:
+    """The legs that an earlier window left, and those of a window, in order."""
     requests, request_body, request, answer, answer_body = paired.exchanges("setup")
     failed = paired.failed(Kind.SETUP)
     if len(failed):
-        nothing = np.full(len(failed), NONE)
+        nothing = nones(len(failed))
         request, request_body, answer_body = (np.append(one, nothing) for one in (request, request_body, answer_body))
         answer = np.append(answer, failed)
     messages, answers = paired.messages, paired.bodies["setup_answers"]
-    legs = columns.empty(LEG, len(request))
+    if not len(request):
+        return waiting
+    all_legs = columns.empty(LEG, len(waiting) + len(request))
+    all_legs.table[:, : len(waiting)] = waiting.table
+    legs = Columns(all_legs.names, all_legs.table[:, len(waiting) :])
     for name in NONE_AT_FIRST:
         legs[name] = NONE
-    if not len(legs):
-        return legs
     any_message = np.where(request >= 0, request, answer)
     for name in ("connection", "protocol", "order", "place", "time_ns", "session_id"):
         legs[name] = messages[name][any_message]
     legs["answer_ns"] = legs["time_ns"]
-    asked, answered, told = (np.flatnonzero(places >= 0) for places in (request, answer, answer_body))
+    asked = slice(int(np.count_nonzero(request >= 0)))  # they come first
+    answered, told = (places_of(places >= 0) for places in (answer, answer_body))
     message, body = request[asked], request_body[asked]
     for name in ("capture_no", "frame"):
         legs[name][asked] = messages[name][message]
@@ -117,8 +130,8 @@ def read_legs(paired: Paired) -> Columns:
     legs["status"][answered] = messages["status"][message]
     legs["answer_ns"][answered] = messages["time_ns"][message]
     flags = messages["flags"][message]
-    legs["dos_status"][answered] = (flags & Flag.DOS_STATUS) != 0
-    legs["signed"][answered] = (flags & Flag.SIGNED) != 0
+    legs["dos_status"][answered] = (flags & Flag.DOS_STATUS.value) != 0
+    legs["signed"][answered] = (flags & Flag.SIGNED.value) != 0
     new_id = messages["session_id"][message]
     legs["session_id"][answered] = np.where(new_id != 0, new_id, legs["session_id"][answered])
     legs["has_answer_body"][told] = 1
@@ -130,87 +143,86 @@ def read_legs(paired: Paired) -> Columns:
     ):
         best = token[first][body]
         legs[name][told] = np.where(best >= 0, best, token[second][body])
-    return legs
+    return all_legs
 
 
-def join_legs(waiting: Columns, new: Columns, is_over: Callable[[Ints], Mask]) -> tuple[Columns, Ints, Columns]:
+def join_legs(legs: Columns, is_over: Callable[[Ints], Mask]) -> tuple[Ints, Ints, Columns]:
     """Group legs to attempts.
 
-    waiting: the legs that an earlier window left. is_over: True for connections (by number) if nothing more can come.
-    Returns the legs of the attempts that are complete, sorted by attempt and order; where each attempt begins among
-    them; and the legs that go on waiting.
+    is_over: True for connections (by number) if nothing more can come. Returns the places of the legs of the attempts that
+    are complete, by attempt and order; where each attempt begins among them; and the legs that go on waiting.
     """
-    legs = waiting.followed_by(new) if len(waiting) else new
-    legs = _adopt_first_legs(legs)
     if not len(legs):
-        return legs, np.empty(0, dtype=np.int64), legs
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), legs
+    _adopt_first_legs(legs)
     group = mixed(legs["connection"], legs["protocol"], legs["session_id"])
-    legs = legs.take(np.lexsort((legs["order"], group)))
-    connection, protocol, session_id = (legs[name] for name in ("connection", "protocol", "session_id"))
+    sequence = np.lexsort((legs["order"], group))
+    connection, protocol, session_id = (legs[name][sequence] for name in ("connection", "protocol", "session_id"))
     same = (
         (connection[1:] == connection[:-1])
         & (protocol[1:] == protocol[:-1])
         & (session_id[1:] == session_id[:-1])
         & (session_id[1:] != 0)
     )
-    _take_up_continued(legs, same)
-    final = _is_final(legs)
+    _take_up_continued(legs, sequence, same)
+    final = _is_final(legs["status"][sequence], legs["kind"][sequence])
     begins = np.concatenate([[True], ~same | final[:-1]])
     attempt = np.cumsum(begins) - 1
-    last = np.concatenate([np.flatnonzero(begins)[1:], [len(legs)]]) - 1
+    last = np.concatenate([places_of(begins)[1:], [len(legs)]]) - 1
     complete = final[last] | is_over(connection[last])
     done = complete[attempt]
-    return legs.take(np.flatnonzero(done)), np.flatnonzero(begins[done]), legs.take(np.flatnonzero(~done))
+    return sequence[done], places_of(begins[done]), legs.take(sequence[~done])
 
 
-def _take_up_continued(legs: Columns, same: Mask) -> None:
+def _take_up_continued(legs: Columns, sequence: Ints, same: Mask) -> None:
     """The rest of a token that was longer than its message makes no claim of its own. [RFC 4178 5; MS-SPNG 3.1.5]
 
-    same: whether each leg but the first is on the session of the one before it.
+    sequence: places of the legs by session and order. same: whether each of them but the first is on the session of the
+    one before it.
     """
+    continues = legs["continues"] != 0
+    if not continues.any():
+        return
     kind, status = legs["kind"], legs["status"]
-    for place in np.flatnonzero(legs["continues"]).tolist():
-        while place < len(same) and same[place] and status[place] in (NONE, STATUS_MORE_PROCESSING_REQUIRED):
-            place += 1  # noqa: PLW2901
-            if kind[place] not in IS_REST:
+    for at in places_of(continues[sequence]).tolist():
+        while at < len(same) and same[at] and status[sequence[at]] in (NONE, STATUS_MORE_PROCESSING_REQUIRED):
+            at += 1  # noqa: PLW2901
+            if kind[sequence[at]] not in IS_REST:
                 break
-            kind[place] = TokenKind.WITHOUT_TOKEN
-            if legs["continues"][place]:
+            kind[sequence[at]] = TokenKind.WITHOUT_TOKEN
+            if continues[sequence[at]]:
                 break  # it has a turn of its own
 
 
-def _is_final(legs: Columns) -> Mask:
-    status = legs["status"]
-    return np.where(status >= 0, status != STATUS_MORE_PROCESSING_REQUIRED, IS_CLAIM[legs["kind"]])
+def _is_final(status: Ints, kind: Ints) -> Mask:
+    return np.where(status >= 0, status != STATUS_MORE_PROCESSING_REQUIRED, IS_CLAIM[kind])
 
 
-def _adopt_first_legs(legs: Columns) -> Columns:
+def _adopt_first_legs(legs: Columns) -> None:
     """A first leg whose answer was lost has no id; it belongs to the next attempt of its connection that lacks one."""
     orphan = (legs["session_id"] == 0) & (legs["status"] < 0) & ~IS_CLAIM[legs["kind"]]
     if not orphan.any():
-        return legs
-    order = np.argsort(legs["order"], kind="stable")
-    legs, orphan = legs.take(order), orphan[order]
+        return
     # Only the legs of connections that have such a leg are looked at, one connection at a time.
-    concerned = np.zeros(int(legs["connection"].max()) + 1, dtype=bool)
-    concerned[legs["connection"][orphan]] = True
-    among = np.flatnonzero(concerned[legs["connection"]])
-    among = among[np.argsort(legs["connection"][among], kind="stable")]
-    begins = np.flatnonzero(np.diff(legs["connection"][among], prepend=NONE))
-    for places in np.split(among, begins[1:]):
+    connection = legs["connection"]
+    concerned = np.zeros(int(connection.max()) + 1, dtype=bool)
+    concerned[connection[orphan]] = True
+    among = places_of(concerned[connection])
+    among = among[np.lexsort((legs["order"][among], connection[among]))]
+    begins = places_of(np.diff(connection[among]))
+    for places in np.split(among, begins + 1):
         _adopt(legs, places, orphan[places])
-    return legs
 
 
 def _adopt(legs: Columns, places: Ints, orphan: Mask) -> None:
     """`_adopt_first_legs` for the legs of a connection, in order."""
     ids = legs["session_id"][places].tolist()
-    authenticates = (legs["kind"][places] == TokenKind.NTLM_AUTHENTICATE).tolist()
+    authenticates = (legs["kind"][places] == TokenKind.NTLM_AUTHENTICATE.value).tolist()
     met: dict[int, int] = {}  # session id: its first leg
     for place, session_id in enumerate(ids):
         met.setdefault(session_id, place)
     taken: set[int] = set()
-    for place in np.flatnonzero(orphan).tolist():
+    for place in places_of(orphan).tolist():
         for other in range(place + 1, min(place + 9, len(ids))):
             session_id = ids[other]
             if authenticates[other] and session_id and session_id not in taken and met[session_id] == other:
@@ -221,27 +233,29 @@ def _adopt(legs: Columns, places: Ints, orphan: Mask) -> None:
     legs["session_id"][places] = ids
 
 
-def make_attempts(legs: Columns, starts: Ints, share_level: Callable[[Ints], Mask], names: Names) -> Rows:
+def make_attempts(
+    legs: Columns, sequence: Ints, starts: Ints, share_level: Callable[[Ints], Mask], names: Names
+) -> Rows:
     """Attempts from their legs, judged only as far as request and answer go: `session` and identity are still open.
 
-    share_level: True for connections (by number) whose server wants passwords for shares.
+    sequence, starts: see `join_legs`. share_level: True for connections (by number) whose server wants passwords for shares.
     """
-    if not len(legs):
+    if not len(sequence):
         return np.empty(0, dtype=ATTEMPT)
     made = np.zeros(len(starts), dtype=ATTEMPT)
-    ends = np.concatenate([starts[1:], [len(legs)]])
-    places = np.arange(len(legs))
+    ends = np.concatenate([starts[1:], [len(sequence)]])
+    places = np.arange(len(sequence))
 
     def last(holds: Mask) -> Ints:
         """Of each attempt the last leg for which this holds, `NONE` if it holds for none."""
         found: Ints = np.maximum.reduceat(np.where(holds, places, NONE), starts)
         return found
 
-    has_request = legs["form"] != NO_FORM
-    claim = last(has_request & IS_CLAIM[legs["kind"]])
+    has_request = legs["form"][sequence] != NO_FORM
+    claim = last(has_request & IS_CLAIM[legs["kind"][sequence]])
     any_request = last(has_request)
-    told = legs.take(np.where(claim >= 0, claim, np.where(any_request >= 0, any_request, ends - 1)))
-    final = legs.take(ends - 1)
+    told = legs.take(sequence[np.where(claim >= 0, claim, np.where(any_request >= 0, any_request, ends - 1))])
+    final = {name: legs[name][sequence[ends - 1]] for name in OF_LAST_ANSWER}
     for name in (
         "connection",
         "protocol",
@@ -256,18 +270,24 @@ def make_attempts(legs: Columns, starts: Ints, share_level: Callable[[Ints], Mas
         made[name] = told[name]
     for name in ("session_id", "status", "dos_status", "answer_capture_no", "answer_frame"):
         made[name] = final[name]
-    made["previous_session_id"] = legs["previous_session_id"][starts]
-    made["binding"] = np.maximum.reduceat(legs["binding"], starts) > 0
+    made["previous_session_id"] = legs["previous_session_id"][sequence[starts]]
+    made["binding"] = np.maximum.reduceat(legs["binding"][sequence], starts) > 0
     for name in ("server_name", "server_domain"):
-        known = last(legs[name] >= 0)
-        made[name] = np.where(known >= 0, legs[name][known], NONE)
+        of_legs = legs[name][sequence]
+        known = last(of_legs >= 0)
+        made[name] = np.where(known >= 0, of_legs[known], NONE)
     made["ended_ns"] = NONE
     note_claims(made, told, share_level(told["connection"]), names)
     note_answers(
-        made, final["flags"], final["signed"] != 0, told["protocol"] == Protocol.SMB2, final["has_answer_body"] != 0
+        made,
+        final["flags"],
+        final["signed"] != 0,
+        told["protocol"] == Protocol.SMB2.value,
+        final["has_answer_body"] != 0,
     )
     # Where the claim could not be read, the mechanism may still show in an earlier leg.
-    known = last(legs["mechanism"] != Mechanism.UNKNOWN)
-    guessed = (made["mechanism"] == Mechanism.UNKNOWN) & (known >= 0)
-    made["mechanism"][guessed] = legs["mechanism"][known[guessed]]
+    mechanism = legs["mechanism"][sequence]
+    known = last(mechanism != Mechanism.UNKNOWN.value)
+    guessed = (made["mechanism"] == Mechanism.UNKNOWN.value) & (known >= 0)
+    made["mechanism"][guessed] = mechanism[known[guessed]]
     return made
