@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ CREDENTIALED = ("user", "machine", "authenticated")
 DEPENDENCY_FIELDS = ("client_ip", "server_ip", "resource", "identity", "verdict", "refused_at")
 
 
+@cache
 def entries() -> list[dict[str, Any]]:
-    """All captures of the manifest."""
+    """All captures of the manifest; nobody changes them."""
     with (CAPTURES / "manifest.toml").open("rb") as file:
         found: list[dict[str, Any]] = tomllib.load(file)["capture"]
     return found

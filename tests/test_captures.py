@@ -6,6 +6,7 @@ from typing import Any
 
 import manifest
 import pytest
+from analysed import analysed
 
 import analyzer
 from analyzer import tables
@@ -27,7 +28,7 @@ def test_sessions_trees_opens_calls(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_calls_of_sessions_without_credentials(entry: dict[str, Any]) -> None:
     """By default the others are only counted; no call of any session appears that was not made."""
-    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
+    analysis = analysed(entry["file"])
     expected = manifest.expected_without_credentials(entry)
     assert manifest.found_without_credentials(analysis) == expected
     assert len(analysis.calls) == sum(map(len, expected))
@@ -37,7 +38,7 @@ def test_calls_of_sessions_without_credentials(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_every_interface_called_was_bound(entry: dict[str, Any]) -> None:
     """What is called is known from the binds, each of which was accepted; nothing is bound that was not asked for."""
-    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    analysis = analysed(entry["file"], "all")
     called = {
         call["interface"] for told in entry.get("sessions", []) for call in told.get("calls", []) if "interface" in call
     }
@@ -47,7 +48,7 @@ def test_every_interface_called_was_bound(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_dependencies(entry: dict[str, Any]) -> None:
-    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
+    analysis = analysed(entry["file"])
     assert not manifest.differences(manifest.expected_dependencies(entry), manifest.found_dependencies(analysis))
     assert manifest.found_operations(analysis) == manifest.expected_operations(entry)
 
@@ -55,7 +56,7 @@ def test_dependencies(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_windows_change_nothing(entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is worked off together is a matter of memory only."""
-    whole = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
+    whole = analysed(entry["file"], "all")
     monkeypatch.setattr(native, "WINDOW_ROWS", ROOM_ROWS + 8)  # a window after every few messages
     in_parts = analyzer.analyze(manifest.CAPTURES / entry["file"], detail="all")
     for name in tables.ROWS:
@@ -77,19 +78,19 @@ def test_file_data_does_not_hold_windows_back(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_channels(entry: dict[str, Any]) -> None:
-    analysis = analyzer.analyze(manifest.CAPTURES / entry["file"])
+    analysis = analysed(entry["file"])
     assert len(analysis.channels) == len(entry.get("channels", []))
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if "hosts" in entry], ids=lambda entry: entry["file"])
 def test_hosts(entry: dict[str, Any]) -> None:
-    found = analyzer.analyze(manifest.CAPTURES / entry["file"]).hosts
+    found = analysed(entry["file"]).hosts
     assert not manifest.host_differences(entry["hosts"], found)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_referrals(entry: dict[str, Any]) -> None:
-    rows = analyzer.analyze(manifest.CAPTURES / entry["file"]).referrals
+    rows = analysed(entry["file"]).referrals
     found = manifest.picked(rows, ("client_ip", "server_ip", "named", "target", "answers"))
     expected = [{{"client": "client_ip", "server": "server_ip"}.get(key, key): value for key, value in row.items()}
                 for row in entry.get("referrals", [])]  # fmt: skip
@@ -118,7 +119,7 @@ EXPLAINED = [
 @pytest.mark.parametrize("entry", EXPLAINED, ids=lambda entry: entry["file"])
 def test_what_led_to_a_dependency_and_what_stands_beside_it(entry: dict[str, Any]) -> None:
     """A failed login before it, or the same with credentials: told where the manifest says so, and nowhere else."""
-    rows = analyzer.analyze(manifest.CAPTURES / entry["file"]).dependencies
+    rows = analysed(entry["file"]).dependencies
     for key in TOLD_MORE:
         wanted = {told["resource"] for told in entry["dependencies"] if told.get(key)}
         assert set(rows[rows[key].notna()]["resource"]) == wanted, key

@@ -27,8 +27,9 @@ from numba.core import codegen
 
 import analyzer
 from analyzer import compiled
-from analyzer.compiled import Bytes
+from analyzer.compiled import Bytes, Table
 from analyzer.engines import native
+from analyzer.transport import flows, messages
 
 ROOT = Path(__file__).parents[1]
 SEED = 20_240_229
@@ -92,11 +93,33 @@ def forced(monkeypatch: pytest.MonkeyPatch, kernels: compiled.Kernels) -> None:
     monkeypatch.setattr(native, "compiled_kernels", lambda: kernels)
 
 
+def used_before(monkeypatch: pytest.MonkeyPatch, octet: int) -> None:
+    """Windows, and the blocks that store segments, hold this octet wherever nothing was written to them yet."""
+    window, empty = messages.window, flows.empty
+
+    def used_window(*sizes: int) -> tuple[Table, Bytes]:
+        table, arena = window(*sizes)
+        table.view(np.uint8).fill(octet)
+        arena.fill(octet)
+        return table, arena
+
+    def used_blocks(*arguments: Any) -> flows.Memory:
+        state = empty(*arguments)
+        state.blocks[: 1 << 20].fill(octet)  # no capture here needs more of them
+        return state
+
+    monkeypatch.setattr(messages, "window", used_window)
+    monkeypatch.setattr(flows, "empty", used_blocks)
+    monkeypatch.setattr(native, "WINDOW_ROWS", 4096)  # filling them would take longer than reading a capture
+    monkeypatch.setattr(native, "WINDOW_BYTES", 1 << 19)
+
+
 @pytest.fixture(scope="module")
 def by_plain_kernels(folder: Path) -> Tables:
     """What the kernels as they are written find."""
     with pytest.MonkeyPatch.context() as patch:
         forced(patch, compiled.plain_kernels())
+        used_before(patch, 0)
         return checked_kernels.outcome(folder)
 
 
@@ -163,9 +186,11 @@ def test_checked_kernels_find_what_plain_ones_find(
 def test_compiled_kernels_find_what_plain_ones_find(
     folder: Path, by_plain_kernels: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And what buffers held before changes nothing: they are used again without being emptied."""
     kernels = compiled.compiled_kernels()
     assert kernels.compiled
     forced(monkeypatch, kernels)
+    used_before(monkeypatch, 0xA5)
     compared(checked_kernels.outcome(folder), by_plain_kernels)
 
 

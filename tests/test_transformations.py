@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from analysed import analysed
 from rewriting import (
     EXTENSIONS,
     ON_ETHERNET,
@@ -43,6 +44,8 @@ from rewriting import (
 from streams import Segment, reordered, resegmented, segments_in, write_pcap
 
 import analyzer
+from analyzer import compiled
+from analyzer.engines import native
 from analyzer.tables import ROWS, TABLES, TIME
 from tests import build
 
@@ -93,7 +96,7 @@ def all_but(kind: str, names: tuple[str, ...] = EVERY) -> list[str]:
     return [name for name in names if name not in EXCEPTIONS[kind]]
 
 
-OTHERS = tuple(name for name in EVERY if name not in NAMES)
+OTHERS = tuple(name for name in EVERY if name not in {*NAMES, *FEW})
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -144,21 +147,26 @@ def recorded(name: str) -> tuple[Packet, ...]:
 
 
 @cache
-def analysed(name: str) -> analyzer.Analysis:
-    """What a capture of the project gives."""
-    return analyzer.analyze(FILES[name], detail="all")
-
-
-@cache
 def expected(name: str, without: frozenset[str] = frozenset(), times: bool = True, frames: bool = True) -> Rows:
     """The rows of that."""
-    return rows_of(analysed(name), without, times, frames)
+    return rows_of(analysed(FILES[name].name, "all"), without, times, frames)
 
 
 def assert_equal(found: Rows, wanted: Rows) -> None:
     """Table by table, so that a difference names its table."""
     for name, rows in wanted.items():
         assert found[name] == rows, name
+
+
+@pytest.fixture(autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAMES and FEW are read by plain kernels, as all small captures are, and the others by compiled ones, as large ones are:
+    each transformation is put before both, and compiled ones take half as long.
+    """
+    given = request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else None
+    if given in OTHERS:
+        kernels = compiled.compiled_kernels()
+        monkeypatch.setattr(native, "plain_kernels", lambda: kernels)
 
 
 def test_the_captures_show_something() -> None:

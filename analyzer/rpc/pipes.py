@@ -17,6 +17,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -1078,8 +1079,7 @@ class Pipes:
         if self._rpc is None:
             return []
         table = self._rpc.interfaces[: self._rpc.state[S_INTERFACES]]
-        known = {(row["uuid"], row["version"]): row["name"] for row in knowledge.rpc_interfaces()}
-        majors = {(row["uuid"], row["version"].partition(".")[0]): row["name"] for row in knowledge.rpc_interfaces()}
+        known, majors = _interface_names()
         found = []
         for first, second, version in table[:, [I_FIRST, I_SECOND, I_VERSION]].tolist():
             uuid = _uuid_text(first, second)
@@ -1159,6 +1159,15 @@ def _new_state(form: Form) -> Rpc:
     return r
 
 
+@cache
+def _interface_names() -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
+    """The names of known interfaces by UUID and version, and by UUID and major version."""
+    rows = knowledge.rpc_interfaces()
+    known = {(row["uuid"], row["version"]): row["name"] for row in rows}
+    return known, {(row["uuid"], row["version"].partition(".")[0]): row["name"] for row in rows}
+
+
+@cache
 def _known_interfaces() -> tuple[Table, Ints]:
     """The interfaces that are known (`I_`), and what their operations' arguments are like, one after the other."""
     letters: dict[tuple[str, str], dict[int, int]] = {}
@@ -1182,6 +1191,7 @@ def _uuid_halves(text: str) -> tuple[int, int]:
     return int.from_bytes(octets[:8], "little", signed=True), int.from_bytes(octets[8:], "little", signed=True)
 
 
+@lru_cache(MAX_INTERFACES)
 def _uuid_text(first: int, second: int) -> str:
     octets = first.to_bytes(8, "little", signed=True) + second.to_bytes(8, "little", signed=True)
     return str(UUID(bytes_le=octets))

@@ -229,12 +229,15 @@ class Reducer:
         self._problem_count = 0
         self._sealed = GrowingTable(E_WIDTH)
         self._again: Ints | None = None  # attempts to be looked into
+        self._is_revealed = False  # something was learned of them, of which messages may still wait
         self._ipc = texts.code("IPC$")
         known_pipes = {texts.code(name) for name in knowledge.pipe_names()}
         self._is_known_pipe = PerText(lambda code: code in known_pipes)
 
     def feed(self, batch: Batch) -> None:
         """Take in a window."""
+        if not any(map(len, (batch.messages, batch.begun, batch.ended, batch.names, batch.problems))):
+            return  # the last one: what was heard beside the connections
         self._window += 1
         self._note_connections(batch)
         self._note_problems(batch.problems)
@@ -288,6 +291,7 @@ class Reducer:
         batch = told.batch if len(order) and order.min() >= 0 else told.batch.only(order >= 0)
         self._note_problems(batch.problems)
         self._work(self._pairing.feed(batch, order[order >= 0] + 1 + batch.messages["place"]))
+        self._is_revealed = True
 
     def _find_sealed(self, connection: npt.NDArray[np.generic], key: Ints) -> Ints:
         """Rows of encrypted messages, `NONE` of those that are not remembered."""
@@ -306,7 +310,8 @@ class Reducer:
         """Decide what is left. The reducer is of no more use afterwards."""
         if self._again is None:
             self.end()
-        self._work(self._pairing.finish())
+        if self._is_revealed:
+            self._work(self._pairing.finish())
         self._note_forms()
         for heard in self._files.finish():
             self._take_heard(heard)

@@ -201,7 +201,7 @@ def empty(ports: list[int], messages: Table, arena: Bytes, flows: int) -> Memory
         buckets=np.full(2 * flows, -1, dtype=np.int64),
         parked=_free_rows(BLOCKS, Q_WIDTH),
         trees=_free_rows(8 * BLOCKS, TREE_WIDTH),
-        blocks=np.zeros(BLOCKS * BLOCK, dtype=np.uint8),
+        blocks=np.empty(BLOCKS * BLOCK, dtype=np.uint8),  # nothing is read of a block but what was written to it
         block_next=block_next,
         pieces=np.zeros((PIECES, PIECE_WIDTH), dtype=np.int64),
         state=state,

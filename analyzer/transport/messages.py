@@ -49,5 +49,5 @@ ARENA_SPARE = 4096
 
 
 def window(rows: int, arena_bytes: int) -> tuple[Table, Bytes]:
-    """An empty table of messages and its arena."""
-    return np.zeros((rows, M_WIDTH), dtype=np.int64), np.zeros(arena_bytes + ARENA_SPARE, dtype=np.uint8)
+    """A table of messages and its arena, with whatever is in them: windows are filled again without being emptied."""
+    return np.empty((rows, M_WIDTH), dtype=np.int64), np.empty(arena_bytes + ARENA_SPARE, dtype=np.uint8)

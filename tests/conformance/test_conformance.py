@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import analyzer
 
 from .expected import Row, rows
-from .tshark_reader import messages, tshark_program
+from .tshark_reader import Reading, reading, tshark_program
 
 HERE = Path(__file__).parent
 OWN = HERE.parents[1] / "captures"
@@ -68,6 +69,12 @@ def public_captures() -> list[Capture]:
         ]
 
 
+@lru_cache(maxsize=1)
+def by_tshark(path: Path) -> Reading:
+    """What tshark finds. Tests of the same capture come one after the other (see `conftest.py`), so it is read once."""
+    return reading(path)
+
+
 def accepted(capture: Capture) -> set[Difference]:
     """The listed differences of a capture."""
     with (HERE / "differences.tsv").open(newline="") as listed:
@@ -81,9 +88,15 @@ def accepted(capture: Capture) -> set[Difference]:
 # The engine's rows, in the same form. #
 
 
+@cache
+def analysis_of(path: Path, engine: str) -> analyzer.Analysis:
+    """A capture, read by an engine."""
+    return analyzer.analyze(path, engine=engine, detail="all")
+
+
 def engine_rows(path: Path) -> list[Row]:
     """What the native engine finds."""
-    analysis = analyzer.analyze([str(path)], detail="all")
+    analysis = analysis_of(path, "native")
     sessions = {row["session_key"]: row for row in _records(analysis.sessions)}
     trees = {row["tree_key"]: row for row in _records(analysis.trees)}
     return [
@@ -209,7 +222,7 @@ def test_the_public_captures_are_there() -> None:
 
 @pytest.mark.parametrize("capture", [*own_captures(), *public_captures()], ids=str)
 def test_the_engine_finds_what_tshark_finds(capture: Capture) -> None:
-    found = differences(rows(messages(capture.path)), engine_rows(capture.path))
+    found = differences(rows(by_tshark(capture.path).messages), engine_rows(capture.path))
     listed = accepted(capture)
     unlisted, outlived = found - listed, listed - found
     assert not unlisted, f"{capture}\nnot listed in differences.tsv:\n{_report(unlisted)}"

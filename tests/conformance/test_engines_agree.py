@@ -18,7 +18,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import analyzer
 from analyzer import engines, verify
 from analyzer.analysis import Analysis
 from tests import build
@@ -26,7 +25,7 @@ from tests.dialogue import SECOND, Smb2, packets_of, segments_of, write
 from tests.test_assemble_processes import capture, direction, on_client, reference
 from tests.test_containers import FORMS
 
-from .test_conformance import CORPUS, OWN_REPOSITORY, Capture, own_captures, public_captures
+from .test_conformance import CORPUS, OWN_REPOSITORY, Capture, analysis_of, own_captures, public_captures
 
 LISTED = Path(__file__).parent / "engine_differences.tsv"
 OTHERS = tuple(name for name in engines.NAMES if name != "native")
@@ -46,12 +45,6 @@ class Compared:
     gaps: set[str] = field(default_factory=set)
     """The declared gaps in which they do differ."""
     agreement: list[verify.Agreement] = field(default_factory=list)
-
-
-@cache
-def analysis_of(path: Path, engine: str) -> Analysis:
-    """A capture, read by an engine."""
-    return analyzer.analyze(path, engine=engine, detail="all")
 
 
 @cache

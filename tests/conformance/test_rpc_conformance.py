@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-import analyzer
 from analyzer import knowledge
 
-from .test_conformance import Capture, own_captures, public_captures
-from .tshark_reader import LAST_FRAGMENT, pdus, tshark_program
+from .test_conformance import Capture, analysis_of, by_tshark, own_captures, public_captures
+from .tshark_reader import LAST_FRAGMENT, tshark_program
 
 REQUEST, BIND, ALTER_CONTEXT = 0, 11, 14
 NEGOTIATE_ACK = 3
@@ -50,10 +51,11 @@ PECULIARITIES: dict[str, Peculiarity] = {
 }
 
 
-def by_tshark(capture: Capture) -> Counter[Fact]:
+@cache
+def facts_by_tshark(path: Path) -> Counter[Fact]:
     """What tshark finds. A request in fragments is told by its last, as the tables do."""
     found: Counter[Fact] = Counter()
-    for packet in pdus(capture.path):
+    for packet in by_tshark(path).pdus:
         asked = [place for place, kind in enumerate(packet.kinds) if kind == REQUEST]
         for number, place in enumerate(asked):
             if packet.flags[place] & LAST_FRAGMENT and number < len(packet.opnums):
@@ -66,9 +68,9 @@ def by_tshark(capture: Capture) -> Counter[Fact]:
     return found
 
 
-def by_engine(capture: Capture) -> Counter[Fact]:
+def facts_by_engine(path: Path) -> Counter[Fact]:
     """What the engine finds."""
-    analysis = analyzer.analyze([str(capture.path)], detail="all")
+    analysis = analysis_of(path, "native")
     calls, binds = analysis.calls[analysis.calls["protocol"] == "dcerpc"], analysis.binds
     asked = calls[calls["frame"].notna()]
     faults = calls[calls["status_of"] == "fault"]
@@ -110,7 +112,7 @@ def _tshark_is_installed() -> None:
 
 @pytest.mark.parametrize("capture", [*own_captures(), *public_captures()], ids=str)
 def test_the_engine_finds_what_tshark_finds(capture: Capture) -> None:
-    theirs, ours = by_tshark(capture), by_engine(capture)
+    theirs, ours = facts_by_tshark(capture.path), facts_by_engine(capture.path)
     known = PECULIARITIES.get(str(capture), Peculiarity(frozenset(), 0, ""))
     only_theirs, only_ours = theirs - ours, ours - theirs
     assert set(only_theirs.elements()) == known.only_tshark, f"{capture}: only by tshark"
@@ -118,7 +120,7 @@ def test_the_engine_finds_what_tshark_finds(capture: Capture) -> None:
 
 
 def test_they_have_something_to_compare() -> None:
-    found = sum((by_tshark(capture) for capture in own_captures()[:12]), Counter())
+    found = sum((facts_by_tshark(capture.path) for capture in own_captures()[:12]), Counter())
     kinds = {kind for kind, _, _ in found}
     assert {"call", "bind", "accepted"} <= kinds
     assert found.total() > 100

@@ -1,7 +1,8 @@
-"""A capture as tshark reads it: a plain `Message` for each SMB message over TCP, in the order of the packets.
+"""A capture as tshark reads it: a plain `Message` for each SMB message over TCP, in the order of the packets, and the DCE/RPC
+PDUs that they carry.
 
-A path to a capture comes in, messages go out; nothing of the project's own code is used. What tshark is asked for does not
-depend on the settings of the person who runs it. Two passes:
+A path to a capture comes in, messages and PDUs go out; nothing of the project's own code is used. What tshark is asked for
+does not depend on the settings of the person who runs it. Two passes, whose start takes a quarter of a second each:
 
 1. every TCP segment, for what the dissectors do not say: who opened the connection, and which streams are SMB because their
    first payload begins like SMB, whatever their port;
@@ -141,16 +142,19 @@ def tshark_program() -> str | None:
     return shutil.which("tshark")
 
 
-def messages(capture: Path) -> Iterator[Message]:
-    """All SMB messages over TCP in a capture, as tshark finds them."""
+def reading(capture: Path) -> Reading:
+    """All that is wanted of a capture."""
+    found = Reading()
     with _readable(capture) as path:
         streams, reordered = _survey(path)
         if not any(stream.is_smb for stream in streams.values()):
-            return
-        shown = ["-Y", "tcp and (smb or smb2)", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe", "-T", "pdml"]
+            return found
+        shown = ["-Y", "tcp and (smb or smb2)", "-J", "ip ipv6 tcp nbss smb smb2 smb_pipe dcerpc", "-T", "pdml"]
         with _tshark(path, [*_ways(streams, reordered), *shown]) as output:
             for packet in _packets(output):
-                yield from _messages_of(packet, streams)
+                found.messages += _messages_of(packet, streams)
+                found.pdus += _pdus_of(packet)
+    return found
 
 
 def _ways(streams: dict[int, Stream], reordered: bool) -> list[str]:
@@ -164,7 +168,7 @@ def _ways(streams: dict[int, Stream], reordered: bool) -> list[str]:
 # DCE/RPC. #
 
 PDU_FIELDS = (
-    "frame.number", "dcerpc.pkt_type", "dcerpc.cn_flags", "dcerpc.opnum", "dcerpc.cn_status", "dcerpc.cn_bind_to_uuid",
+    "dcerpc.pkt_type", "dcerpc.cn_flags", "dcerpc.opnum", "dcerpc.cn_status", "dcerpc.cn_bind_to_uuid",
     "dcerpc.cn_ack_result", "dcerpc.cn_reject_reason",
 )  # fmt: skip
 LAST_FRAGMENT = 2
@@ -189,33 +193,30 @@ class Pdus:
     """of bind_naks"""
 
 
-def pdus(capture: Path) -> Iterator[Pdus]:
-    """All packets of a capture whose SMB messages carry DCE/RPC over TCP."""
-    with _readable(capture) as path:
-        streams, reordered = _survey(path)
-        if not any(stream.is_smb for stream in streams.values()):
-            return
-        asked = [word for name in PDU_FIELDS for word in ("-e", name)]
-        shown = [
-            "-Y",
-            "tcp and (smb or smb2) and dcerpc",
-            "-T",
-            "fields",
-            "-E",
-            "separator=/t",
-            "-E",
-            "occurrence=a",
-            *asked,
-        ]
-        with _tshark(path, [*_ways(streams, reordered), *shown]) as output:
-            for line in output:
-                cells = [cell.split(",") if cell else [] for cell in line.decode().rstrip("\n").split("\t")]
-                yield Pdus(
-                    int(cells[0][0]),
-                    *([int(value, 0) for value in cell] for cell in cells[1:5]),
-                    cells[5],
-                    *([int(value, 0) for value in cell] for cell in cells[6:]),
-                )
+@dataclass(slots=True)
+class Reading:
+    """What tshark finds in a capture."""
+
+    messages: list[Message] = field(default_factory=list)
+    """All SMB messages over TCP."""
+    pdus: list[Pdus] = field(default_factory=list)
+    """All packets whose SMB messages carry DCE/RPC."""
+
+
+def _pdus_of(packet: ET.Element) -> list[Pdus]:
+    """The PDUs of a packet, if it has any."""
+    layers = [layer for layer in packet if layer.get("name") == "dcerpc"]
+    if not layers:
+        return []
+    shown: dict[str, list[str]] = {name: [] for name in PDU_FIELDS}
+    for layer in layers:
+        for element in layer.iter("field"):
+            if (name := element.get("name", "")) in shown:
+                shown[name].append(element.get("show", ""))
+    number = next(_shown(layer, "num") for layer in packet if layer.get("name") == "geninfo")
+    kinds, flags, opnums, statuses, interfaces, results, reasons = shown.values()
+    numbers = ([int(value, 0) for value in values] for values in (kinds, flags, opnums, statuses))
+    return [Pdus(int(number), *numbers, interfaces, [int(v, 0) for v in results], [int(v, 0) for v in reasons])]
 
 
 # Running tshark. #
@@ -349,9 +350,10 @@ def _messages_of(packet: ET.Element, streams: dict[int, Stream]) -> list[Message
                 message = read(layer, frame, time, stream, source == stream.client)
                 if message is not None:
                     found.append(message)
-            case "smb_pipe" | "dcerpc" if found and found[-1].blocks:
-                found[-1].blocks[-1].carries.add(layer.get("name", ""))
-                _collect(layer, found[-1].blocks[-1])
+            case "smb_pipe" | "dcerpc" as name if found and found[-1].blocks:
+                found[-1].blocks[-1].carries.add(name)
+                if name == "smb_pipe":  # a login inside of DCE/RPC is none of the message's
+                    _collect(layer, found[-1].blocks[-1])
     return found
 
 
@@ -466,7 +468,7 @@ DESCRIPTORS = frozenset({"ntlmssp.string.length", "ntlmssp.blob.length"})
 """Under an NTLMSSP field: the length that the message states for it."""
 
 ADDRESSES = frozenset({"num", "timestamp", "ip.src", "ipv6.src", "tcp.srcport", "tcp.stream"})
-WANTED_BYTES = frozenset(name.encode() for name in WANTED | DESCRIPTORS | ADDRESSES)
+WANTED_BYTES = frozenset(name.encode() for name in WANTED | DESCRIPTORS | ADDRESSES | set(PDU_FIELDS))
 
 
 def _collect(part: ET.Element, block: Block) -> None:

@@ -1,22 +1,13 @@
-"""The scapy engine against the native one: two ways from the same bytes to the same tables.
-
-What both share is listed in the engine's docstring. Truth itself is checked elsewhere (`test_captures.py`, `conformance`):
-here a difference is a fault of one of the two, or a gap that `GAPS` declares.
-`conformance/test_engines_agree.py` compares row by row and leaves the gaps out; here, where nothing is opened by a second
-reading, those columns must be the same too.
-"""
+"""The scapy engine by itself. With the native one it is compared in `conformance/`, capture by capture."""
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import analyzer
@@ -27,68 +18,6 @@ from tests import build
 from tests.dialogue import Smb2, write
 
 CAPTURES = Path(__file__).parents[2] / "captures"
-ALL = sorted(path.name for path in CAPTURES.iterdir() if ".pcap" in path.name)
-CORPUS = Path(os.environ.get("NULLSESSION_CORPUS", "nowhere"))
-CORPUS_FILES = (
-    sorted(path.name for path in CORPUS.iterdir() if path.suffix in (".pcap", ".pcapng", ".cap"))
-    if (CORPUS.is_dir())
-    else []
-)
-COMPARED = (
-    "captures", "connections", "sessions", "trees", "pipe_opens", "binds", "calls", "credentialed_uses", "disk_opens",
-    "problems",
-)  # fmt: skip
-UNKNOWN = {"captures": {"dropped_packets"}, "connections": {"process_id", "process_name", "process_side"}}
-"""Columns that this engine does not fill: see `GAPS`."""
-REREAD = ("signature.", "encryption.", "conflict.signature", "conflict.encryption")
-"""Evidence that a second reading gives, which this engine does not do."""
-ENCRYPTED = {"anonymous-encrypted.pcap"}
-"""Native opens what is encrypted there with the zero key, and shows trees, opens and calls in it."""
-
-
-@cache
-def tables_of(path: Path, engine: str) -> dict[str, pd.DataFrame]:
-    analysis = analyzer.analyze(path, engine=engine, detail="all")
-    return {name: analysis.table(name) for name in COMPARED}
-
-
-def values(table: pd.DataFrame, column: str) -> list[Any]:
-    found = ["" if value is pd.NA or value is pd.NaT or value is None else str(value) for value in table[column]]
-    if column != "evidence":
-        return found
-    return ["; ".join(sign for sign in one.split("; ") if not sign.startswith(REREAD)) for one in found]
-
-
-def differences(path: Path) -> list[str]:
-    ours, theirs = tables_of(path, "scapy"), tables_of(path, "native")
-    told = []
-    for name in COMPARED:
-        if len(ours[name]) != len(theirs[name]):
-            told.append(f"{name}: {len(ours[name])} rows, native has {len(theirs[name])}")
-            continue
-        for column in set(theirs[name].columns) - UNKNOWN.get(name, set()):
-            mine, native = values(ours[name], column), values(theirs[name], column)
-            told += [f"{name}.{column}: {a!r}, native {b!r}" for a, b in zip(mine, native, strict=True) if a != b][:3]
-    return told
-
-
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ENCRYPTED])
-def test_both_engines_say_the_same(name: str) -> None:
-    assert differences(CAPTURES / name) == []
-
-
-@pytest.mark.parametrize("name", sorted(ENCRYPTED))
-def test_what_is_encrypted_stays_so(name: str) -> None:
-    ours, theirs = tables_of(CAPTURES / name, "scapy"), tables_of(CAPTURES / name, "native")
-    assert len(theirs["pipe_opens"]) > len(ours["pipe_opens"])
-    assert ours["sessions"]["encrypted_messages"].sum() > 0
-    for column in ("frame", "asked", "identity", "user", "outcome"):
-        assert values(ours["sessions"], column) == values(theirs["sessions"], column)
-
-
-@pytest.mark.parametrize("name", CORPUS_FILES)
-def test_both_engines_say_the_same_of_the_corpus(name: str) -> None:
-    assert differences(CORPUS / name) == []
 
 
 def read(path: Path) -> None:
