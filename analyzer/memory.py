@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-OF_WINDOWS, OF_TABLES = 1 << 21, 1 << 19
+APART = 1 << 21
 """Bytes from which a block is apart from the heap. Such a block is new memory each time, which the system empties first:
-for windows of messages, where the same sizes come again and again, that is a tenth of all work. Columns of tables are of
-many sizes, and would leave holes in the heap."""
+for windows of messages, where the same sizes come again and again, that is a tenth of all work, for tables a fifth."""
 
 MADV_DONTNEED = 4  # of Linux's mman.h
 
@@ -42,7 +41,7 @@ def keep_small() -> None:
     """For a process of our own: one heap, and large blocks apart from it."""
     if _allocator():
         _allocator().mallopt(M_ARENA_MAX, 1)
-        _allocator().mallopt(M_MMAP_THRESHOLD, OF_WINDOWS)
+        _allocator().mallopt(M_MMAP_THRESHOLD, APART)
         _allocator().mallopt(M_TRIM_THRESHOLD, 1 << 25)
         _is_ours.set()
 
@@ -67,13 +66,6 @@ def code_of(library: str, maps: str) -> list[tuple[int, int]]:
             first, end = (int(part, 16) for part in span.split("-"))
             found.append((first, end - first))
     return found
-
-
-def windows_are_over() -> None:
-    """After the messages of a large capture, before its tables."""
-    if _allocator() and _is_ours.is_set():
-        _allocator().mallopt(M_MMAP_THRESHOLD, OF_TABLES)
-    give_back()
 
 
 def give_back() -> None:

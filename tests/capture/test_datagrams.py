@@ -49,7 +49,9 @@ def heard(folder: Path, *frames: bytes, kernels: Kernels | None = None, link: in
     form = kernels or plain_kernels()
     sequence = CaptureSequence([(0, Input(str(path), ""))], 0, lambda: form, no_counts())
     for block in sequence.blocks():
-        form.note_hardware(block.step.buffer, block.step.packets, block.segments, len(block.segments), sequence.overheard)
+        form.note_hardware(
+            block.step.buffer, block.step.packets, block.segments, len(block.segments), sequence.overheard
+        )
     return sequence.overheard
 
 
