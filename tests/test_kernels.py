@@ -110,8 +110,6 @@ def used_before(monkeypatch: pytest.MonkeyPatch, octet: int) -> None:
 
     monkeypatch.setattr(messages, "window", used_window)
     monkeypatch.setattr(flows, "empty", used_blocks)
-    monkeypatch.setattr(native, "WINDOW_ROWS", 4096)  # filling them would take longer than reading a capture
-    monkeypatch.setattr(native, "WINDOW_BYTES", 1 << 19)
 
 
 @pytest.fixture(scope="module")
