@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 WINDOW_ROWS = 32_768
 WINDOW_BYTES = 4 * 1024 * 1024
-WINDOW_SEGMENTS = 262_144
+WINDOW_SEGMENTS = 131_072
 """Segments of SMB after which a window is handed over though there is room. Where files are transferred few segments begin a
 message: windows that had to be full would take memory, and keep what was found back, for as long as gigabytes."""
 FLOWS = 4096
