@@ -84,6 +84,8 @@ KERNEL_MODULES = (
 COMPLETE = "complete"
 """The file that is written when all of an entry is in its cache directory."""
 
+_compiling = threading.RLock()
+"""Held by the thread that has changed Numba for itself: it must be the last to change it back."""
 _kernels: dict[str, Callable[..., Any]] = {}
 _entries: list[str] = []
 _memories: dict[str, type[Any]] = {}
@@ -332,22 +334,23 @@ def _indices_as_they_are() -> Iterator[None]:
     bytes of a number at once, and from copying more than one byte at a time. Where a Numba has not this inside, it is asked.
     """
     arrays: Any = importlib.import_module("numba.np.arrayobj")
-    usual, here = getattr(arrays, "fix_integer_index", None), threading.get_ident()
-    if usual is None:
-        yield
-        return
-
-    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
-        if threading.get_ident() != here:
-            return usual(context, builder, kind, index, size)
-        return context.cast(builder, index, kind, numba_types.intp)
-
     numba_types: Any = importlib.import_module("numba.core.types")
-    arrays.fix_integer_index = as_it_is
-    try:
-        yield
-    finally:
-        arrays.fix_integer_index = usual
+    with _compiling:
+        usual, here = getattr(arrays, "fix_integer_index", None), threading.get_ident()
+        if usual is None:
+            yield
+            return
+
+        def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+            if threading.get_ident() != here:
+                return usual(context, builder, kind, index, size)
+            return context.cast(builder, index, kind, numba_types.intp)
+
+        arrays.fix_integer_index = as_it_is
+        try:
+            yield
+        finally:
+            arrays.fix_integer_index = usual
 
 
 class _Compiler:

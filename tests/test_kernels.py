@@ -24,6 +24,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core import codegen
+from numba.np import arrayobj
 
 import analyzer
 from analyzer import compiled
@@ -249,6 +250,33 @@ def test_callees_get_no_machine_code_of_their_own() -> None:
     assert callee.library.get_pointer_to_function(callee.fndesc.llvm_func_name) == 0
     ((_, of_entry),) = compiler._dispatchers["overrun"].overloads.items()
     assert of_entry.library.get_pointer_to_function(of_entry.fndesc.llvm_func_name) != 0
+
+
+def test_numba_is_as_it_was_when_two_have_compiled() -> None:
+    """The last one to leave puts back what was there before the first: nobody else's negative indices are compiled so."""
+    usual = arrayobj.fix_integer_index
+    is_in, both_are_in, is_out = (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        with compiled._indices_as_they_are():
+            is_in.set()
+            both_are_in.wait(0.2)
+        is_out.set()
+
+    def second() -> None:
+        is_in.wait()
+        with compiled._indices_as_they_are():
+            both_are_in.set()
+            is_out.wait()
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    is_in.wait()
+    assert numba.njit(lambda values: values[-2])(np.arange(5)) == 3  # meanwhile, by a third thread
+    for thread in threads:
+        thread.join()
+    assert arrayobj.fix_integer_index is usual
 
 
 @pytest.mark.usefixtures("small_kernels")
