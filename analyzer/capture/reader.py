@@ -86,7 +86,8 @@ class Step:
     segments: Table
     notes: Table
     noted: int = 0  # rows of `notes`
-    processes: list[tuple[int, str]] = field(default_factory=list)  # that notes name by their number
+    processes: list[tuple[int, str]] = field(default_factory=list)  # that notes name by their number; it may still grow
+    described: int = 0  # how many of them were when the step was made
 
     @classmethod
     def empty(cls, notes: int) -> Step:
@@ -289,14 +290,14 @@ class CaptureReader:
         begun = np.cumsum(segments[:, T_FLAGS] & TCP_SYN)
         said = np.column_stack((segments[:, T_SRC_HI : T_DST_PORT + 1], notes[:, N_KIND : N_DIRECTION + 1], begun))
         for row in np.sort(_first_of_each(said)).tolist():
-            self._note_process(notes[row].tolist(), segments[row].tolist(), step.processes)
+            self._note_process(step, notes[row].tolist(), segments[row].tolist())
 
-    def _note_process(self, note: list[int], segment: list[int], processes: list[tuple[int, str]]) -> None:
+    def _note_process(self, step: Step, note: list[int], segment: list[int]) -> None:
         process, name, running = note[N_PROCESS], None, note[N_KIND] == NOTE_COMMENT
         if note[N_KIND] == NOTE_BLOCK:
-            if process >= len(processes):
+            if process >= step.described:
                 return
-            process, known = processes[process]
+            process, known = step.processes[process]
             name = known or None
         # What ran while a packet came in has nothing to do with it. Process 0 is the idle one, or none.
         if process == 0 or (running and note[N_DIRECTION] == DIRECTION_IN):
@@ -374,6 +375,7 @@ class CaptureReader:
             return rows
         rows = kernels.walk_pcapng(chunks.buffer, chunks.end, step.packets, self._state, self._interfaces, step.notes)
         step.noted, step.processes = int(self._state[W_NOTES]), self._told.processes
+        step.described = len(step.processes)
         return rows
 
     def _go_on(self, chunks: Chunks) -> bool:

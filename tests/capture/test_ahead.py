@@ -18,7 +18,21 @@ from analyzer.capture import packets as p
 from analyzer.capture.ahead import Ahead
 from analyzer.capture.inputs import CaptureSequence, find_captures, in_time_order
 from analyzer.compiled import plain_kernels
-from tests.build import LINK_RAW, START_NS, Packet, ipv4, pcap, pcapng, tcp
+from tests.build import (
+    LINK_RAW,
+    START_NS,
+    Packet,
+    enhanced_packet,
+    ethernet,
+    interface,
+    ipv4,
+    option,
+    pcap,
+    pcapng,
+    process_information,
+    section_header,
+    tcp,
+)
 from tests.capture.reading import Seen, no_counts, seen_of
 
 
@@ -102,6 +116,24 @@ def test_a_file_with_fragments(tmp_path: Path, kind: str, rows: int, monkeypatch
     assert counts[p.C_FRAGMENTS] > 100
     assert counts[p.C_TCP] == len(payloads)
     assert AtOnce.begun > 2
+
+
+@pytest.mark.usefixtures("always_ahead")
+@pytest.mark.parametrize("always_ahead", [4_000], indirect=True)
+def test_a_process_that_is_described_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet does not mean what the chunk behind its own begins with, though that has been read already."""
+    reference = option(0x8001, bytes(4)) + option(0, b"")  # to the first process of the section
+    packet = enhanced_packet(ethernet(ipv4(tcp(b"x" * 1_000))), START_NS // 1_000, options=reference)
+    first = section_header() + interface() + packet
+    monkeypatch.setattr(inputs, "CHUNK", len(first))
+    path = tmp_path / "a"
+    path.write_bytes(first + process_information(7, b"late") + packet)
+    kernels = plain_kernels()
+    sequence = CaptureSequence(in_time_order(find_captures([str(path)]), kernels), 0, lambda: kernels, no_counts())
+    for block in sequence.blocks():
+        block.reader.note_processes(block.step, block.segments)
+    assert [(note.frame, note.name) for note in sequence.readers[0].facts.processes] == [(2, "late")]
+    assert AtOnce.begun > 0
 
 
 @pytest.mark.usefixtures("always_ahead")
